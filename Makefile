@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint sanity docs-lint unit integration servers tarball changelog clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## install what the others need: Debian packages (as root), a virtual environment, build/
+	@scripts/setup
+
+demo: setup  ## a rotation on an embedded estate under load
+	@. scripts/env.sh && demo/run
+
+test: setup  ## everything below, in about 5 minutes once the caches are filled
+	@scripts/test
+
+lint: setup  ## ruff, mypy, shellcheck, antsibull-changelog, ansible-lint
+	@scripts/lint
+
+sanity: setup  ## ansible-test sanity, no ignores
+	@scripts/sanity
+
+docs-lint: setup  ## antsibull-docs on every module and role
+	@scripts/docs-lint
+
+unit: setup  ## the pure parts; ARGS='-k name' is passed to pytest, also below
+	@scripts/pytest unit tests/unit $(ARGS)
+
+integration: setup  ## the modules, roles and playbooks on real servers
+	@scripts/vault-binary >/dev/null || true
+	@scripts/pytest integration tests/integration $(ARGS)
+
+servers:  ## build the servers that no package has
+	@scripts/vault-binary
+
+tarball: setup  ## build and install the tarball, and test the installed copy
+	@scripts/tarball $(ARGS)
+
+changelog: setup  ## write CHANGELOG.md from the fragments, for the version in galaxy.yml
+	@. scripts/env.sh && antsibull-changelog release
+
+clean:  ## remove what was made in this folder; caches shared by clones stay
+	rm -rf build tests/output .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
