@@ -1,0 +1,239 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running ``ansible-playbook`` as a person would, in surroundings that hold nothing of this machine's user."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from estate.errors import EstateError
+from estate.processes import kill_tree
+
+KEPT = ("PATH", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True)
+class PlaybookResult:
+    """How a run ended.
+
+    :param returncode: of ``ansible-playbook``; negative when a signal ended it.
+    :param seconds: how long it took.
+    """
+
+    argv: Sequence[str]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def output(self) -> str:
+        """Everything that it printed."""
+        return self.stdout + self.stderr
+
+    def check(self, returncode: int = 0) -> PlaybookResult:
+        """This result, when it ended as expected.
+
+        :raises AssertionError: with the output, when it did not.
+        """
+        if self.returncode != returncode:
+            told = f"{shlex.join(self.argv)}\nended with {self.returncode}, expected {returncode}:\n{self.output}"
+            raise AssertionError(told)
+        return self
+
+
+class RunningPlaybook:
+    """A run that is under way."""
+
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, captured: Path
+    ) -> None:
+        self._argv = argv
+        self._captured = captured
+        self._started = time.monotonic()
+        with (captured / "stdout").open("wb") as out, (captured / "stderr").open("wb") as err:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id of ``ansible-playbook``."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self._process.poll() is None
+
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return (self._captured / "stdout").read_text(encoding="utf-8", errors="replace")
+
+    def follow(self, pause: float = 0.05) -> Iterator[str]:
+        """What it prints, line by line as it comes, until its end."""
+        with (self._captured / "stdout").open(encoding="utf-8", errors="replace") as stream:
+            line = ""
+            while True:
+                ended = not self.running
+                for part in iter(stream.readline, ""):
+                    line += part
+                    if line.endswith("\n"):
+                        yield line.rstrip("\n")
+                        line = ""
+                if ended:
+                    break
+                time.sleep(pause)
+            if line:
+                yield line
+
+    def wait(self, seconds: float = 300.0) -> PlaybookResult:
+        """Wait for its end.
+
+        :raises EstateError: when it takes longer; it is killed then.
+        """
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            kill_tree(self.pid)
+            self._process.wait()
+            raise EstateError(
+                f"{shlex.join(self._argv)} took more than {seconds:g} s:\n{self.stdout()}"
+            ) from None
+        stderr = (self._captured / "stderr").read_text(encoding="utf-8", errors="replace")
+        return PlaybookResult(
+            self._argv,
+            self._process.returncode,
+            self.stdout(),
+            stderr,
+            time.monotonic() - self._started,
+        )
+
+    def kill(self) -> PlaybookResult:
+        """SIGKILL to it and to every process below it, as a power cut would end it."""
+        if self.running:
+            kill_tree(self.pid)
+        return self.wait()
+
+
+@dataclass
+class Ansible:
+    """How playbooks are run.
+
+    :param work_dir: the home directory, temporary files, log and captured output of all runs; an existing directory.
+    :param collections: a path that holds the collection.
+    :param inventory: the default inventory.
+    :param env: further environment variables.
+    """
+
+    work_dir: Path
+    collections: Path
+    inventory: Path | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    _runs: int = 0
+
+    @property
+    def log_path(self) -> Path:
+        """Ansible's own log of all runs."""
+        return self.work_dir / "ansible.log"
+
+    @property
+    def temp_dir(self) -> Path:
+        """Where Ansible, its modules and everything else they call put temporary files."""
+        return self.work_dir / "tmp"
+
+    def log(self) -> str:
+        """Ansible's log so far."""
+        return (
+            self.log_path.read_text(encoding="utf-8", errors="replace")
+            if self.log_path.exists()
+            else ""
+        )
+
+    def start(
+        self,
+        playbook: str,
+        *arguments: str,
+        inventory: Path | None = None,
+        extra_vars: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> RunningPlaybook:
+        """Start a playbook.
+
+        :param playbook: a path, or a collection playbook such as ``keyturn.runbooks.rotate_db``.
+        :param arguments: further command line arguments.
+        :param extra_vars: go onto the command line: never a secret.
+        """
+        argv = [sys.executable, "-m", "ansible", "playbook", playbook]
+        chosen = inventory or self.inventory
+        argv += ["-i", str(chosen)] if chosen else []
+        argv += ["-e", json.dumps(extra_vars)] if extra_vars else []
+        self._runs += 1
+        captured = self.work_dir / "captured" / f"{self._runs:02d}"
+        captured.mkdir(parents=True)
+        return RunningPlaybook(
+            [*argv, *arguments], self._environment(env or {}), self.work_dir, captured
+        )
+
+    def run(
+        self,
+        playbook: str,
+        *arguments: str,
+        inventory: Path | None = None,
+        extra_vars: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        seconds: float = 300.0,
+    ) -> PlaybookResult:
+        """Run a playbook to its end; see :meth:`start`."""
+        return self.start(
+            playbook, *arguments, inventory=inventory, extra_vars=extra_vars, env=env
+        ).wait(seconds)
+
+    def leftovers(self) -> list[Path]:
+        """Files that the runs left where temporary files go."""
+        return sorted(path for path in self.temp_dir.rglob("*") if path.is_file())
+
+    def _environment(self, further: Mapping[str, str]) -> dict[str, str]:
+        home = self.work_dir / "home"
+        config = self.work_dir / "ansible.cfg"
+        for path in (home, self.temp_dir):
+            path.mkdir(mode=0o700, exist_ok=True)
+        config.touch()
+        others = [
+            entry
+            for entry in os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").split(os.pathsep)
+            if entry
+        ]
+        return {
+            **{name: os.environ[name] for name in KEPT if name in os.environ},
+            "HOME": str(home),
+            "TMPDIR": str(self.temp_dir),
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_CONFIG": str(config),
+            "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(
+                dict.fromkeys([str(self.collections), *others])
+            ),
+            "ANSIBLE_LOCAL_TEMP": str(self.temp_dir / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(self.temp_dir / "remote"),
+            "ANSIBLE_LOG_PATH": str(self.log_path),
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "ANSIBLE_NOCOLOR": "1",
+            **self.env,
+            **further,
+        }

@@ -1,0 +1,228 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures over the estate: real servers, a fresh database for each test, and playbooks run as a person runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
+
+from estate.collection import collections_path, given_collections_path
+from estate.databases import Database, fresh_database
+from estate.errors import Missing
+from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible
+from estate.postgres import VERSIONS, PostgresServer
+from estate.users import make_run_dir
+from estate.vault import VaultServer
+
+ABSENT = "real part missing: "
+RUN_DIR = pytest.StashKey[Path]()
+COLLECTIONS = pytest.StashKey[Path]()
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make one place for the state of everything that is started, and let this collection be imported."""
+    config.addinivalue_line(
+        "markers", "pg_versions(*versions): run with these PostgreSQL versions only, such as '16'"
+    )
+    run_dir = make_run_dir("keyturn-tests-")
+    config.stash[RUN_DIR] = run_dir
+    config.stash[COLLECTIONS] = given_collections_path() or collections_path(run_dir)
+    _import_collection(config.stash[COLLECTIONS])
+
+
+def _import_collection(path: Path) -> None:
+    """Put this collection before any other of its name, also where Ansible's own package of collections is installed."""
+    sys.path.insert(0, str(path))
+    os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(path)
+    package: Any = importlib.import_module("ansible_collections")
+    places = list(package.__path__)
+    here = str(path / "ansible_collections")
+    package.__path__ = [here, *(place for place in places if place != here)]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the state; after a failure the logs of servers and playbooks stay."""
+    run_dir = config.stash[RUN_DIR]
+    if config.stash.get(FAILED, False) and any(run_dir.rglob("*.log")):
+        _remove_all_but_logs(run_dir)
+    else:
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _remove_all_but_logs(run_dir: Path) -> None:
+    for path in sorted(run_dir.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        elif path.suffix != ".log" and path.parent.parent.name != "captured":
+            path.unlink(missing_ok=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remember whether something failed."""
+    session.config.stash[FAILED] = bool(session.testsfailed)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say how many tests had no real part to run against, and where logs of a failed run are."""
+    absent = [
+        report
+        for report in terminalreporter.getreports("skipped")
+        if ABSENT in str(report.longrepr)
+    ]
+    if absent:
+        reasons = sorted({str(report.longrepr[2]).split(ABSENT, 1)[1] for report in absent})
+        terminalreporter.write_line(
+            f"{len(absent)} tests were skipped because a real part is missing:", yellow=True
+        )
+        for reason in reasons:
+            terminalreporter.write_line(f"  {reason}", yellow=True)
+    if config.stash.get(FAILED, False) and any(config.stash[RUN_DIR].rglob("*.log")):
+        terminalreporter.write_line(f"logs of the servers: {config.stash[RUN_DIR]}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses ``postgres`` once for each version, or for those that its marker names."""
+    if "postgres" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("pg_versions")
+    versions = [str(version) for version in marker.args] if marker else list(VERSIONS)
+    metafunc.parametrize(
+        "postgres",
+        versions,
+        ids=[f"pg{version}" for version in versions],
+        indirect=True,
+        scope="session",
+    )
+
+
+def unavailable(error: Missing) -> None:
+    """Skip with the reason; fail where every real part is required."""
+    if os.environ.get("KEYTURN_REQUIRE_REAL") == "1":
+        pytest.fail(f"{ABSENT}{error}", pytrace=False)
+    pytest.skip(f"{ABSENT}{error}")
+
+
+@pytest.fixture(scope="session")
+def run_dir(pytestconfig: pytest.Config) -> Path:
+    """The place of all state of this session; servers' users can pass through it."""
+    return pytestconfig.stash[RUN_DIR]
+
+
+@pytest.fixture
+def scratch(run_dir: Path) -> Path:
+    """A fresh directory of one test that servers' users can pass through, unlike ``tmp_path``."""
+    path = run_dir / secrets.token_hex(6)
+    path.mkdir()
+    path.chmod(0o711)
+    return path
+
+
+@pytest.fixture(scope="session")
+def _postgres_servers(run_dir: Path) -> Iterator[Callable[[str], PostgresServer]]:
+    """One server for each version, started when it is first asked for."""
+    servers: dict[str, PostgresServer] = {}
+
+    def get(version: str) -> PostgresServer:
+        if version not in servers:
+            servers[version] = PostgresServer(version, run_dir=run_dir)
+        server = servers[version]
+        return server if server.running else server.start()
+
+    yield get
+    for server in servers.values():
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    request: pytest.FixtureRequest, _postgres_servers: Callable[[str], PostgresServer]
+) -> PostgresServer:
+    """A PostgreSQL server, shared by the session; see ``pg_versions``."""
+    try:
+        return _postgres_servers(request.param)
+    except Missing as error:
+        unavailable(error)
+        raise
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[Database]:
+    """A fresh database and its owner role; every role and database made by the test goes with it."""
+    if not postgres.running:
+        postgres.start()
+    with fresh_database(postgres) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def pgbouncer_factory(scratch: Path) -> Iterator[Callable[..., PgBouncer]]:
+    """Starts PgBouncers: ``pgbouncer_factory(postgres, auth="userlist", database=…, users={…}, **ini)``."""
+    started: list[PgBouncer] = []
+
+    def make(server: PostgresServer, **options: Any) -> PgBouncer:
+        place = scratch / f"pgbouncer-{len(started)}"
+        place.mkdir()
+        place.chmod(0o711)
+        try:
+            pooler = PgBouncer(server, run_dir=place, **options)
+        except Missing as error:
+            unavailable(error)
+            raise
+        started.append(pooler)
+        return pooler.start()
+
+    yield make
+    for pooler in started:
+        pooler.close()
+
+
+@pytest.fixture(scope="session")
+def vault(run_dir: Path) -> Iterator[VaultServer]:
+    """A Vault server, unsealed, shared by the session."""
+    place = run_dir / "vault"
+    place.mkdir(mode=0o700)
+    try:
+        server = VaultServer(place)
+    except Missing as error:
+        unavailable(error)
+        raise
+    with server:
+        yield server
+
+
+@pytest.fixture
+def vault_mount(vault: VaultServer) -> Iterator[str]:
+    """The name of a fresh KV v2 mount."""
+    name = vault.mount_kv(f"kv-{secrets.token_hex(4)}")
+    yield name
+    vault.unmount(name)
+
+
+@pytest.fixture
+def ansible(scratch: Path, pytestconfig: pytest.Config) -> Ansible:
+    """Runs playbooks in fresh surroundings: ``ansible.run("keyturn.runbooks.rotate_db", "--check", inventory=…)``."""
+    place = scratch / "ansible"
+    place.mkdir(mode=0o700)
+    return Ansible(place, pytestconfig.stash[COLLECTIONS])
+
+
+@pytest.fixture
+def run_playbook(ansible: Ansible) -> Callable[..., Any]:
+    """``run_playbook(playbook, *arguments, inventory=…, extra_vars=…, env=…)`` gives how the run ended."""
+    return ansible.run
