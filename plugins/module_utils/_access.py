@@ -1,0 +1,231 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A credential's keyring in its store: read, step by compare-and-set, and guard external writes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Dict, List, Mapping, Optional
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Conflict,
+    Refused,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    SALT_BYTES,
+    Document,
+    dump_text,
+    parse_document,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
+    missing_line,
+    next_head,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger_stores import open_ledger
+from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead, run_of
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import open_store
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time, parse_time
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
+    Request,
+    Run,
+    transition,
+)
+
+OPTION = "keyturn_keyring"
+_TRIES = 4
+
+
+def request_to_replay(request: Request) -> Dict[str, Any]:
+    """A predicted step as plain data without values, for the tasks that follow in check mode."""
+    plain = {name: value for name, value in request.fields.items() if not isinstance(value, Secret)}
+    secret = [name for name, value in request.fields.items() if isinstance(value, Secret)]
+    return {
+        "transition": request.transition,
+        "rotation_id": request.rotation_id,
+        "fields": plain,
+        "secret_fields": secret,
+        "definition": request.definition,
+        "overlap": request.overlap,
+        "evidence": [dict(item) for item in request.evidence],
+        "grace": request.grace.total_seconds(),
+        "made": format_time(request.made) if request.made else None,
+        "receipts": dict(request.receipts),
+        "notices": dict(request.notices),
+        "retain": request.retain,
+        "take_over": request.take_over,
+        "holder_dead": request.holder_dead,
+    }
+
+
+def _replay_to_request(entry: Mapping[str, Any], run: Run, credential: str) -> Request:
+    same = (
+        "transition",
+        "rotation_id",
+        "definition",
+        "overlap",
+        "receipts",
+        "notices",
+        "retain",
+        "take_over",
+        "holder_dead",
+    )
+    return Request(
+        run=run,
+        credential=credential,
+        salt=bytes(SALT_BYTES),
+        fields={**entry["fields"], **{name: Secret.new() for name in entry["secret_fields"]}},
+        evidence=tuple(entry["evidence"]),
+        grace=timedelta(seconds=entry["grace"]),
+        made=parse_time(entry["made"], "replay") if entry["made"] else None,
+        **{name: entry[name] for name in same},
+    )
+
+
+class KeyringAccess:
+    """One credential's keyring, as this task sees it.
+
+    :ivar document: the document; in check mode with the steps that earlier tasks predicted; none when it is absent.
+    """
+
+    def __init__(self, params: Mapping[str, Any], context: Context) -> None:
+        text = params.get("keyring")
+        if not text:
+            raise BadInput(
+                f"{OPTION}: missing; name where this credential's keyring is kept, such as ref+vault://secret/keyrings/NAME"
+            )
+        self.context = context
+        self.credential = params.get("credential") or ""
+        self.run = run_of(params)
+        self.take_over = bool(params.get("take_over"))
+        self.replay: List[Dict[str, Any]] = (
+            list(params.get("replay") or []) if context.check_mode else []
+        )
+        self._reference = parse_reference(str(text), OPTION)
+        self._store = open_store(self._reference, context, OPTION)
+        self._ledger_text = str(params.get("ledger") or "")
+        self._own = False
+        self._read()
+
+    def _read(self) -> None:
+        found = self._store.read()
+        self.version: Any = found[1] if found else None
+        self.document: Optional[Document] = (
+            parse_document(found[0], f"{OPTION} {self._reference.text}") if found else None
+        )
+        for entry in self.replay:
+            request = _replay_to_request(entry, self.run, self.credential)
+            self.document = transition(self.document, request, self.context.now())
+
+    def need(self) -> Document:
+        """The document.
+
+        :raises Absent: when there is none, naming what makes one.
+        """
+        if self.document is None:
+            raise Absent(
+                f"{OPTION}: there is no keyring at {self._reference.text}; rotate the credential for the first time, or take over "
+                "the value in use with the adopt playbook"
+            )
+        return self.document
+
+    def guard(self) -> None:
+        """Make sure that this run still holds the claim; called right before each external write.
+
+        :raises Conflict: when another run took it over or wrote meanwhile.
+        """
+        if self.context.check_mode:
+            return
+        found = self._store.read()
+        document = parse_document(found[0], f"{OPTION} {self._reference.text}") if found else None
+        claim = document.claim if document else None
+        if claim is None or claim.run_id != self.run.run_id:
+            holder = f"run {claim.run_id} holds it now" if claim else "nobody holds it now"
+            raise Conflict(
+                f"{self.credential}: this run lost its claim on the keyring ({holder}); nothing more was written. Run again"
+            )
+        if found and found[1] != self.version:
+            raise Conflict(
+                f"{self.credential}: the keyring was changed while this task was at work; nothing more was written. Run again"
+            )
+
+    def step(self, request: Request, message: str = "", outcome: str = "done") -> bool:
+        """Do one step and write it; in check mode only predict it.
+
+        :return: whether the document changed.
+        :raises Refused, Conflict: as :func:`transition`; or when others keep writing in between.
+        """
+        request = replace(
+            request,
+            run=self.run,
+            credential=request.credential or self.credential,
+            take_over=self.take_over,
+        )
+        for _attempt in range(_TRIES):
+            asked = replace(
+                request,
+                holder_dead=is_dead(self.document.claim if self.document else None),
+                salt=self._new_salt(),
+            )
+            after = transition(self.document, asked, self.context.now())
+            if after is self.document:
+                return False
+            if self.context.check_mode:
+                self.replay.append(request_to_replay(asked))
+                self.document = after
+                return True
+            if self._write(after, asked, message, outcome):
+                return True
+            self._read()
+        raise Conflict(
+            f"{self.credential}: the keyring changed {_TRIES} times while writing to it; find out who else writes there"
+        )
+
+    def _new_salt(self) -> bytes:
+        return bytes(SALT_BYTES) if self.context.check_mode else self.context.randbytes(SALT_BYTES)
+
+    def _write(self, after: Document, request: Request, message: str, outcome: str) -> bool:
+        ledger = open_ledger(self._ledger_text, self.context)
+        self._recover(ledger)
+        after = replace(
+            after, ledger=next_head(after, request, self.context.now(), outcome, message)
+        )
+        try:
+            self.version = self._store.write(dump_text(after), self.version)
+        except Conflict:
+            return False
+        self.document = after
+        if after.ledger:
+            ledger.append(after.ledger.line)
+        return True
+
+    def _recover(self, ledger: Any) -> None:
+        head = self.document.ledger if self.document else None
+        if head is None or not self._ledger_text:
+            return
+        last = ledger.last(self.credential)
+        line = missing_line(last, head)
+        if line is None:
+            return
+        if line["number"] - int((last or {}).get("number", 0)) > 1:
+            self.context.warn(
+                f"{self.credential}: the ledger lacks lines before number {line['number']}; run the verify_ledger module"
+            )
+        ledger.append(line)
+
+
+def open_keyring(params: Mapping[str, Any], context: Context) -> KeyringAccess:
+    """The keyring that a task's parameters name.
+
+    :raises BadInput, Absent, Denied, Sealed, Unreachable, Corrupt, Refused: as the reference, the store and the document give cause.
+    """
+    return KeyringAccess(params, context)
+
+
+__all__ = ["KeyringAccess", "Refused", "open_keyring", "request_to_replay"]

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module's core may know of the world around it: modes, clock, random source, environment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Callable, Mapping
+
+
+def _ignore(message: str) -> None:
+    """Drop a message that nobody can see."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass
+class Context:
+    """The surroundings of one call; tests pass their own.
+
+    :param check_mode: read for real, write nothing.
+    :param diff: add a diff to the result.
+    :param environ: the task's environment.
+    :param now: the clock, in UTC with a zone.
+    :param randbytes: the random source.
+    :param warn: a warning in the task's result.
+    :param progress: a line that a waiting person sees at once, where there is a screen.
+    :param vault_secrets: the ansible-vault secrets that the run was given, on the controller only.
+    """
+
+    check_mode: bool = False
+    diff: bool = False
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    now: Callable[[], datetime] = _utc_now
+    randbytes: Callable[[int], bytes] = secrets.token_bytes
+    warn: Callable[[str], None] = _ignore
+    progress: Callable[[str], None] = _ignore
+    vault_secrets: Any = None
+
+    @classmethod
+    def system(cls, **changes: Any) -> Context:
+        """The real surroundings of this process."""
+        return cls(**changes)

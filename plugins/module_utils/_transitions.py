@@ -1,0 +1,455 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a rotation as pure functions: (document, request, now) → document.
+
+A step that is already done gives the same document back, so that a run that was killed can ask for it again. A step that
+is not allowed in the present state is refused with the state and with what to run instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Callable, Dict, Mapping, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    Claim,
+    Document,
+    Receipt,
+    Stage,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
+    format_duration,
+    format_time,
+)
+
+CLOCK_TOLERANCE = timedelta(seconds=60)
+Evidence = Tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a playbook, as it signs claims and the ledger.
+
+    :param started: start time of the process, in the kernel's ticks, so that a reused pid is not taken for it.
+    """
+
+    run_id: str
+    host: str = ""
+    pid: int = 0
+    boot_id: str = ""
+    started: str = ""
+    who: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a step is asked to do.
+
+    :param salt: for a document that this step begins.
+    :param overlap: whether the issuer accepts the old and the new value together.
+    :param holder_dead: the process that holds the claim is known to be gone.
+    :param receipts: per consumer, the digest of what it was seen using.
+    """
+
+    transition: str
+    run: Run
+    credential: str = ""
+    salt: bytes = b""
+    rotation_id: str = ""
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    definition: str = ""
+    overlap: bool = True
+    evidence: Evidence = ()
+    grace: timedelta = timedelta(hours=48)
+    made: Optional[datetime] = None
+    receipts: Mapping[str, str] = field(default_factory=dict)
+    notices: Mapping[str, str] = field(default_factory=dict)
+    retain: bool = False
+    take_over: bool = False
+    holder_dead: bool = False
+    ttl: timedelta = timedelta(minutes=30)
+
+
+def describe(document: Optional[Document]) -> str:
+    """The state in words, without values: for messages."""
+    if document is None:
+        return "there is no keyring yet"
+    parts = []
+    for name in ("pending", "current", "previous"):
+        stage = document.stage(name)
+        if stage:
+            who = stage.text("username")
+            marks = " failed" * stage.failed + " compromised" * stage.compromised
+            parts.append(
+                f"{name}{' ' + who if who else ''} is {stage.status}{marks} (rotation {stage.rotation_id})"
+            )
+    return "; ".join(parts) or "the keyring is empty"
+
+
+def _refuse(document: Optional[Document], step: str, remedy: str) -> Refused:
+    name = document.credential if document else "this credential"
+    return Refused(f"{name}: '{step}' is not possible now: {describe(document)}. {remedy}")
+
+
+def _same(holder: Claim, run: Run) -> bool:
+    return holder.run_id == run.run_id
+
+
+def check_claim(document: Document, request: Request, now: datetime) -> None:
+    """Refuse when another run holds the claim and may still be alive.
+
+    :raises Refused: naming the other run and what to do.
+    """
+    holder = document.claim
+    if (
+        holder is None
+        or _same(holder, request.run)
+        or request.holder_dead
+        or request.take_over
+        or holder.expires <= now
+    ):
+        return
+    raise Refused(
+        f"{document.credential}: another run is working on it: run {holder.run_id} on {holder.host} (process {holder.pid}), last seen "
+        f"{format_duration(now - holder.renewed)} ago. Wait for it to end; if it is dead, run again with "
+        f"-e keyturn_take_over=true, else its claim ends by itself at {format_time(holder.expires)}",
+        holder=holder.run_id,
+    )
+
+
+def check_clock(document: Document, now: datetime) -> None:
+    """Refuse when this clock is behind the document's own times.
+
+    :raises Refused: grace periods are measured by these times, so a clock that went back would end none or end them early.
+    """
+    if document.updated and document.updated - now > CLOCK_TOLERANCE:
+        raise Refused(
+            f"{document.credential}: the clock here says {format_time(now)}, but the keyring was written at "
+            f"{format_time(document.updated)}: set the clock right (NTP) and run again"
+        )
+
+
+def _claimed(document: Document, request: Request, now: datetime) -> Document:
+    run = request.run
+    if document.claim and _same(document.claim, run):
+        return replace(
+            document, claim=replace(document.claim, renewed=now, expires=now + request.ttl)
+        )
+    claim = Claim(run.run_id, run.host, run.pid, run.boot_id, run.started, now, now + request.ttl)
+    return replace(document, claim=claim)
+
+
+def _stage(document: Document, request: Request, now: datetime) -> Document:
+    if document.pending:
+        if (
+            document.pending.definition == request.definition
+            and document.pending.status != "abandoning"
+        ):
+            return document
+        raise _refuse(
+            document,
+            "stage",
+            "A leftover of another definition is pending: run the abandon playbook, then rotate again",
+        )
+    previous, overlap = document.previous, request.overlap
+    if previous and overlap:
+        until = f" until {format_time(previous.retire_after)}" if previous.retire_after else ""
+        raise _refuse(
+            document,
+            "stage",
+            f"The previous one is still kept{until}: run the retire_due playbook first",
+        )
+    if document.current and document.current.status != "observed":
+        raise _refuse(
+            document,
+            "stage",
+            "The last rotation is not observed yet: run the same playbook again to finish it",
+        )
+    status = "issued" if request.fields else "intended"
+    stage = Stage(request.rotation_id, status, dict(request.fields), request.definition, made=now)
+    return replace(document, pending=document.with_fingerprints(stage))
+
+
+def _issued(document: Document, request: Request, now: datetime) -> Document:
+    stage = document.pending
+    if stage is None or stage.status not in ("intended", "issued"):
+        raise _refuse(document, "issued", "Run the rotation playbook: it goes on from where it was")
+    if stage.status == "issued":
+        return document
+    filled = replace(stage, status="issued", fields={**stage.fields, **request.fields})
+    return replace(document, pending=document.with_fingerprints(filled))
+
+
+def _applied(document: Document, request: Request, now: datetime) -> Document:
+    stage = document.pending
+    if stage is None or stage.status not in ("issued", "applied", "proved"):
+        raise _refuse(
+            document, "applied", "Run the rotation playbook: it goes on from where it was"
+        )
+    return (
+        document
+        if stage.status != "issued"
+        else replace(document, pending=replace(stage, status="applied"))
+    )
+
+
+def _need_evidence(document: Document, request: Request, step: str) -> None:
+    if not request.evidence:
+        raise _refuse(
+            document, step, "A proof is demanded: give the credential a probe in keyturn_probes"
+        )
+
+
+def _proved(document: Document, request: Request, now: datetime) -> Document:
+    pending = document.pending
+    if pending and pending.status == "proved":
+        return document
+    _need_evidence(document, request, "proved")
+    if pending and pending.status == "applied":
+        return replace(
+            document, pending=replace(pending, status="proved", evidence=request.evidence)
+        )
+    raise _refuse(
+        document,
+        "proved",
+        "Only an applied value can be proved: run the rotation playbook, it goes on from where it was",
+    )
+
+
+def _to_previous(stage: Optional[Stage]) -> Optional[Stage]:
+    return replace(stage, status="grace", retire_after=None) if stage else None
+
+
+def _promote(document: Document, request: Request, now: datetime) -> Document:
+    stage = document.pending
+    if stage is None and document.current and document.current.rotation_id == request.rotation_id:
+        return document
+    if stage is None or stage.status != "proved":
+        raise _refuse(
+            document,
+            "promote",
+            "Only a proved value is promoted: run the rotation playbook with the phases before it",
+        )
+    current = replace(stage, status="promoted", promoted=now)
+    return replace(document, pending=None, current=current, previous=_to_previous(document.current))
+
+
+def _cutover(document: Document, request: Request, now: datetime) -> Document:
+    stage = document.pending
+    if stage is None and document.current and document.current.status == "cutover":
+        return document
+    if request.overlap or stage is None or stage.status != "issued":
+        raise _refuse(
+            document,
+            "cutover",
+            "Only an issued value of an issuer without overlap is cut over; use promote",
+        )
+    current = replace(stage, status="cutover", promoted=now)
+    return replace(document, pending=None, current=current, previous=_to_previous(document.current))
+
+
+def _observed(document: Document, request: Request, now: datetime) -> Document:
+    current = document.current
+    if current is None or document.pending:
+        raise _refuse(document, "observed", "There is nothing to observe: promote comes first")
+    if current.status == "observed":
+        return document
+    if current.status == "cutover":
+        _need_evidence(document, request, "observed")
+    previous = document.previous
+    if previous:
+        grace = timedelta(0) if previous.failed or previous.compromised else request.grace
+        previous = replace(previous, retire_after=now + grace)
+    seen = replace(
+        current, status="observed", observed=now, evidence=current.evidence + request.evidence
+    )
+    return replace(document, current=seen, previous=previous)
+
+
+def _rollback(document: Document, request: Request, now: datetime) -> Document:
+    current, previous = document.current, document.previous
+    if document.pending:
+        raise _refuse(
+            document,
+            "rollback",
+            "A pending value was never in use: run the abandon playbook instead",
+        )
+    if current is None or previous is None:
+        raise _refuse(document, "rollback", "Nothing is kept to return to: rotate forward instead")
+    if previous.failed or previous.compromised or previous.status != "grace":
+        raise _refuse(
+            document, "rollback", "The previous value may not be used again: rotate forward instead"
+        )
+    status = "promoted" if request.overlap else "cutover"
+    back = replace(previous, status=status, promoted=now, observed=None, retire_after=None)
+    gone = replace(current, status="grace", failed=True, retire_after=None)
+    return replace(document, current=back, previous=gone)
+
+
+def _retire(document: Document, request: Request, now: datetime) -> Document:
+    previous, current = document.previous, document.current
+    if previous is None:
+        raise _refuse(document, "retire", "There is nothing to retire")
+    if previous.status == "retiring":
+        return document
+    if current is None or current.status != "observed" or previous.retire_after is None:
+        raise _refuse(
+            document,
+            "retire",
+            "The current value is not observed yet: run the rotation playbook to its end first",
+        )
+    if now < previous.retire_after:
+        left = format_duration(previous.retire_after - now)
+        raise _refuse(
+            document,
+            "retire",
+            f"The grace period ends in {left}, at {format_time(previous.retire_after)}: run retire_due then",
+        )
+    return replace(document, previous=replace(previous, status="retiring"))
+
+
+def _retired(document: Document, request: Request, now: datetime) -> Document:
+    previous = document.previous
+    if previous is None:
+        return document
+    if previous.status != "retiring":
+        raise _refuse(
+            document, "retired", "It was not marked for retiring: run the retire_due playbook"
+        )
+    _need_evidence(document, request, "retired")
+    kept = replace(previous, status="retained", evidence=previous.evidence + request.evidence)
+    retained = document.retained + ((kept,) if request.retain else ())
+    return replace(document, previous=None, retained=retained)
+
+
+def _adopt(document: Document, request: Request, now: datetime) -> Document:
+    current = document.current
+    if (
+        current
+        and current.adopted
+        and current.definition == request.definition
+        and not document.pending
+    ):
+        return document
+    if document.pending or document.current or document.previous:
+        raise _refuse(document, "adopt", "This keyring already manages a value: rotate instead")
+    _need_evidence(document, request, "adopt")
+    stage = Stage(
+        request.rotation_id, "observed", dict(request.fields), request.definition, adopted=True
+    )
+    stage = replace(
+        stage, made=request.made, promoted=request.made, observed=now, evidence=request.evidence
+    )
+    return replace(document, current=document.with_fingerprints(stage))
+
+
+def _abandon(document: Document, request: Request, now: datetime) -> Document:
+    if document.pending is None:
+        raise _refuse(document, "abandon", "Nothing is pending: there is nothing to abandon")
+    return replace(document, pending=replace(document.pending, status="abandoning"))
+
+
+def _abandoned(document: Document, request: Request, now: datetime) -> Document:
+    if document.pending is None:
+        return document
+    if document.pending.status != "abandoning":
+        raise _refuse(document, "abandoned", "It was not marked: run the abandon playbook")
+    return replace(document, pending=None)
+
+
+def _receive(document: Document, request: Request, now: datetime) -> Document:
+    stage = document.current or document.pending
+    rotation = stage.rotation_id if stage else ""
+    news = {name: seen for name, seen in request.receipts.items() if _seen(document, name) != seen}
+    receipts = {
+        **document.receipts,
+        **{name: Receipt(seen, now, rotation) for name, seen in news.items()},
+    }
+    return replace(document, receipts=receipts) if news else document
+
+
+def _seen(document: Document, name: str) -> str:
+    receipt = document.receipts.get(name)
+    return receipt.seen if receipt else ""
+
+
+def _note(document: Document, request: Request, now: datetime) -> Document:
+    return replace(document, noticed={**document.noticed, **request.notices}, updated=now)
+
+
+def _claim(document: Document, request: Request, now: datetime) -> Document:
+    return document
+
+
+_STEPS: Dict[str, Callable[[Document, Request, datetime], Document]] = {
+    "claim": _claim,
+    "stage": _stage,
+    "issued": _issued,
+    "applied": _applied,
+    "proved": _proved,
+    "promote": _promote,
+    "cutover": _cutover,
+    "observed": _observed,
+    "rollback": _rollback,
+    "retire": _retire,
+    "retired": _retired,
+    "adopt": _adopt,
+    "abandon": _abandon,
+    "abandoned": _abandoned,
+    "receive": _receive,
+    "note": _note,
+}
+TRANSITIONS = (*_STEPS, "release")
+_BEGINNING = ("stage", "adopt", "claim")
+
+
+def _begin(request: Request) -> Document:
+    if request.transition not in _BEGINNING:
+        raise _refuse(
+            None,
+            request.transition,
+            "Rotate it for the first time, or take over the value in use with the adopt playbook",
+        )
+    return Document(request.credential, request.salt)
+
+
+def _release(document: Document, request: Request, now: datetime) -> Document:
+    if document.claim is None or not _same(document.claim, request.run):
+        return document
+    return replace(document, claim=None, step=document.step + 1, updated=now)
+
+
+def transition(document: Optional[Document], request: Request, now: datetime) -> Document:
+    """Do one step.
+
+    :param document: the keyring as read; none when it is absent.
+    :param now: UTC, by the store's clock where it has one.
+    :return: the next document, with its claim renewed; the very same object when the step was done before.
+    :raises Refused: the step is not allowed in this state, another run holds the claim, or the clock went back.
+    :raises BadInput: there is no such step.
+    """
+    if request.transition not in TRANSITIONS:
+        raise BadInput(
+            f"transition: '{request.transition}' is unknown; expected one of {', '.join(TRANSITIONS)}"
+        )
+    if document is not None and document.credential != request.credential and request.credential:
+        raise BadInput(
+            f"keyturn_keyring: this keyring belongs to '{document.credential}', not to '{request.credential}'; give each credential its own"
+        )
+    if request.transition == "release" and document is not None:
+        return _release(document, request, now)
+    known = document if document is not None else _begin(request)
+    check_clock(known, now)
+    check_claim(known, request, now)
+    after = _STEPS[request.transition](known, request, now)
+    held = known.claim is not None and _same(known.claim, request.run)
+    if after is known and held:
+        return known
+    if request.transition != "note" or held:
+        after = _claimed(after, request, now)
+    return replace(after, step=known.step + 1, updated=now)

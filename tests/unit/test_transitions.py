@@ -1,0 +1,241 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a rotation: what is allowed when, and what every interleaving keeps true."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    Document,
+    dump_text,
+    parse_document,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
+    TRANSITIONS,
+    Request,
+    Run,
+    transition,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+T0 = datetime(2026, 1, 31, 22, 0, tzinfo=timezone.utc)
+SALT = bytes(range(32))
+PROOF = ({"type": "postgres", "against": "db:6432", "at": "2026-01-31T22:00:00Z"},)
+
+
+def request(name: str, run: str = "run1", **more: object) -> Request:
+    given = {"credential": "db_app", "salt": SALT, "rotation_id": "r1", "definition": "d1", **more}
+    return Request(transition=name, run=Run(run, host="ctl", pid=1), **given)  # type: ignore[arg-type]
+
+
+def fields(user: str) -> dict[str, object]:
+    return {"username": user, "password": Secret(secrets.token_urlsafe(20))}
+
+
+def walk(
+    document: Document | None,
+    *names: str,
+    rotation: str = "r1",
+    user: str = "app_a",
+    now: datetime = T0,
+) -> Document:
+    for name in names:
+        asked = request(name, rotation_id=rotation, fields=fields(user), evidence=PROOF)
+        document = transition(document, asked, now)
+    assert document is not None
+    return document
+
+
+FULL = ("stage", "applied", "proved", "promote", "observed")
+
+
+def two_rotations() -> Document:
+    first = walk(None, *FULL)
+    return walk(first, *FULL, rotation="r2", user="app_b")
+
+
+def test_a_first_rotation_ends_observed_and_keeps_nothing_before_it() -> None:
+    document = walk(None, *FULL)
+    assert document.current and document.current.status == "observed"
+    assert document.pending is None and document.previous is None
+
+
+def test_a_second_rotation_keeps_the_first_in_its_grace() -> None:
+    document = two_rotations()
+    assert document.current and document.current.text("username") == "app_b"
+    assert document.previous and document.previous.text("username") == "app_a"
+    assert document.previous.retire_after == T0 + timedelta(hours=48)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_each_step_may_be_asked_for_twice(name: str) -> None:
+    document: Document | None = None
+    for step in FULL:
+        document = walk(document, step)
+        if step == name:
+            again = transition(document, request(step, fields=fields("other"), evidence=PROOF), T0)
+            assert again is document
+
+
+@pytest.mark.parametrize(
+    ("done", "asked", "words"),
+    [
+        ((), "applied", "there is no keyring yet"),
+        ((), "promote", "there is no keyring yet"),
+        (("stage",), "promote", "Only a proved value is promoted"),
+        (("stage",), "proved", "Only an applied value can be proved"),
+        (("stage", "applied"), "promote", "Only a proved value is promoted"),
+        (("stage", "applied"), "observed", "promote comes first"),
+        (("stage",), "rollback", "run the abandon playbook"),
+        (FULL, "rollback", "Nothing is kept to return to"),
+        (FULL, "retire", "nothing to retire"),
+        (FULL, "abandon", "Nothing is pending"),
+        (FULL, "abandoned", None),
+        (FULL, "adopt", "already manages a value"),
+        (FULL[:-1], "stage", "not observed yet"),
+        (("stage",), "abandoned", "run the abandon playbook"),
+    ],
+)
+def test_a_step_out_of_order_is_refused_with_what_to_run(
+    done: tuple[str, ...], asked: str, words: str | None
+) -> None:
+    document = walk(None, *done) if done else None
+    ask = request(asked, rotation_id="r9", fields=fields("x"), evidence=PROOF)
+    if words is None:
+        assert transition(document, ask, T0) is document
+        return
+    with pytest.raises(Refused, match=words):
+        transition(document, ask, T0)
+
+
+def test_proof_is_demanded() -> None:
+    document = walk(None, "stage", "applied")
+    with pytest.raises(Refused, match="A proof is demanded"):
+        transition(document, request("proved"), T0)
+
+
+def test_a_leftover_of_another_definition_names_abandon() -> None:
+    document = walk(None, "stage")
+    with pytest.raises(Refused, match="run the abandon playbook"):
+        transition(document, request("stage", definition="other", fields=fields("app_a")), T0)
+
+
+def test_staging_is_refused_while_the_previous_one_is_kept() -> None:
+    with pytest.raises(Refused, match="run the retire_due playbook first"):
+        walk(two_rotations(), "stage", rotation="r3")
+
+
+def test_without_overlap_a_new_one_may_supersede_the_previous() -> None:
+    document = transition(
+        two_rotations(),
+        request("stage", rotation_id="r3", fields=fields("app_a"), overlap=False),
+        T0,
+    )
+    assert document.pending is not None
+
+
+def test_grace_is_waited_for() -> None:
+    document = two_rotations()
+    with pytest.raises(Refused, match="The grace period ends in 1h"):
+        transition(document, request("retire"), T0 + timedelta(hours=47))
+    marked = transition(document, request("retire"), T0 + timedelta(hours=48))
+    assert marked.previous and marked.previous.status == "retiring" and not marked.previous.accepted
+    with pytest.raises(Refused, match="A proof is demanded"):
+        transition(marked, request("retired"), T0 + timedelta(hours=48))
+    gone = transition(marked, request("retired", evidence=PROOF), T0 + timedelta(hours=48))
+    assert gone.previous is None
+
+
+def test_rollback_swaps_and_the_failed_one_has_no_grace() -> None:
+    back = walk(two_rotations(), "rollback")
+    assert (
+        back.current
+        and back.current.text("username") == "app_a"
+        and back.current.status == "promoted"
+    )
+    assert back.previous and back.previous.failed
+    with pytest.raises(Refused, match="may not be used again"):
+        walk(back, "rollback")
+    seen = walk(back, "observed")
+    assert seen.previous and seen.previous.retire_after == T0
+
+
+def test_another_run_is_kept_out_until_it_is_dead_or_its_claim_ends() -> None:
+    document = walk(None, "stage")
+    ask = request("applied", run="run2")
+    with pytest.raises(Refused, match="another run is working on it: run run1 on ctl"):
+        transition(document, ask, T0)
+    assert transition(document, replace(ask, holder_dead=True), T0).claim.run_id == "run2"  # type: ignore[union-attr]
+    assert transition(document, replace(ask, take_over=True), T0).claim.run_id == "run2"  # type: ignore[union-attr]
+    assert transition(document, ask, T0 + timedelta(minutes=31)).claim.run_id == "run2"  # type: ignore[union-attr]
+
+
+def test_release_lets_go_only_of_its_own_claim() -> None:
+    document = walk(None, "stage")
+    assert transition(document, request("release", run="run2"), T0) is document
+    assert transition(document, request("release"), T0).claim is None
+
+
+def test_a_clock_that_went_back_is_refused() -> None:
+    document = walk(None, "stage")
+    with pytest.raises(Refused, match="set the clock right"):
+        transition(document, request("applied"), T0 - timedelta(seconds=61))
+    transition(document, request("applied"), T0 - timedelta(seconds=59))
+
+
+def test_a_keyring_of_another_credential_is_refused() -> None:
+    with pytest.raises(BadInput, match="belongs to 'db_app', not to 'db_other'"):
+        transition(walk(None, "stage"), request("applied", credential="db_other"), T0)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([name for name in TRANSITIONS if name not in ("note", "receive")]),
+        st.sampled_from(["run1", "run2"]),
+        st.sampled_from(["d1", "d2"]),
+        st.booleans(),
+        st.integers(min_value=0, max_value=100),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_whatever_two_runs_ask_no_value_is_lost_and_what_is_written_can_be_read(
+    steps: list[tuple[str, str, str, bool, int]],
+) -> None:
+    document: Document | None = None
+    now = T0
+    for number, (name, run, definition, overlap, hours) in enumerate(steps):
+        now += timedelta(hours=hours)
+        ask = request(
+            name,
+            run=run,
+            definition=definition,
+            overlap=overlap,
+            rotation_id=f"r{number}",
+            evidence=PROOF,
+            fields=fields("u"),
+        )
+        try:
+            after = transition(document, ask, now)
+        except Refused:
+            continue
+        if document and document.current:
+            kept = [stage.rotation_id for stage in (after.current, after.previous) if stage]
+            assert document.current.rotation_id in kept, "the value in use was dropped"
+        if after.previous and after.previous.status == "retiring":
+            assert after.current and after.current.observed, (
+                "retiring before the current one was observed"
+            )
+        assert document is None or after.step >= document.step
+        assert parse_document(dump_text(after)) == after
+        document = after
