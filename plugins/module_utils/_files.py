@@ -1,0 +1,335 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that hold secrets: read whole, and replaced whole under a lock, so that a reader sees the old or the new one.
+
+* **Replacing**: a temporary file (0600) in the same directory, flushed to the disk, gets the old file's owner, group, mode,
+  ACL and SELinux label, and is renamed over it; then the directory is flushed. Killed anywhere, the file is the old or the
+  new one; a temporary file left by a killed process is removed by the next holder of the lock.
+* **Locking**: ``flock`` on an empty file beside it, ``.NAME.keyturn.lock`` (0600). It stays: to remove it would let a process
+  that waits for the removed file and one that makes a new file both hold "the lock". The file itself cannot be the lock,
+  because each replacement puts another inode in its place.
+* **Symbolic links**: in the directories of a path they are followed, as everywhere. A path that is itself a symbolic link is
+  read through (mounted secrets are made of links), but never replaced: a rename would put a file in the link's place, and
+  writing through it would let whoever may place a link choose what is overwritten. The error names the link's target.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pwd
+import stat
+import time
+from contextlib import contextmanager, suppress
+from typing import Iterator, List, Optional, Sequence, Tuple, Type
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Conflict,
+    Denied,
+    KeyturnError,
+    Refused,
+    Unreachable,
+)
+
+NEW_MODE = 0o600
+LOCK_TIMEOUT = 10.0
+_POLL = 0.02
+_MEANINGS: Sequence[Tuple[Tuple[int, ...], Type[KeyturnError], str]] = (
+    (
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        Unreachable,
+        "{reason}; nothing was changed. Make room there and run again",
+    ),
+    (
+        (errno.EROFS,),
+        Denied,
+        "{reason}; nothing was changed. Mount it read-write or name another place",
+    ),
+    (
+        (errno.EACCES, errno.EPERM),
+        Denied,
+        "{reason} for user {who}; give that user the right, or become one who has it",
+    ),
+    (
+        (errno.ENOENT, errno.ENOTDIR),
+        Absent,
+        "there is no directory {directory}; create it with mode 0700",
+    ),
+    ((errno.EISDIR,), BadInput, "it is a directory; name a file in it"),
+    (
+        (errno.EBUSY,),
+        Refused,
+        "it is a mount point of its own, which no rename can replace; mount its directory instead of the file",
+    ),
+    ((), Unreachable, "{reason}"),
+)
+
+
+def lock_path(path: str) -> str:
+    """The file whose lock guards replacing ``path``."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f".{name}.keyturn.lock")
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def file_error(error: OSError, option: str, path: str, doing: str) -> KeyturnError:
+    """What an error of the operating system means for the operator.
+
+    :param doing: what was tried: ``read``, ``write`` or ``lock``.
+    """
+    found = (item for item in _MEANINGS if error.errno in item[0] or not item[0])
+    _numbers, kind, text = next(found)
+    facts = {
+        "reason": os.strerror(error.errno or 0).lower(),
+        "who": _user_name(os.geteuid()),
+        "directory": os.path.dirname(path) or ".",
+    }
+    return kind(f"{option}: cannot {doing} {path}: {text.format(**facts)}")
+
+
+def _read_all(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def read_file(path: str, option: str) -> Optional[bytes]:
+    """The bytes of a file; none when it, or its directory, is not there. Needs no lock: files are replaced whole.
+
+    :raises Denied, BadInput, Unreachable: naming the option and the file.
+    """
+    found = read_with_mode(path, option)
+    return None if found is None else found[0]
+
+
+def read_with_mode(path: str, option: str) -> Optional[Tuple[bytes, int]]:
+    """The bytes of a file and its permission bits, of the very file that was read."""
+    try:
+        # Non-blocking: a named pipe without a writer must not hang the run.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise file_error(error, option, path, "read") from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(descriptor)
+            raise BadInput(f"{option}: {path} is no regular file; name one")
+        return _read_all(descriptor), stat.S_IMODE(mode)
+    except OSError as error:
+        raise file_error(error, option, path, "read") from None
+
+
+def _sync_directory(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot flush a directory; the rename itself is done.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _copy_attributes(old: str, descriptor: int) -> None:
+    """ACL and SELinux label, where the file system has them and this user may set them."""
+    with suppress(OSError):
+        for name in os.listxattr(old):
+            with suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(old, name))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class Held:
+    """A file whose lock this process holds.
+
+    :ivar path: the file.
+    """
+
+    def __init__(self, path: str, option: str) -> None:
+        self.path = path
+        self._option = option
+        self._directory, self._name = os.path.split(path)
+        self._directory = self._directory or "."
+
+    @property
+    def _prefix(self) -> str:
+        return f".{self._name}.keyturn-"
+
+    def read(self) -> Optional[bytes]:
+        """The bytes of the file; none when it is not there.
+
+        :raises Denied, BadInput, Unreachable: as :func:`read_file`.
+        """
+        return read_file(self.path, self._option)
+
+    def replace(self, data: bytes, mode: Optional[int] = None) -> None:
+        """Put these bytes in the file's place. Owner, group and, if none is given, mode stay; a new file has mode 0600.
+
+        :raises Denied: when the owner could not be kept, or this user may not write there. Nothing was changed.
+        :raises Absent, Unreachable, Refused: no directory, no room, a mount point. Nothing was changed.
+        """
+        try:
+            self._replace(data, mode)
+        except OSError as error:
+            raise file_error(error, self._option, self.path, "write") from None
+
+    def _replace(self, data: bytes, mode: Optional[int]) -> None:
+        old = self._status()
+        temporary = os.path.join(
+            self._directory, f"{self._prefix}{os.getpid()}-{os.urandom(6).hex()}"
+        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, NEW_MODE)
+        try:
+            try:
+                self._dress(descriptor, old, mode)
+                _write_all(descriptor, data)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, self.path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_directory(self._directory)
+
+    def _status(self) -> Optional[os.stat_result]:
+        try:
+            return os.lstat(self.path)
+        except FileNotFoundError:
+            return None
+
+    def _dress(self, descriptor: int, old: Optional[os.stat_result], mode: Optional[int]) -> None:
+        if old is not None:
+            _copy_attributes(self.path, descriptor)
+            self._keep_owner(descriptor, old)
+        kept = NEW_MODE if old is None else stat.S_IMODE(old.st_mode)
+        # Always, because the process's umask took bits away at creation. After the owner, because changing that clears bits.
+        os.fchmod(descriptor, kept if mode is None else mode)
+
+    def _keep_owner(self, descriptor: int, old: os.stat_result) -> None:
+        new = os.fstat(descriptor)
+        if (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid):
+            return
+        try:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        except OSError:
+            owner, who = _user_name(old.st_uid), _user_name(os.geteuid())
+            remedy = " or as ".join(dict.fromkeys([owner, "root"]))
+            raise Denied(
+                f"{self._option}: {self.path} belongs to {owner} (group {old.st_gid}), and user {who} cannot keep that "
+                f"when replacing it; nothing was changed. Run as {remedy}"
+            ) from None
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left beside the file: whoever made it held the lock that is held here now."""
+        for name in self._leftovers():
+            with suppress(OSError):
+                os.unlink(os.path.join(self._directory, name))
+
+    def _leftovers(self) -> List[str]:
+        try:
+            return [name for name in os.listdir(self._directory) if name.startswith(self._prefix)]
+        except OSError:
+            return []
+
+
+def refuse_link(path: str, option: str) -> None:
+    """Refuse a path that is itself a symbolic link, where it is to be replaced.
+
+    :raises BadInput: naming what to write instead.
+    """
+    if os.path.islink(path):
+        raise BadInput(
+            f"{option}: {path} is a symbolic link to {os.path.realpath(path)}; replacing it would leave a file in the link's "
+            "place. Name the file that it points to"
+        )
+
+
+def _create_lock(path: str, name: str) -> Optional[int]:
+    """A new lock file, or none when there is one. It gets the owner of the file that it guards: root's own would shut out
+    that user. One that is there already is never given away: somebody may have put a link to another file in its place.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_MODE)
+    except FileExistsError:
+        return None
+    if os.geteuid() == 0:
+        owner = os.stat(path if os.path.exists(path) else os.path.dirname(path) or ".")
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
+
+
+def _open_lock(path: str, option: str) -> int:
+    name = lock_path(path)
+    try:
+        descriptor = _create_lock(path, name)
+        if descriptor is None:
+            descriptor = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise file_error(
+            error, option, path if error.errno == errno.ENOENT else name, "write"
+        ) from None
+    return descriptor
+
+
+def _try_lock(descriptor: int, path: str, option: str) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise file_error(error, option, lock_path(path), "lock") from None
+    return True
+
+
+def _take_lock(descriptor: int, path: str, option: str, timeout: float) -> None:
+    end = time.monotonic() + timeout
+    while not _try_lock(descriptor, path, option):
+        if time.monotonic() >= end:
+            raise Conflict(
+                f"{option}: another process has held the lock of {path} for {timeout:g} s; find it with "
+                f"'fuser {lock_path(path)}', then run again"
+            )
+        time.sleep(_POLL)
+
+
+@contextmanager
+def hold(path: str, option: str, timeout: float = LOCK_TIMEOUT) -> Iterator[Held]:
+    """Hold the lock of a file, to read it, decide and replace it with nobody in between.
+
+    Never in check mode: the lock file is made if it is not there.
+
+    :param option: how messages name the file's origin.
+    :param timeout: seconds to wait for another holder.
+    :raises Conflict: when another process holds it longer than that.
+    :raises BadInput: when the path is a symbolic link.
+    :raises Absent, Denied, Unreachable: when there is no directory, no right or no room for the lock.
+    """
+    refuse_link(path, option)
+    descriptor = _open_lock(path, option)
+    try:
+        _take_lock(descriptor, path, option, timeout)
+        held = Held(path, option)
+        held.remove_leftovers()
+        yield held
+    finally:
+        os.close(descriptor)
