@@ -1,0 +1,295 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core of ``publish``: bring sinks to what the keyring says, with one write for each place that differs.
+
+On the controller the sinks are rendered (:func:`prepare`); where the places are, they are read, compared and written
+(:func:`run`). In between, the values travel in one option, in one opaque text: Ansible hides each text of a ``no_log`` option
+wherever it occurs in a result, and a value such as a port number or a user name would punch holes into names and paths.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
+    KeyringAccess,
+    open_keyring,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    KeyturnError,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, fingerprint
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    KEYRING_OPTIONS,
+    ModuleCore,
+    Params,
+    Result,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
+    RenderedSink,
+    Sink,
+    digests,
+    parse_sinks,
+    render_sinks,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
+    Guard,
+    Outcome,
+    Wanted,
+    bring,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import Options
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open import (
+    Address,
+    open_place,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Observed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
+    Request,
+    check_claim,
+)
+
+OPTION = "keyturn_sinks"
+_ABSENT = "(absent)"
+_OTHER_FORM = "(another form)"
+_HIDDEN = "(some value)"
+
+
+class Contents(Dict[str, Any]):
+    """What :func:`prepare` hands to :func:`run`.
+
+    :ivar guard: makes sure that the claim is still held. Only in the same process: a plain copy, as it goes to another
+        machine, cannot reach the keyring; there the claim was looked at on the controller right before.
+    """
+
+    guard: Optional[Guard] = None
+
+
+def _no_guard() -> None:
+    """Nothing to guard: nobody claimed the keyring."""
+
+
+def _guard(access: KeyringAccess, document: Document, context: Context) -> Guard:
+    """Refuse beside another run's rotation; inside of one's own, look again before each write."""
+    claim = document.claim
+    if context.check_mode or claim is None:
+        return _no_guard
+    request = Request("publish", access.run, take_over=access.take_over, holder_dead=is_dead(claim))
+    check_claim(document, request, context.now())
+    return access.guard if claim.run_id == access.run.run_id else _no_guard
+
+
+def _of_host(rendered: Sequence[RenderedSink], host: Optional[str]) -> List[RenderedSink]:
+    if host is not None:
+        return [item for item in rendered if item.sink.host == host]
+    hosts = sorted({item.sink.host for item in rendered})
+    if len(hosts) > 1:
+        names = ", ".join(name or "'' (the controller)" for name in hosts)
+        raise BadInput(
+            f"{OPTION}: the sinks are written from several hosts: {names}; run one task for each, with 'host' and delegated to it"
+        )
+    return list(rendered)
+
+
+def _sent_sink(item: RenderedSink, digest: str) -> Dict[str, Any]:
+    sink = item.sink
+    fields = {
+        name: None if value is None else [value.reveal(), value.known]
+        for name, value in item.fields.items()
+    }
+    about = {
+        "name": sink.name,
+        "ref": sink.ref.text,
+        "host": sink.host,
+        "group": sink.group,
+        "digest": digest,
+    }
+    return {**about, "held": dict(item.held), "fields": fields}
+
+
+def _sent_places(document: Document, rendered: Sequence[RenderedSink]) -> List[Dict[str, Any]]:
+    seen = digests(document, rendered)
+    places: Dict[Tuple[str, ...], Dict[str, Any]] = {}
+    for item in rendered:
+        sink = item.sink
+        empty = {"address": _address(sink), "options": asdict(sink.options), "sinks": []}
+        places.setdefault(sink.place, empty)["sinks"].append(_sent_sink(item, seen[sink.name]))
+    return list(places.values())
+
+
+def _address(sink: Sink) -> Dict[str, Any]:
+    ref = sink.ref
+    where = f"sink '{sink.name}' ({ref.place})"
+    return {
+        "scheme": ref.scheme,
+        "path": ref.path,
+        "params": dict(ref.params),
+        "text": ref.place,
+        "where": where,
+    }
+
+
+def prepare(params: Params, context: Context) -> Params:
+    """Render the sinks on the controller.
+
+    :raises BadInput: for a sink that is defined wrongly, or names a field that the credential does not have.
+    :raises Absent: when there is no keyring.
+    :raises Refused: when another run has claimed the keyring.
+    """
+    sinks = parse_sinks(params["sinks"], OPTION)
+    access = open_keyring(params, context)
+    document = access.need()
+    rendered = _of_host(render_sinks(document, sinks), params.get("host"))
+    body = {
+        "salt": base64.b64encode(document.salt).decode(),
+        "places": _sent_places(document, rendered),
+    }
+    contents = Contents(sealed=base64.b64encode(json.dumps(body).encode()).decode())
+    contents.guard = _guard(access, document, context)
+    return {**params, "contents": contents}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One place with the sinks that are written there."""
+
+    address: Address
+    options: Options
+    sinks: Tuple[Mapping[str, Any], ...]
+    wanted: Wanted
+    salt: bytes
+
+
+def _job(sent: Mapping[str, Any], salt: bytes) -> Job:
+    fields = {name: value for sink in sent["sinks"] for name, value in sink["fields"].items()}
+    wanted = {
+        name: None if value is None else Secret(value[0], value[1])
+        for name, value in fields.items()
+    }
+    address, options = Address(**sent["address"]), Options(**sent["options"])
+    return Job(
+        address, options, tuple(sent["sinks"]), Wanted(address.where, wanted, options.create), salt
+    )
+
+
+def _jobs(params: Params) -> List[Job]:
+    sealed = (params.get("contents") or {}).get("sealed")
+    if not sealed:
+        raise BadInput(
+            "publish: this module gets its values from its action plugin; call it as keyturn.runbooks.publish in a task"
+        )
+    body = json.loads(base64.b64decode(sealed))
+    salt = base64.b64decode(body["salt"])
+    return [_job(sent, salt) for sent in body["places"]]
+
+
+def _shown(job: Job, name: str, value: Optional[Secret]) -> str:
+    # Check mode invents the salt of a keyring that does not exist yet: a digest under it would let weak values be guessed.
+    known = value is None or not value.known or any(job.salt)
+    return (
+        _OTHER_FORM if value is None else fingerprint(job.salt, name, value) if known else _HIDDEN
+    )
+
+
+def _before(job: Job, outcome: Outcome, name: str) -> str:
+    fields = outcome.observed.fields
+    return _shown(job, name, fields[name]) if name in fields else _ABSENT
+
+
+def _after(job: Job, name: str) -> str:
+    value = job.wanted.fields[name]
+    return _ABSENT if value is None else _shown(job, name, value)
+
+
+def _sink_result(job: Job, outcome: Outcome, sent: Mapping[str, Any]) -> Dict[str, Any]:
+    names = list(sent["fields"])
+    about = {key: sent[key] for key in ("name", "ref", "host", "group", "digest", "held")}
+    fields = {
+        name or "content": {"before": _before(job, outcome, name), "after": _after(job, name)}
+        for name in names
+    }
+    changed = any(name in outcome.changes for name in names) or bool(
+        names and outcome.observed.drift
+    )
+    return {
+        **about,
+        "changed": changed,
+        "rendered": bool(names),
+        "fields": fields,
+        "version": outcome.version,
+    }
+
+
+def _difference(job: Job, outcome: Outcome) -> Dict[str, str]:
+    place = job.address.where
+    before = [f"{name or 'content'}: {_before(job, outcome, name)}\n" for name in job.wanted.fields]
+    after = [f"{name or 'content'}: {_after(job, name)}\n" for name in job.wanted.fields]
+    drift = [f"{line}\n" for line in outcome.observed.drift]
+    return {
+        "before_header": place,
+        "after_header": place,
+        "before": "".join(before + drift),
+        "after": "".join(after),
+    }
+
+
+def _outcome(job: Job, guard: Guard, context: Context) -> Outcome:
+    if not job.wanted.fields:
+        return Outcome(Observed({}), {}, None)
+    return bring(open_place(job.address, job.options, context), job.wanted, guard, context)
+
+
+def _result(done: Sequence[Tuple[Job, Outcome]], context: Context) -> Result:
+    sinks: List[Dict[str, Any]] = []
+    for job, outcome in done:
+        sinks += [_sink_result(job, outcome, sent) for sent in job.sinks]
+    changed = [item["name"] for item in sinks if item["changed"]]
+    behind = changed if context.check_mode else []
+    result: Result = {"changed": bool(changed), "sinks": sinks, "behind": behind}
+    if context.diff:
+        result["diff"] = [_difference(job, outcome) for job, outcome in done if outcome.changed]
+    return result
+
+
+def run(params: Params, context: Context) -> Result:
+    """Read, compare and write, where the places are.
+
+    :raises KeyturnError: for the first place that cannot be brought up to date; the details tell of those before it.
+    """
+    guard = getattr(params.get("contents"), "guard", None) or _no_guard
+    done: List[Tuple[Job, Outcome]] = []
+    try:
+        for job in _jobs(params):
+            outcome = _outcome(job, guard, context)
+            done.append((job, outcome))
+            for note in outcome.observed.notes:
+                context.warn(f"{job.address.where}: {note}")
+    except KeyturnError as error:
+        so_far = _result(done, context)
+        changed = so_far["changed"] and not context.check_mode
+        error.details.update(sinks=so_far["sinks"], changed=changed)
+        raise
+    return _result(done, context)
+
+
+MODULE = ModuleCore(
+    name="publish",
+    argument_spec={
+        **KEYRING_OPTIONS,
+        "keyring": {"type": "str", "required": True, "no_log": False},
+        "sinks": {"type": "list", "elements": "dict", "required": True},
+        "host": {"type": "str"},
+        "contents": {"type": "dict", "no_log": True},
+    },
+    run=run,
+    host=True,
+    prepare=prepare,
+)

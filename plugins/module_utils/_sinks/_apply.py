@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bringing one place to what is wanted there: read, plan, and one write if anything differs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Callable, Dict, Mapping, Optional
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
+    Changes,
+    Observed,
+    Place,
+    Stale,
+)
+
+TRIES = 20
+"""How often a place is read and planned anew when somebody else wrote to it in between."""
+
+_LONGEST_PAUSE = 0.3
+Guard = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be in one place.
+
+    :param where: how messages name the place.
+    :param fields: by name; none for a field that should not be there.
+    :param create: whether the place is made when it is not there.
+    """
+
+    where: str
+    fields: Mapping[str, Optional[Secret]]
+    create: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was, or in check mode would be, done to one place."""
+
+    observed: Observed
+    changes: Changes
+    version: Optional[str]
+
+    @property
+    def changed(self) -> bool:
+        """Whether there was anything to write."""
+        return bool(self.changes or self.observed.drift)
+
+
+def plan(wanted: Mapping[str, Optional[Secret]], observed: Observed) -> Changes:
+    """The fields that differ. Pure. A value that check mode only predicts equals none that is there."""
+    changes: Dict[str, Optional[Secret]] = {}
+    for name, value in wanted.items():
+        if value is None:
+            if name in observed.fields:
+                changes[name] = None
+        elif observed.fields.get(name) != value:
+            changes[name] = value
+    return changes
+
+
+def _read(place: Place, wanted: Wanted) -> Outcome:
+    observed = place.read(tuple(wanted.fields))
+    fills = any(value is not None for value in wanted.fields.values())
+    if fills and not observed.exists and not wanted.create:
+        raise Absent(
+            f"{wanted.where}: it is not there, and the sink says 'create: false'; make it first, or leave that out"
+        )
+    return Outcome(observed, plan(wanted.fields, observed), observed.version)
+
+
+def _write(place: Place, wanted: Wanted, guard: Guard) -> Optional[Outcome]:
+    """One try; none when somebody else wrote in between."""
+    with place.exclusive():
+        found = _read(place, wanted)
+        if not found.changed:
+            return found
+        guard()
+        try:
+            version = place.write(found.observed, found.changes)
+        except Stale:
+            return None
+    return Outcome(found.observed, found.changes, version)
+
+
+def _pause(attempt: int, context: Context) -> None:
+    share = context.randbytes(1)[0] / 255
+    time.sleep(min(_LONGEST_PAUSE, 0.01 * 2**attempt) * share)
+
+
+def bring(place: Place, wanted: Wanted, guard: Guard, context: Context) -> Outcome:
+    """Bring one place to what is wanted there: no write and no lock when nothing differs, else one write.
+
+    :param guard: called right before each write; raises when this run may no longer write.
+    :raises KeyturnError: as the place does; :class:`Conflict` when others keep writing in between.
+    """
+    place.check(wanted.fields)
+    found = _read(place, wanted)
+    if found.changed and context.check_mode:
+        place.check_write(found.observed, found.changes)
+    if not found.changed or context.check_mode:
+        return found
+    for attempt in range(TRIES):
+        done = _write(place, wanted, guard)
+        if done:
+            return done
+        _pause(attempt, context)
+    raise Conflict(
+        f"{wanted.where}: somebody else wrote to it {TRIES} times in between; find out who, then run again"
+    )

@@ -1,0 +1,281 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The definition of one sink, read and checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import (
+    Reference,
+    parse_reference,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import KEY
+from ansible_collections.keyturn.runbooks.plugins.module_utils._template import Template
+
+PLACES: Mapping[str, Tuple[str, ...]] = MappingProxyType(
+    {"file": ("format",), "vault": ("address", "mount", "namespace", "token_env", "token_file")}
+)
+"""The places that there are, with the parameters of their references. A further one is added here and in :mod:`_open`."""
+
+FORMATS = ("text", "env", "json")
+_SHARED = ("host", "create", "absent")
+_FILE_ONLY = ("format", "mode", "owner", "file_group")
+_KEYS = ("name", "ref", "template", "fields", *_SHARED, *_FILE_ONLY)
+_GROUP_KEYS = ("name", "group", *_SHARED)
+_MODE = re.compile(r"0?[0-7]{3}\Z")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a place is treated apart from its values.
+
+    :param format: how a file holds its fields; empty for a store that has fields of its own.
+    :param create: whether a place that is not there is made.
+    """
+
+    format: str = ""
+    create: bool = True
+    mode: Optional[int] = None
+    owner: Optional[str] = None
+    file_group: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Sink:
+    """One sink.
+
+    :param host: the inventory host that it is written from; empty for the controller.
+    :param templates: by field of the place; the one field of a text file has the empty name.
+    :param group: the name of the group that it belongs to, or empty.
+    :param absent: ``keep`` or ``remove`` a field when what its template names is not there.
+    """
+
+    name: str
+    ref: Reference
+    templates: Mapping[str, Template]
+    host: str = ""
+    group: str = ""
+    absent: str = "keep"
+    options: Options = Options()
+
+    @property
+    def place(self) -> Tuple[str, ...]:
+        """What is written by one call: sinks with the same place are written together."""
+        params = sorted(f"{key}={value}" for key, value in self.ref.params.items())
+        return (self.host, self.ref.scheme, self.ref.path, *params)
+
+
+def _text(definition: Mapping[str, Any], key: str, where: str, default: str = "") -> str:
+    value = definition.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, str) or not value:
+        raise BadInput(f"{where}: '{key}' must be a text that is not empty")
+    return value
+
+
+def _known_keys(definition: Mapping[str, Any], known: Tuple[str, ...], where: str) -> None:
+    strange = sorted(str(key) for key in definition if key not in known)
+    if strange:
+        raise BadInput(
+            f"{where}: unknown key {', '.join(map(repr, strange))}; expected some of {', '.join(known)}"
+        )
+
+
+def _bool(definition: Mapping[str, Any], key: str, where: str, default: bool) -> bool:
+    value = definition.get(key, default)
+    if isinstance(value, str) and value.lower() in ("true", "yes", "false", "no"):
+        return value.lower() in ("true", "yes")
+    if not isinstance(value, bool):
+        raise BadInput(f"{where}: '{key}' must be true or false")
+    return value
+
+
+def _mode(definition: Mapping[str, Any], where: str) -> Optional[int]:
+    value = definition.get("mode")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _MODE.match(value):
+        raise BadInput(f"{where}: 'mode' must be a quoted octal number such as \"0600\"")
+    return int(value, 8)
+
+
+def _options(definition: Mapping[str, Any], ref: Reference, where: str) -> Options:
+    create = _bool(definition, "create", where, True)
+    if ref.scheme != "file":
+        strange = [key for key in _FILE_ONLY if key in definition]
+        if strange:
+            raise BadInput(
+                f"{where}: '{strange[0]}' is only for a sink in a file (ref+file://…), not for ref+{ref.scheme}://"
+            )
+        return Options(create=create)
+    given = [
+        text
+        for text in (_text(definition, "format", where), str(ref.params.get("format", "")))
+        if text
+    ]
+    if len(set(given)) > 1:
+        raise BadInput(f"{where}: 'format' and the reference's ?format= disagree")
+    keyed = bool(ref.fragment) or "fields" in definition
+    if not given and keyed:
+        raise BadInput(f"{where}: a key in a file needs 'format: env' or 'format: json'")
+    name = given[0] if given else "text"
+    if name not in FORMATS:
+        raise BadInput(
+            f"{where}: there is no format '{name}'; expected one of {', '.join(FORMATS)}"
+        )
+    owner, group = (
+        _text(definition, "owner", where) or None,
+        _text(definition, "file_group", where) or None,
+    )
+    return Options(name, create, _mode(definition, where), owner, group)
+
+
+def _one_template(
+    definition: Mapping[str, Any], ref: Reference, form: str, where: str
+) -> Dict[str, Any]:
+    template = definition["template"]
+    if form == "text":
+        if ref.fragment:
+            raise BadInput(
+                f"{where}: a text file is written whole; leave out #/{'/'.join(ref.fragment)}, or say format: env or json"
+            )
+        return {"": template}
+    if len(ref.fragment) != 1:
+        raise BadInput(
+            f"{where}: 'template' writes one field: end the reference with #/NAME of that field, or use 'fields'"
+        )
+    return {ref.fragment[0]: template}
+
+
+def _many_templates(
+    definition: Mapping[str, Any], ref: Reference, form: str, where: str
+) -> Dict[str, Any]:
+    fields = definition["fields"]
+    if form == "text":
+        raise BadInput(
+            f"{where}: a text file has no fields; use 'template', or say format: env or json"
+        )
+    if ref.fragment:
+        raise BadInput(
+            f"{where}: with 'fields' the reference names the whole place; leave out #/{'/'.join(ref.fragment)}"
+        )
+    if not isinstance(fields, Mapping) or not fields:
+        raise BadInput(f"{where}: 'fields' must be a mapping of names to templates")
+    return dict(fields)
+
+
+def _templates(
+    definition: Mapping[str, Any], ref: Reference, form: str, name: str, where: str
+) -> Dict[str, Template]:
+    if ("template" in definition) == ("fields" in definition):
+        raise BadInput(
+            f"{where}: expected either 'template' (one text) or 'fields' (a mapping of names to templates)"
+        )
+    read = _one_template if "template" in definition else _many_templates
+    found: Dict[str, Template] = {}
+    for key, text in read(definition, ref, form, where).items():
+        place = f"sink '{name}', field '{key}'" if "fields" in definition else f"sink '{name}'"
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise BadInput(f"{where}: {place}: expected a text; put numbers and booleans in quotes")
+        if form == "env" and not KEY.match(key):
+            raise BadInput(
+                f"{where}: '{key}' is no name for an env file; expected letters, digits and underscores, not a digit first"
+            )
+        found[key] = Template.parse(text, place)
+    return found
+
+
+def _reference(definition: Mapping[str, Any], where: str) -> Reference:
+    ref = parse_reference(_text(definition, "ref", where), f"{where}.ref")
+    if ref.scheme not in PLACES:
+        known = ", ".join(f"ref+{name}://" for name in PLACES)
+        raise BadInput(
+            f"{where}.ref: a sink cannot be written to '{ref.scheme}'; expected one of {known}"
+        )
+    strange = [name for name in ref.params if name not in PLACES[ref.scheme]]
+    if strange:
+        raise BadInput(
+            f"{where}.ref: the parameter '{strange[0]}' is for reading only; a sink takes {', '.join(PLACES[ref.scheme])}"
+        )
+    if ref.scheme == "file" and not ref.path.startswith("/"):
+        raise BadInput(
+            f"{where}.ref: a sink's file needs its whole path: ref+file:///… with three slashes"
+        )
+    return ref
+
+
+def _default_name(ref: Reference, host: str) -> str:
+    fragment = "#/" + "/".join(ref.fragment) if ref.fragment else ""
+    return f"{ref.path}{fragment}{'@' + host if host else ''}"
+
+
+def parse_sink(definition: Mapping[str, Any], where: str, group: str = "") -> Sink:
+    """Read one sink.
+
+    :param where: how messages name it, until its name is known.
+    :param group: the group that it is a part of.
+    :raises BadInput: as :func:`parse_sinks`.
+    """
+    _known_keys(definition, _KEYS, where)
+    if "ref" not in definition:
+        raise BadInput(
+            f"{where}: 'ref' is missing: where the sink is, such as ref+vault://secret/app/db#/DATABASE_URL"
+        )
+    ref = _reference(definition, where)
+    host = _text(definition, "host", where)
+    name = _text(definition, "name", where, _default_name(ref, host))
+    where = f"{where} ('{name}')"
+    absent = _text(definition, "absent", where, "keep")
+    if absent not in ("keep", "remove"):
+        raise BadInput(f"{where}: 'absent' must be keep or remove")
+    options = _options(definition, ref, where)
+    return Sink(
+        name,
+        ref,
+        _templates(definition, ref, options.format, name, where),
+        host,
+        group,
+        absent,
+        options,
+    )
+
+
+def parse_group(definition: Mapping[str, Any], where: str) -> List[Sink]:
+    """Read sinks that belong together.
+
+    :raises BadInput: as :func:`parse_sinks`.
+    """
+    _known_keys(definition, _GROUP_KEYS, where)
+    members = definition["group"]
+    if (
+        not isinstance(members, list)
+        or not members
+        or not all(isinstance(item, Mapping) for item in members)
+    ):
+        raise BadInput(
+            f"{where}: 'group' must be a list of sinks; for a file's group say 'file_group'"
+        )
+    if any("host" in item for item in members):
+        raise BadInput(
+            f"{where}: a group is written from one host; give 'host' to the group and not to its members"
+        )
+    shared = {key: definition[key] for key in _SHARED if key in definition}
+    full = [{**shared, **item} for item in members]
+    name = _text(definition, "name", where)
+    sinks = [
+        parse_sink(item, f"{where}.group[{index}]", name or "?") for index, item in enumerate(full)
+    ]
+    if name:
+        return sinks
+    derived = "group " + "+".join(sink.name for sink in sinks)
+    return [
+        Sink(item.name, item.ref, item.templates, item.host, derived, item.absent, item.options)
+        for item in sinks
+    ]

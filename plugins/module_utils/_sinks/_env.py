@@ -1,0 +1,54 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys of an env file (dotenv, systemd ``EnvironmentFile=``) as a place for sinks."""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import (
+    duplicates,
+    edit,
+    parse,
+    quote,
+    values,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes
+
+
+class EnvCodec:
+    """Reads and changes lines; everything else in the file keeps its text and its place."""
+
+    def check(self, changes: Changes, where: str) -> None:
+        """Refuse what has no quoting that all readers share.
+
+        :raises BadInput: naming the key.
+        """
+        for name, value in changes.items():
+            if value is not None and value.known:
+                quote(value.reveal(), f"{where}, {name}")
+
+    def fields(self, text: str, names: Tuple[str, ...], where: str) -> Dict[str, Optional[Secret]]:
+        """The values that count; none for one that readers take differently or that has several lines."""
+        entries = parse(text)
+        there = values(entries)
+        several = duplicates(entries, names)
+        found: Dict[str, Optional[Secret]] = {}
+        for name in names:
+            if name in there:
+                value = there[name]
+                found[name] = None if value is None or name in several else Secret(value)
+        return found
+
+    def notes(self, text: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
+        """What a person should know about the file as it was."""
+        return tuple(
+            f"{name} had several lines; readers take the last one, which stays"
+            for name in duplicates(parse(text), names)
+        )
+
+    def edit(self, text: str, changes: Mapping[str, Optional[str]], where: str) -> Optional[str]:
+        """The new text of the file."""
+        return edit(text, changes, where)

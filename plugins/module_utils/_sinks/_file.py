@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file as a place for sinks: its text as a whole, or the keys in it."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Dict, Iterator, Mapping, Optional, Protocol, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    Conflict,
+    Denied,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
+    Held,
+    file_error,
+    hold,
+    read_with_mode,
+    refuse_link,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes, Observed
+
+WHOLE = ""
+"""The one field of a text file."""
+
+
+class Codec(Protocol):
+    """How a file holds fields."""
+
+    def check(self, changes: Changes, where: str) -> None:
+        """Refuse values that the format cannot carry."""
+
+    def fields(self, text: str, names: Tuple[str, ...], where: str) -> Dict[str, Optional[Secret]]:
+        """The fields that are there."""
+
+    def notes(self, text: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
+        """What a person should know about the file as it was."""
+
+    def edit(self, text: str, changes: Mapping[str, Optional[str]], where: str) -> Optional[str]:
+        """The new text; none when the file is to go."""
+
+
+class TextCodec:
+    """The file's whole text, to the last byte, is one field."""
+
+    def check(self, changes: Changes, where: str) -> None:
+        """Any text fits."""
+
+    def fields(self, text: str, names: Tuple[str, ...], where: str) -> Dict[str, Optional[Secret]]:
+        """The text."""
+        return {WHOLE: Secret(text)}
+
+    def notes(self, text: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def edit(self, text: str, changes: Mapping[str, Optional[str]], where: str) -> Optional[str]:
+        """The text itself."""
+        return changes.get(WHOLE, text)
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What a definition says of a file's mode and owners; none where it says nothing: kept on a file that is there."""
+
+    mode: Optional[int] = None
+    owner: Optional[str] = None
+    group: Optional[str] = None
+
+
+def _number(name: str, kind: str, where: str) -> int:
+    if name.isdigit():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise BadInput(f"{where}: there is no {kind} '{name}' on this machine") from None
+
+
+@dataclass(frozen=True)
+class _State:
+    """What was read."""
+
+    text: str
+
+
+class FilePlace:
+    """One file on this machine.
+
+    :param path: absolute; its directory must exist.
+    :param where: how messages name it.
+    """
+
+    def __init__(self, path: str, codec: Codec, attributes: Attributes, where: str) -> None:
+        if not os.path.isabs(path):
+            raise BadInput(f"{where}: expected an absolute path")
+        self._path = path
+        self._codec = codec
+        self._attributes = attributes
+        self._where = where
+        self._held: Optional[Held] = None
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the file's lock, so that writers of other keys wait. Not in check mode: it makes the lock file."""
+        with hold(self._path, self._where) as held:
+            self._held = held
+            try:
+                yield
+            finally:
+                self._held = None
+
+    def check(self, changes: Changes) -> None:
+        """Refuse values that the format cannot carry.
+
+        :raises BadInput: naming the key.
+        """
+        self._codec.check(changes, self._where)
+
+    def read(self, names: Tuple[str, ...]) -> Observed:
+        """The named fields.
+
+        :raises Denied, BadInput, Corrupt, Unreachable: when the file is there and cannot be read.
+        """
+        found = read_with_mode(self._path, self._where)
+        if found is None:
+            return Observed({}, exists=False, state=_State(""))
+        data, mode = found
+        text = data.decode("utf-8", "surrogateescape")
+        notes = self._codec.notes(text, names)
+        if mode & stat.S_IROTH and self._attributes.mode is None:
+            notes += (
+                f"every user of the machine can read it (mode {mode:04o}); set 'mode' in the sink, such as \"0600\"",
+            )
+        fields = self._codec.fields(text, names, self._where)
+        return Observed(fields, drift=self._drift(mode), notes=notes, state=_State(text))
+
+    def _owners(self) -> Tuple[Optional[int], Optional[int]]:
+        owner, group = self._attributes.owner, self._attributes.group
+        uid = None if owner is None else _number(owner, "user", self._where)
+        return uid, None if group is None else _number(group, "group", self._where)
+
+    def _drift(self, mode: int) -> Tuple[str, ...]:
+        status = os.stat(self._path)
+        uid, gid = self._owners()
+        drift = []
+        if self._attributes.mode not in (None, mode):
+            drift.append(f"mode {mode:04o} instead of {self._attributes.mode:04o}")
+        if uid not in (None, status.st_uid):
+            drift.append(f"owner {status.st_uid} instead of {self._attributes.owner}")
+        if gid not in (None, status.st_gid):
+            drift.append(f"group {status.st_gid} instead of {self._attributes.group}")
+        return tuple(drift)
+
+    def check_write(self, observed: Observed, changes: Changes) -> None:
+        """Find out what would stop a write, without one.
+
+        :raises Absent, Denied, BadInput, Corrupt: as :meth:`write`.
+        """
+        refuse_link(self._path, self._where)
+        directory = os.path.dirname(self._path)
+        if not os.path.isdir(directory):
+            raise file_error(OSError(errno.ENOENT, ""), self._where, self._path, "write")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise file_error(OSError(errno.EACCES, ""), self._where, self._path, "write")
+        self._owners()
+        self._edited(
+            observed,
+            {name: value for name, value in changes.items() if value is None or value.known},
+        )
+
+    def _edited(self, observed: Observed, changes: Changes) -> Optional[str]:
+        if not isinstance(observed.state, _State):
+            raise TypeError("observed by another place")
+        texts = {name: None if value is None else reveal(value) for name, value in changes.items()}
+        return self._codec.edit(observed.state.text, texts, self._where)
+
+    def write(self, observed: Observed, changes: Changes) -> Optional[str]:
+        """Replace the file under the lock that :meth:`exclusive` took.
+
+        :raises Absent, Denied, Unreachable, BadInput: nothing was changed then.
+        """
+        if self._held is None:
+            raise Conflict(f"{self._where}: the lock is not held")
+        text = self._edited(observed, changes)
+        if text is None:
+            self._remove()
+            return None
+        uid, gid = self._owners()
+        self._held.replace(text.encode("utf-8", "surrogateescape"), self._attributes.mode)
+        if uid is not None or gid is not None:
+            self._give(-1 if uid is None else uid, -1 if gid is None else gid)
+        return None
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise file_error(error, self._where, self._path, "write") from None
+
+    def _give(self, uid: int, gid: int) -> None:
+        """Set the owners of the file that was just put in place.
+
+        By its descriptor, and only of a file with one name: in a directory of somebody else's, the path could by now be a
+        link to a file that they want to own.
+        """
+        try:
+            descriptor = os.open(
+                self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            )
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                    raise Denied(
+                        f"{self._where}: the file was replaced by something else while it was written; look who may write there"
+                    )
+                os.fchown(descriptor, uid, gid)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise file_error(error, self._where, self._path, "write") from None

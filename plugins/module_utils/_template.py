@@ -1,0 +1,266 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The template language of sinks: text with placeholders that name stages and fields of a keyring.
+
+Grammar, where everything that does not match ``placeholder`` is literal text, other braces included::
+
+    placeholder = "{" stage *("," stage) "." field *("|" filter [":" argument]) "}"
+    stage       = "pending" / "current" / "previous" / "retained"
+    argument    = any text without "{", "}" and "|"
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Callable, Dict, FrozenSet, List, Optional, Tuple, Union
+from urllib.parse import quote
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._jwks import jwks
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    STAGES,
+    Document,
+    Stage,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
+    Secret,
+    Value,
+    is_known,
+    reveal,
+)
+
+NAMES = (*STAGES, "retained")
+"""What may stand before the dot."""
+
+_WORD = r"[A-Za-z_][A-Za-z0-9_]*"
+_FILTER = r"\|[A-Za-z0-9_]+(?::[^{}|]*)?"
+_PLACEHOLDER = re.compile(rf"\{{({_WORD}(?:,{_WORD})*)\.({_WORD})((?:{_FILTER})*)\}}")
+# A brace that is clearly meant as a placeholder (it names a stage) and is none must not be published as it stands.
+_NEARLY = re.compile(rf"\{{\s*(?:{'|'.join(NAMES)})\s*[.,|}}]")
+
+
+class StageAbsent(Absent):
+    """What a placeholder names is not there at this point of a rotation: the text cannot be rendered now."""
+
+
+def _b64(text: str, argument: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _json(text: str, argument: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _sha256(text: str, argument: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _urlencode(text: str, argument: str) -> str:
+    return quote(text, safe="")
+
+
+def _join(texts: List[str], argument: Optional[str]) -> str:
+    return ("," if argument is None else argument).join(texts)
+
+
+# Each changes one text. Only ``join`` takes an argument.
+_EACH: Dict[str, Callable[[str, str], str]] = {
+    "b64": _b64,
+    "json": _json,
+    "sha256": _sha256,
+    "urlencode": _urlencode,
+}
+_REDUCERS = ("join", "jwks")
+FILTERS = (*sorted(_EACH), *_REDUCERS)
+
+
+@dataclass(frozen=True)
+class Placeholder:
+    """One placeholder of a template.
+
+    :param position: where its brace stands, counted from 1.
+    :param filters: names with their argument, in order.
+    """
+
+    text: str
+    position: int
+    stages: Tuple[str, ...]
+    field: str
+    filters: Tuple[Tuple[str, Optional[str]], ...]
+
+    def render(self, document: Document, where: str) -> Tuple[str, bool]:
+        """Its text, and whether that text exists already.
+
+        :raises StageAbsent: when no stage that it names is there.
+        :raises BadInput: when a stage has no such field, or there are several values and nothing joins them.
+        """
+        at = self.at(where)
+        stages = [stage for name in self.stages for stage in _shown(document, name)]
+        if not stages:
+            names = " or ".join(self.stages)
+            raise StageAbsent(
+                f"{at}: there is no {names} stage to show now (absent, without a value yet, or on its way out). "
+                "Until there is one, what the sink held stays as it is"
+            )
+        if len(stages) > 1 and not any(name in _REDUCERS for name, _argument in self.filters):
+            raise BadInput(
+                f"{at}: {len(stages)} stages are there and nothing joins their values; end it with |join:, or |jwks"
+            )
+        values = [_field(stage, self.field, at) for stage in stages]
+        if not all(is_known(value) for value in values):
+            return Secret.new().reveal(), False
+        texts = [_encodable(value, at) for value in values]
+        for name, argument in self.filters:
+            if name in _EACH:
+                texts = [_EACH[name](text, argument or "") for text in texts]
+            elif name == "join":
+                texts = [_join(texts, argument)]
+            else:
+                texts = [
+                    jwks([(_key_id(stage, at), text) for stage, text in zip(stages, texts)], at)
+                ]
+        return texts[0], True
+
+    def at(self, where: str) -> str:
+        """How a message names this placeholder."""
+        return f"{where}: placeholder {self.text} at character {self.position}"
+
+
+def _shown(document: Document, name: str) -> List[Stage]:
+    if name == "retained":
+        return [stage for stage in document.retained if stage.accepted]
+    stage = document.stage(name)
+    return [stage] if stage is not None and stage.accepted else []
+
+
+def _field(stage: Stage, name: str, at: str) -> Value:
+    value = stage.fields.get(name)
+    if value is None:
+        there = ", ".join(sorted(stage.fields)) or "none"
+        raise BadInput(f"{at}: the credential has no field '{name}'; its fields are: {there}")
+    return value
+
+
+def _encodable(value: Value, at: str) -> str:
+    text = reveal(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # The error itself quotes the value.
+        raise BadInput(
+            f"{at}: the value is no valid Unicode text (it holds half of a surrogate pair)"
+        ) from None
+    return text
+
+
+def _key_id(stage: Stage, at: str) -> str:
+    return reveal(_field(stage, "kid", at))
+
+
+def _parse_filters(text: str, at: str) -> Tuple[Tuple[str, Optional[str]], ...]:
+    filters: List[Tuple[str, Optional[str]]] = []
+    for part in text.split("|")[1:]:
+        name, colon, argument = part.partition(":")
+        if name not in FILTERS:
+            raise BadInput(
+                f"{at}: there is no filter '{name}'; the filters are: {', '.join(FILTERS)}"
+            )
+        if colon and name != "join":
+            raise BadInput(
+                f"{at}: the filter '{name}' takes no argument; only join does, as in |join:,"
+            )
+        if name == "jwks" and filters:
+            raise BadInput(f"{at}: jwks must come first: it reads the public key as it is")
+        filters.append((name, argument if colon else None))
+    return tuple(filters)
+
+
+def _parse_placeholder(match: re.Match[str], where: str) -> Placeholder:
+    stages, name, filters = match.groups()
+    found = Placeholder(match.group(), match.start() + 1, tuple(stages.split(",")), name, ())
+    at = found.at(where)
+    for stage in found.stages:
+        if stage not in NAMES:
+            raise BadInput(f"{at}: there is no stage '{stage}'; the stages are: {', '.join(NAMES)}")
+    if len(set(found.stages)) < len(found.stages):
+        raise BadInput(f"{at}: it names a stage twice")
+    return Placeholder(found.text, found.position, found.stages, name, _parse_filters(filters, at))
+
+
+def _check_literal(text: str, offset: int, where: str) -> None:
+    match = _NEARLY.search(text)
+    if match:
+        raise BadInput(
+            f"{where}: the brace at character {offset + match.start() + 1} names a stage but is no placeholder; expected "
+            "{stage.field}, {stage,stage.field} or these with |filter or |filter:argument, without spaces"
+        )
+
+
+@dataclass(frozen=True)
+class Template:
+    """A parsed template: parse once, render for any keyring.
+
+    :param where: how messages name it, such as ``sink 'app'``.
+    :param parts: literal text and placeholders, in order.
+    """
+
+    where: str
+    parts: Tuple[Union[str, Placeholder], ...]
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Template:
+        """Read a template.
+
+        :raises BadInput: for an unknown stage or filter, or a brace that names a stage and is no placeholder; the message
+            names the template, the character and what there is.
+        """
+        parts: List[Union[str, Placeholder]] = []
+        end = 0
+        for match in _PLACEHOLDER.finditer(text):
+            parts += [text[end : match.start()], _parse_placeholder(match, where)]
+            _check_literal(text[end : match.start()], end, where)
+            end = match.end()
+        parts.append(text[end:])
+        _check_literal(text[end:], end, where)
+        return cls(where, tuple(part for part in parts if part != ""))
+
+    @property
+    def placeholders(self) -> Tuple[Placeholder, ...]:
+        """What is filled in."""
+        return tuple(part for part in self.parts if isinstance(part, Placeholder))
+
+    @property
+    def stages_used(self) -> FrozenSet[str]:
+        """The stages that it names."""
+        return frozenset(stage for part in self.placeholders for stage in part.stages)
+
+    @property
+    def fields_used(self) -> FrozenSet[str]:
+        """The fields that it names."""
+        return frozenset(part.field for part in self.placeholders)
+
+    def uses(self, stage: str, name: str) -> bool:
+        """Whether some placeholder shows this field of this stage."""
+        return any(stage in part.stages and part.field == name for part in self.placeholders)
+
+    def render(self, document: Document) -> Secret:
+        """The text for this keyring. Pure. Not :attr:`Secret.known` where check mode only predicts a part of it.
+
+        :raises StageAbsent: when a placeholder names nothing that is there now.
+        :raises BadInput: when a stage has no such field, or several values are not joined.
+        """
+        known = True
+        texts: List[str] = []
+        for part in self.parts:
+            if isinstance(part, Placeholder):
+                text, exists = part.render(document, self.where)
+                known = known and exists
+                texts.append(text)
+            else:
+                texts.append(part)
+        return Secret("".join(texts)) if known else Secret.new()

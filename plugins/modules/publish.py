@@ -1,0 +1,186 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring the places that a credential is published to up to date."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: publish
+short_description: Write a credential to the places that it is published to, where they differ
+version_added: 0.1.0
+description:
+  - Renders the sinks of a credential from its keyring, reads what each of them holds, and writes those that differ. Sinks that
+    share a file or a Vault path are written together, by one write.
+  - Everything else that a file or a Vault path holds is kept, and a place that holds the right values already is not touched.
+  - A file is replaced as a whole under a lock, so that several credentials can be published to one file at once, and a reader sees
+    the old file or the new one. A Vault path is written by check-and-set on the version that was read; when somebody else wrote in
+    between, it is read and planned again.
+  - Inside of a rotation, the claim on the keyring is looked at again right before each write. Beside a rotation of another run, the
+    module refuses; in check mode it reads all the same.
+  - The first place that cannot be written ends the task. What was written before stays, is told in the result, and needs no
+    second write when the task is run again.
+extends_documentation_fragment:
+  - keyturn.runbooks.keyring
+  - keyturn.runbooks.attributes
+options:
+  keyring:
+    required: true
+  sinks:
+    description:
+      - The credential's sinks, as in C(keyturn_sinks). A sink is a mapping with C(ref) and either C(template) or C(fields), or a
+        C(group) of such mappings.
+      - C(name) is what messages, results and a consumer's C(reads) call the sink. It must be unique. Without it the sink is called by
+        its place, its field and its host, such as V(/opt/app/.env#/DATABASE_URL@app1).
+      - C(ref) is where the sink is. V(ref+vault://MOUNT/PATH#/FIELD) is a field of a KV version 2 secret, V(ref+file:///PATH) a whole
+        file, V(ref+file:///PATH?format=env#/KEY) a line of an env file, V(ref+file:///PATH?format=json#/KEY) a top-level key of a
+        JSON file. With C(fields), the part from V(#) on is left out.
+      - C(template) is the text to publish. V({current.password}) stands for the field C(password) of the stage C(current), and
+        V({current,pending,previous.value|join:,}) for the field C(value) of those of these stages that are there. The stages are
+        C(pending), C(current), C(previous) and C(retained).
+      - Filters follow after V(|). V(urlencode), V(b64), V(json) (a JSON string with its quotes) and V(sha256) change each value.
+        V(join:SEPARATOR) makes one text of several, with a comma if no separator is given. V(jwks) makes a JSON Web Key Set of
+        public keys in PEM form, with the field C(kid) of each stage as key id, and needs the Python library cryptography.
+      - All other braces are literal. A brace that names a stage and is no placeholder, such as V({current.password | b64}) with its
+        blanks, is refused.
+      - A stage counts as absent when it has no value yet, is being abandoned or retired, was rolled back, or is compromised. In a
+        list it is left out.
+      - C(fields) is a mapping of several fields of one place to their templates.
+      - C(group) is a list of sinks that belong together, such as an access key and its secret. When a part of one of them is absent,
+        none of them is written. The group gives its C(host), C(create) and C(absent) to its members.
+      - C(host) is the inventory host that the sink is written on; without it, the controller. See O(host).
+      - C(format) says how a file holds its fields, as C(?format=) in the reference does. V(text), the default, is the whole file;
+        nothing is added to the template, also no line break at the end. V(json) keeps other keys, their order and the indent.
+      - C(format) V(env) is written so that systemd's C(EnvironmentFile), docker compose and POSIX shells read the same value. A value
+        that they would read differently is refused, such as one with a line break, or with a backquote beside a single quote.
+        Comments, order, C(export) and other lines are kept. A comment behind the value moves to a line of its own, because to systemd
+        it is a part of the value. Of several lines for one key, the last one is kept, which is the one that readers take.
+      - C(mode) is the file's mode, as a quoted octal number. Without it, a new file gets V("0600") and a file that is there keeps its
+        own; one that everybody on the machine can read is warned about.
+      - C(owner) and C(file_group) are the file's owner and group, by name or number. Without them, a file that is there keeps its own.
+      - C(create) says whether a file or a Vault path that is not there is made; the default is V(true). A file's directory is never
+        made.
+      - C(absent) says what happens to a field while what its template names is absent. V(keep), the default, leaves it as it is;
+        V(remove) takes it out, and removes a text file.
+    type: list
+    elements: dict
+    required: true
+  host:
+    description:
+      - Handle only the sinks that name this host. The empty text stands for those that name none.
+      - The task must run where the sinks are; delegate it to that host. The values are rendered on the controller and go to the host
+        over the connection.
+      - Without it all sinks are handled where the task runs, which is refused when they name different hosts.
+    type: str
+  contents:
+    description: The rendered values on their way to a host. Made by the collection; what is given here is not used.
+    type: dict
+author:
+  - keyturn.runbooks contributors (@keyturn)
+"""
+
+EXAMPLES = r"""
+- name: Publish a database URL to Vault and to an env file on this machine
+  keyturn.runbooks.publish:
+    keyring: ref+vault://secret/keyrings/db_musehub
+    credential: db_musehub
+    sinks:
+      - ref: ref+vault://secret/musehub/production#/DATABASE_URL
+        template: "postgresql://{current.username}:{current.password|urlencode}@db1.example:6432/musehub"
+      - ref: ref+file:///opt/musehub/.env?format=env
+        fields:
+          PGUSER: "{current.username}"
+          PGPASSWORD: "{current.password}"
+
+- name: Publish the sinks that are files on app1
+  keyturn.runbooks.publish:
+    keyring: "{{ keyturn_keyring }}"
+    credential: "{{ inventory_hostname }}"
+    sinks: "{{ keyturn_sinks }}"
+    host: app1
+  delegate_to: app1
+  become: true
+
+- name: See which sinks do not hold what the keyring says
+  keyturn.runbooks.publish:
+    keyring: "{{ keyturn_keyring }}"
+    sinks: "{{ keyturn_sinks }}"
+  check_mode: true
+  register: seen
+  failed_when: seen.behind | length > 0
+
+- name: Let a server accept the old, the new and the next token, in a file that its group may read
+  keyturn.runbooks.publish:
+    keyring: ref+vault://secret/keyrings/runner_token
+    sinks:
+      - name: server
+        ref: ref+file:///etc/hub/tokens
+        template: "{current,pending,previous.value|join:,}"
+        mode: "0640"
+        file_group: hub
+"""
+
+RETURN = r"""
+sinks:
+  description: The sinks that were handled. Also returned with a failure, for the places that were done before it.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The sink's name.
+      type: str
+    ref:
+      description: The sink's reference.
+      type: str
+    host:
+      description: The host that it is written on; empty for the controller.
+      type: str
+    group:
+      description: The name of the group that it is a part of, or empty.
+      type: str
+    changed:
+      description: Whether it was written, or would be in check mode.
+      type: bool
+    rendered:
+      description: Whether any part of it could be rendered.
+      type: bool
+    held:
+      description: Fields that were left as they are because what they show is absent, each with the reason.
+      type: dict
+    fields:
+      description:
+        - C(before) and C(after) of each field, as fingerprints under the salt of the keyring. The field of a text file is called
+          C(content).
+        - V((absent)), V((new)) for a value that check mode predicts, V((another form)) for one that readers would not take alike.
+      type: dict
+      sample: {DATABASE_URL: {before: "hmac:8c1f0d6a33b1d3c0", after: "hmac:52b1a7c4409e1d77"}}
+    version:
+      description: The place's own version after the task; in check mode, the one that was read. None for a file.
+      type: str
+    digest:
+      description: A keyed digest of what the sink should hold, as receipts of consumers have it.
+      type: str
+behind:
+  description: In check mode, the names of the sinks that do not hold what the keyring says.
+  returned: success
+  type: list
+  elements: str
+keyring:
+  description: The state of the keyring after O(transition).
+  returned: when O(transition) is given
+  type: dict
+"""
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module
+from ansible_collections.keyturn.runbooks.plugins.module_utils._publish import MODULE
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(MODULE)
+
+
+if __name__ == "__main__":
+    main()

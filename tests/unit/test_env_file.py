@@ -1,0 +1,257 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines of env files: what the real readers make of them, and what is kept."""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import (
+    KEY,
+    duplicates,
+    edit,
+    parse,
+    quote,
+    values,
+)
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+Reader = Callable[[Path], Mapping[str, str]]
+SPECIAL = "'\"\\$`#;&|<>()~ \t=!*?[]{}%^,:@/.-_aB7é漢"
+
+
+def _split(assignments: list[bytes]) -> dict[str, str]:
+    parts = [item.decode().partition("=") for item in assignments]
+    return {key: value for key, _equals, value in parts}
+
+
+def _shell(program: str) -> Reader:
+    def read(path: Path) -> Mapping[str, str]:
+        script = 'set -a; . "$0"; exec env -0'
+        done = subprocess.run(
+            [program, "-c", script, str(path)],
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            check=True,
+        )
+        return _split([item for item in done.stdout.split(b"\0") if item])
+
+    return read
+
+
+def _systemd(path: Path) -> Mapping[str, str]:
+    """What ``EnvironmentFile=`` reads, by systemd's own function."""
+    library = ctypes.CDLL(glob.glob("/usr/lib/*/systemd/libsystemd-shared-*.so")[0])
+    load = library.load_env_file
+    load.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+        ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p)),
+    ]
+    found = ctypes.POINTER(ctypes.c_char_p)()
+    assert load(None, str(path).encode(), ctypes.byref(found)) >= 0
+    assignments: list[bytes] = []
+    while found and found[len(assignments)]:
+        assignments.append(bytes(found[len(assignments)] or b""))
+    return _split(assignments)
+
+
+READERS: dict[str, Reader] = {
+    "systemd": _systemd,
+    "dash": _shell("dash"),
+    "bash": _shell("bash"),
+    "sh": _shell("sh"),
+}
+
+
+@pytest.fixture(params=sorted(READERS))
+def reader(request: pytest.FixtureRequest) -> Reader:
+    name = str(request.param)
+    there = (
+        glob.glob("/usr/lib/*/systemd/libsystemd-shared-*.so")
+        if name == "systemd"
+        else shutil.which(name)
+    )
+    if not there:
+        missing = f"real part missing: {name}, a reader of env files"
+        if os.environ.get("KEYTURN_REQUIRE_REAL") == "1":
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return READERS[name]
+
+
+def _writable(value: str) -> bool:
+    try:
+        quote(value, "x")
+    except BadInput:
+        return False
+    return True
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.text(alphabet=SPECIAL, max_size=12), min_size=40, max_size=60))
+def test_every_reader_gets_back_what_was_written(
+    reader: Reader, tmp_path: Path, texts: list[str]
+) -> None:
+    wanted: dict[str, str | None] = {
+        f"K{index}": text for index, text in enumerate(texts) if _writable(text)
+    }
+    path = tmp_path / "env"
+    path.write_text(edit("# a file\nOTHER=1\n", wanted, "test"))
+    assert {key: value for key, value in reader(path).items() if key in wanted} == wanted
+    assert reader(path)["OTHER"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("", "K=\n"),
+        ("abc", "K=abc\n"),
+        ("postgresql://u:p%40@h:6432/db", "K=postgresql://u:p%40@h:6432/db\n"),
+        ("a b", "K='a b'\n"),
+        ("a#b", "K='a#b'\n"),
+        ("~/x", "K='~/x'\n"),
+        ("$HOME", "K='$HOME'\n"),
+        ('a"b`c', "K='a\"b`c'\n"),
+        ("it's", 'K="it\'s"\n'),
+        ("c:\\x", 'K="c:\\\\x"\n'),
+        ("it's $5", 'K="it\'s \\$5"\n'),
+    ],
+)
+def test_the_quoting_that_all_readers_share(value: str, line: str) -> None:
+    assert edit("", {"K": value}, "test") == line
+    assert values(parse(line)) == {"K": value}
+
+
+@pytest.mark.parametrize(
+    "value", ["geheim\n", "geheim\r", "geheim\0", "geheim\x1b", "geheim`'", "geheim`\\"]
+)
+def test_what_has_no_common_form_is_refused_without_showing_it(value: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        edit("", {"K": value}, "/opt/app/.env")
+    assert "/opt/app/.env, K" in caught.value.message and "b64" in caught.value.message
+    assert "geheim" not in caught.value.message
+
+
+OLD = """\
+# top ' comment
+A=1
+
+export DATABASE_URL="postgresql://old"
+; another
+B='multi
+DATABASE_URL=not this
+line'
+C = spaced
+  D=indented # why
+strange line "
+"""
+
+
+def test_all_other_text_keeps_its_place() -> None:
+    new = edit(OLD, {"DATABASE_URL": "new value", "E": "x"}, "test")
+    assert new == OLD.replace('"postgresql://old"', "'new value'") + "E=x\n"
+
+
+def test_a_comment_behind_the_value_moves_above_it() -> None:
+    assert edit("A=1\n  D=indented # why\nZ=2\n", {"D": "n"}, "test") == "A=1\n# why\n  D=n\nZ=2\n"
+    assert edit("D='x' # why\n", {"D": "x"}, "test") == "# why\nD=x\n"
+    assert edit("D=x#y\n", {"D": "n"}, "test") == "D=n\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("K=abc", "abc"),
+        ("export K=abc", "abc"),
+        ("  K='a b'", "a b"),
+        ('K="a \\"b\\" \\$c \\\\d"', 'a "b" $c \\d'),
+        ("K=", ""),
+        ("K=''", ""),
+        # Readers differ about these, so they count as unlike any value and are written anew.
+        ("K = abc", None),
+        ("K= abc", None),
+        ("K=abc # c", None),
+        ("K='abc' # c", None),
+        ("K=a b", None),
+        ("K=$OTHER", None),
+        ('K="$OTHER"', None),
+        ('K="a`b"', None),
+        ('K="a\\nb"', None),
+        ("K='a\\b'", None),
+        ("K=a\\b", None),
+        ("K=it's", None),
+        ("K='a'b", None),
+        ("K='a\nb'", None),
+        ("K=a\\\nb", None),
+        ("K=abc\r", None),
+        ("K='open", None),
+    ],
+)
+def test_what_counts_as_the_value(line: str, value: str | None) -> None:
+    assert values(parse(line + "\n")) == {"K": value}
+    assert values(parse(edit(line + "\n", {"K": "n"}, "test"))) == {"K": "n"}
+
+
+def test_of_several_lines_the_last_one_stays() -> None:
+    old = "K=1\nA=x\nexport K=2 # c\nK=3\nB=y\n"
+    assert duplicates(parse(old), ("A", "K")) == ("K",)
+    assert edit(old, {"K": "new"}, "test") == "A=x\n# c\nK=new\nB=y\n"
+
+
+def test_a_key_is_removed_and_its_comment_stays() -> None:
+    assert (
+        edit("A=1\nK=x # why\nB=2\nK=y\n", {"K": None, "NONE": None}, "test") == "A=1\n# why\nB=2\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("A=1", "A=1\nK=n\n"),
+        ("# c \\\n", "# c \\\n\nK=n\n"),
+        ("", "K=n\n"),
+        ("\ufeffK=1\n", "\ufeffK=n\n"),
+    ],
+)
+def test_where_a_line_goes(old: str, new: str) -> None:
+    assert edit(old, {"K": "n"}, "test") == new
+
+
+def test_an_open_quote_that_would_swallow_the_new_line_is_refused() -> None:
+    with pytest.raises(Corrupt, match="line 2"):
+        edit("A=1\nB='open\nC=3\n", {"K": "n"}, "test")
+    assert edit("A=1\nB='open\nC=3\n", {"B": "n"}, "test") == "A=1\nB=n\nC=3\n"
+
+
+@given(st.text(alphabet=SPECIAL + "\n\rABK=#export "))
+def test_parsing_loses_nothing(text: str) -> None:
+    assert "".join(entry.text for entry in parse(text)) == text
+    assert all(entry.key is None or KEY.match(entry.key) for entry in parse(text))
+
+
+@given(st.text(alphabet=SPECIAL + "\nABK=#"), st.text(alphabet=SPECIAL, max_size=8))
+def test_editing_holds_what_it_says_and_a_second_time_changes_nothing(
+    text: str, value: str
+) -> None:
+    assume(_writable(value))
+    try:
+        once = edit(text, {"K": value}, "test")
+    except Corrupt:
+        return
+    assert values(parse(once))["K"] == value
+    assert edit(once, {"K": value}, "test") == once
+    others = {key: found for key, found in values(parse(text)).items() if key != "K"}
+    assert all(values(parse(once)).get(key) == found for key, found in others.items())
