@@ -36,12 +36,12 @@ class Context:
 
     check_mode: bool = False
     diff: bool = False
-    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     now: Callable[[], datetime] = _utc_now
     randbytes: Callable[[int], bytes] = secrets.token_bytes
     warn: Callable[[str], None] = _ignore
     progress: Callable[[str], None] = _ignore
-    vault_secrets: Any = None
+    vault_secrets: Any = field(default=None, repr=False)
 
     @classmethod
     def system(cls, **changes: Any) -> Context:

@@ -143,7 +143,9 @@ def _sync_directory(directory: str) -> None:
 
 
 def _copy_attributes(old: str, descriptor: int) -> None:
-    """ACL and SELinux label, where the file system has them and this user may set them."""
+    """ACL and SELinux label, where system and file system have them and this user may set them."""
+    if not hasattr(os, "listxattr"):
+        return
     with suppress(OSError):
         for name in os.listxattr(old):
             with suppress(OSError):

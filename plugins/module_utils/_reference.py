@@ -145,7 +145,7 @@ class _Parser:
         _PATHS[scheme](self, path, start)
         params = self._params(scheme, query_at, hash_at)
         fragment = self._fragment(hash_at + 1) if hash_at < len(self.text) else ()
-        return Reference(scheme, path, MappingProxyType(params), fragment, self.text)
+        return Reference(scheme, path, params, fragment, self.text)
 
     def _keyring(self) -> Reference:
         start = len(KEYRING) + 1
@@ -154,7 +154,7 @@ class _Parser:
             raise self.bad(start + 1, f"there is no stage '{fragment[0]}'")
         if len(fragment) != 2:
             raise self.bad(len(self.text), "expected a stage and one field of it")
-        return Reference(KEYRING, "", MappingProxyType({}), fragment, self.text)
+        return Reference(KEYRING, "", {}, fragment, self.text)
 
     def _params(self, scheme: str, start: int, end: int) -> Dict[str, str]:
         found: Dict[str, str] = {}

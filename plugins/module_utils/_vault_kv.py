@@ -118,9 +118,10 @@ class KvSecret:
             return
         version = (engine.get("options") or {}).get("version", "1")
         if engine.get("type") not in ("kv", "generic") or version != "2":
+            found = f"{engine.get('type')} version {version}"
             raise BadInput(
-                f"{self._client.option}: {self.place}: the engine at '{self._mount}' is {engine.get('type')} version {version}; expected a KV engine of "
-                "version 2, the only one with check-and-set"
+                f"{self._client.option}: {self.place}: the engine at '{self._mount}' is {found}; expected a KV engine of version 2, "
+                "the only one with check-and-set"
             )
 
     def write(self, data: Mapping[str, Any], expected: int) -> int:

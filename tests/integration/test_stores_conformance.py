@@ -189,7 +189,10 @@ def test_names(place: Place, name: str) -> None:
 
 def test_a_keyring_comes_back(place: Place) -> None:
     document = Document("db_app", secrets.token_bytes(SALT_BYTES))
-    fields = {"username": "app_a", "password": Secret(secrets.token_urlsafe(30) + "é\n")}
+    fields: dict[str, str | Secret] = {
+        "username": "app_a",
+        "password": Secret(secrets.token_urlsafe(30) + "é\n"),
+    }
     stage = document.with_fingerprints(Stage("r1", "issued", fields))
     document = Document("db_app", document.salt, pending=stage)
     place.store().write(dump_text(document), None)

@@ -182,6 +182,11 @@ def test_what_a_store_has_not(world: World, query: str, problem: str) -> None:
         world.store(query)
 
 
+def test_a_relative_path_is_refused(world: World) -> None:
+    with pytest.raises(BadInput, match="must be absolute"):
+        open_store(parse_reference("ref+file://keyrings/x.json", OPTION), world.context, OPTION)
+
+
 @pytest.mark.parametrize(
     "text", ["ref+awsssm://a/b", "ref+envsubst://$X", "keyring#/current/password"]
 )
@@ -211,6 +216,7 @@ def test_what_the_real_command_encrypted_is_read_and_stays_encrypted(world: Worl
     world.path.write_text("one\n", encoding="utf-8")
     ids = ["--encrypt-vault-id", "team", "--vault-id", f"team@{file}"]
     run([str(ANSIBLE_VAULT), "encrypt", *ids, str(world.path)], {})
+    world.path.chmod(0o644)
     store = world.store(f"?vault_password_file={file}")
     found = store.read()
     assert found is not None

@@ -67,9 +67,9 @@ class FileStore:
         if found is None:
             return None
         data, mode = found
-        if mode & 0o077:
+        if mode & 0o077 and not is_encrypted(data):
             self._context.warn(
-                f"{self._option}: {self._path} has mode {mode:04o}; only its owner should read a keyring: chmod 600 {self._path}"
+                f"{self._option}: the keyring {self._path} has mode {mode:04o}; only its owner should read it: chmod 600 {self._path}"
             )
         return self._text(data), _version(data)
 
@@ -141,7 +141,13 @@ def open_file_store(reference: Reference, context: Context, option: str) -> File
         raise BadInput(
             f"{option}: {reference.text}: 'encrypt' must be 'vault' (ansible-vault's format), or left out"
         )
-    refuse_throwaway(os.path.expanduser(reference.path), context, option)
+    path = os.path.expanduser(reference.path)
+    if not os.path.isabs(path):
+        raise BadInput(
+            f"{option}: {reference.text}: a keyring's path must be absolute (three slashes: ref+file:///PATH), so that it does "
+            "not depend on where the run was started"
+        )
+    refuse_throwaway(path, context, option)
     return FileStore(reference, context, option)
 
 
