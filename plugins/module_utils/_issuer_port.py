@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every issuer can do, and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Protocol
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
+
+Guard = Callable[[], None]
+"""Called right before each external write; raises when this run may not write any more."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an operation did, or in check mode would do.
+
+    :param facts: booleans, counts and names; never a value.
+    :param before: lines for a diff, without values.
+    :param after: lines for a diff, without values.
+    """
+
+    changed: bool
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    before: List[str] = field(default_factory=list)
+    after: List[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Session:
+    """Somebody who is logged in.
+
+    :param address: where it comes from; ``local`` for a socket, empty when this administrator may not see it.
+    :param state: as the server names it, such as ``active`` or ``idle``; empty when it may not be seen.
+    :param started: when it logged in, in RFC 3339; empty when it may not be seen.
+    """
+
+    username: str
+    pid: int
+    database: str = ""
+    application: str = ""
+    address: str = ""
+    state: str = ""
+    started: str = ""
+
+    def __str__(self) -> str:
+        where = self.address or "address not visible"
+        name = self.application or "no application name"
+        return f"{self.username} pid {self.pid} in {self.database} from {where} ({name})"
+
+
+class Issuer(Protocol):
+    """Makes the stages of one credential valid, and invalid again."""
+
+    overlap: bool
+    """Whether it accepts the old and the new value together."""
+
+    secret_fields: FrozenSet[str]
+    """Which fields of a stage are secret."""
+
+    def propose(
+        self, document: Optional[Document], generate: Mapping[str, Any], context: Context
+    ) -> Dict[str, Value]:
+        """The fields of a new stage, made once; nothing is written."""
+
+    def check(self, document: Optional[Document], context: Context) -> List[str]:
+        """Every reason why a rotation could not work, each a sentence with what to do; nothing is written."""
+
+    def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Make this stage accepted."""
+
+    def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Make this stage refused, and end what still uses it."""
+
+    def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Remove what is left of this stage."""
+
+    def sessions(self, stage: Stage, context: Context) -> List[Session]:
+        """Who uses this stage now."""

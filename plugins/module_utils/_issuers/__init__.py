@@ -1,0 +1,45 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Issuers: who makes a credential valid. The port, and the kinds there are."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, Callable, Mapping
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import (
+    Guard,
+    Issuer,
+    Outcome,
+    Session,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._postgres_role import (
+    PostgresRole,
+)
+
+ISSUERS: Mapping[str, Callable[[Mapping[str, Any], Context, str], Issuer]] = MappingProxyType(
+    {"postgres_role": PostgresRole.from_definition}
+)
+"""Every kind of issuer, by the ``type`` of its definition."""
+
+
+def open_issuer(
+    definition: Mapping[str, Any], context: Context, option: str = "keyturn_issuer"
+) -> Issuer:
+    """The issuer that a definition describes. It connects when it is first asked for something.
+
+    :param option: the variable that the definition came in, for messages.
+    :raises BadInput: naming the key that is wrong and what is expected there.
+    """
+    kind = definition.get("type")
+    if kind not in ISSUERS:
+        known = ", ".join(sorted(ISSUERS))
+        problem = f"there is no issuer '{kind}'" if kind else "missing"
+        raise BadInput(f"{option}.type: {problem}; expected one of {known}")
+    return ISSUERS[str(kind)](definition, context, option)
+
+
+__all__ = ["ISSUERS", "Guard", "Issuer", "Outcome", "Session", "open_issuer"]

@@ -1,0 +1,6 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that this collection does inside a PostgreSQL server: roles, their rights, and who uses them."""
+
+from __future__ import annotations
