@@ -1,0 +1,243 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core of the module ``consumer``: have one consumer pick up what it reads, and keep the receipt.
+
+The controller finds out whether the consumer lags (:func:`prepare`), its machine makes it read the
+value and sees that it did (:func:`run`), and the controller writes the receipt (:func:`conclude`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils import (
+    _pgbouncer,
+    _pgbouncer_change,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
+    KeyringAccess,
+    open_keyring,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
+    Consumer,
+    check_turn,
+    expected,
+    order,
+    parse_consumer,
+    parse_consumers,
+    sinks_read,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._define import (
+    KEYS,
+    clean,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import pick_up
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import Task
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    KEYRING_OPTIONS,
+    ModuleCore,
+    Params,
+    Result,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._receipts import behind
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import Sink, parse_sinks
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
+
+OPTION = "definition"
+
+
+def files_read(consumer: Consumer, sinks: Sequence[Sink]) -> tuple[str, ...]:
+    """The paths of what a consumer reads on its host, if it reads nothing else."""
+    names = sinks_read(consumer, sinks)
+    read = [sink for sink in sinks if sink.name in names or sink.group in names]
+    if any(sink.ref.scheme != "file" or sink.host != consumer.host for sink in read):
+        return ()
+    return tuple(dict.fromkeys(sink.ref.path for sink in read))
+
+
+def _all(consumer: Consumer, params: Params) -> tuple[Consumer, ...]:
+    """All consumers of the credential.
+
+    :raises BadInput: they contradict each other, or this one is none of them.
+    """
+    found = parse_consumers(params["consumers"]) if params["consumers"] else (consumer,)
+    if consumer.name not in [other.name for other in found]:
+        names = ", ".join(other.name for other in found)
+        raise BadInput(f"{OPTION}: '{consumer.name}' is none of keyturn_consumers: {names}")
+    order(found)
+    return found
+
+
+def _sealed(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {key: _sealed(item) for key, item in value.items()}
+    return [_sealed(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _for_pgbouncer(
+    consumer: Consumer, access: KeyringAccess, params: Params, context: Context
+) -> Secret:
+    """What the pgbouncer module's core needs, as one opaque text.
+
+    Ansible hides each text of a ``no_log`` option wherever it stands in a result; as one text, a
+    short value cannot punch holes into names.
+    """
+    defaults = {name: spec.get("default") for name, spec in _pgbouncer.OWN_OPTIONS.items()}
+    given = {**defaults, "issuer": params["issuer"], "admin_login": {}, **consumer.definition}
+    port = given.pop("port", None)
+    given["login"] = {"port": port, **clean(given["login"] or {})}
+    filled = {**given, **_pgbouncer.from_keyring(access.need(), given)}
+    ready = _sealed(_pgbouncer.resolve_values(filled, context))
+    options = {name: ready[name] for name in _pgbouncer.OWN_OPTIONS}
+    return Secret(base64.b64encode(json.dumps(options).encode()).decode())
+
+
+def prepare(params: Params, context: Context) -> Params:
+    """Find out on the controller whether the consumer lags, and what its machine needs to know.
+
+    :raises Refused: one that it comes after has not picked up the value.
+    :raises KeyturnError: as the keyring, the sinks and the references give cause.
+    """
+    definition = clean(params["definition"])
+    consumer = parse_consumer(definition, OPTION)
+    bare: Params = {**params, "definition": definition, "consumers": [], "sinks": [], "issuer": {}}
+    if not params.get("keyring"):
+        return bare
+    access = open_keyring(params, context)
+    document, issuer = access.need(), params["issuer"]
+    sinks = parse_sinks(params["sinks"], "keyturn_sinks")
+    everybody = _all(consumer, params)
+    late = [other.name for other in behind(document, sinks, everybody, issuer)]
+    due = consumer.name in late
+    bare.update(due=due, expected=expected(document, sinks, consumer, issuer))
+    bare["files"] = list(files_read(consumer, sinks))
+    if due:
+        if not context.check_mode:
+            # In check mode nobody picks up anything, so the forerunners of this run still lag.
+            check_turn(consumer, late)
+        if consumer.type == "pgbouncer":
+            contents = _for_pgbouncer(consumer, access, params, context)
+            bare["contents"] = {"sealed": contents}
+        _pgbouncer.guard(access)
+    return bare
+
+
+def _run_pgbouncer(params: Params, context: Context) -> Result:
+    sealed = (params.get("contents") or {}).get("sealed")
+    if not sealed:
+        raise BadInput(
+            f"{OPTION}: type pgbouncer follows from a keyring; give 'keyring', or use the module "
+            "pgbouncer"
+        )
+    options = json.loads(base64.b64decode(reveal(sealed)))
+    result = _pgbouncer_change.run(options, context)
+    action = "reload" if result["reloaded"] else "none"
+    seen = not (context.check_mode and result["changed"])
+    return {**result, "action": action, "coalesced": False, "seen": seen}
+
+
+def run(params: Params, context: Context) -> Result:
+    """Have the consumer pick up its value, on its machine.
+
+    :raises KeyturnError: it was not seen using it.
+    """
+    definition = clean(params["definition"])
+    consumer = parse_consumer(definition, OPTION)
+    result: Result = {"changed": False, "consumer": consumer.name, "due": bool(params["due"])}
+    if not params["due"]:
+        return {**result, "action": "none", "coalesced": False, "seen": True}
+    if consumer.type == "pgbouncer":
+        return {**result, **_run_pgbouncer(params, context)}
+    if consumer.type == "none":
+        return {**result, "action": "none", "coalesced": False, "seen": True}
+    task = Task(consumer.name, definition, context, files=tuple(params["files"]))
+    done = pick_up(task)
+    return {**result, **done, "changed": done["action"] != "none"}
+
+
+def conclude(params: Params, result: Result, context: Context) -> Result:
+    """Write the receipt, on the controller, once the consumer was seen using the value.
+
+    :raises KeyturnError: as the keyring's store gives cause.
+    """
+    if not params.get("keyring") or not params["due"]:
+        return result
+    access = open_keyring(params, context)
+    name, receipt = str(result["consumer"]), str(params["expected"])
+    before = access.need().receipts.get(name)
+    stepped = access.step(Request("receive", access.run, receipts={name: receipt}))
+    result = {**result, "changed": bool(result["changed"]) or stepped, "receipt": receipt}
+    if context.check_mode:
+        # A step that this task is asked to do too must build on this one.
+        params["replay"] = result["replay"] = access.replay
+    if context.diff:
+        result["diff"] = [*_diffs(result), _diff(name, before.seen if before else "", receipt)]
+    return result
+
+
+def _diffs(result: Result) -> list[Any]:
+    own = result.get("diff") or []
+    return own if isinstance(own, list) else [own]
+
+
+def _diff(name: str, before: str, after: str) -> dict[str, str]:
+    title = f"receipt of {name}"
+    texts = {"before": f"{before}\n" if before else "", "after": f"{after}\n"}
+    return {"before_header": title, "after_header": title, **texts}
+
+
+_LIST = {"type": "list", "elements": "str"}
+_DEFINITION = {
+    "type": {"type": "str", "required": True, "choices": list(KEYS)},
+    "name": {"type": "str"},
+    "host": {"type": "str"},
+    "reads": _LIST,
+    "after": _LIST,
+    "barrier": {"type": "str"},
+    "timeout": {"type": "str"},
+    "seen": _LIST,
+    "settle": {"type": "str"},
+    "inactive": {"type": "str"},
+    "action": {"type": "str"},
+    "unit": {"type": "str"},
+    "engine": {"type": "str"},
+    "containers": _LIST,
+    "service": {"type": "str"},
+    "project": {"type": "str"},
+    "project_dir": {"type": "path"},
+    "files": _LIST,
+    "compose_command": _LIST,
+    "argv": _LIST,
+    "chdir": {"type": "path"},
+    "environment": {"type": "dict"},
+    "success": {"type": "list", "elements": "int"},
+    "userlist": {"type": "path"},
+    "auth": {"type": "str"},
+    "admin": {"type": "str"},
+    "port": {"type": "int"},
+    "login": {"type": "dict", "options": _pgbouncer.LOGIN_OPTIONS},
+    "headroom": {"type": "str"},
+}
+SPEC = {
+    **KEYRING_OPTIONS,
+    "definition": {"type": "dict", "required": True, "options": _DEFINITION},
+    "consumers": {"type": "list", "elements": "dict", "default": []},
+    "sinks": {"type": "list", "elements": "dict", "default": []},
+    "issuer": {"type": "dict", "default": {}},
+    "due": {"type": "bool", "default": True},
+    "expected": {"type": "str"},
+    "files": {"type": "list", "elements": "path", "default": []},
+    "contents": {
+        "type": "dict",
+        "options": {"sealed": {"type": "str", "no_log": True}},
+    },
+}
+MODULE = ModuleCore("consumer", SPEC, run, host=True, prepare=prepare, conclude=conclude)

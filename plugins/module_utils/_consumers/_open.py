@@ -1,0 +1,75 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which adapter serves which type of consumer, and how one is brought to read its value."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Mapping
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._command import Command
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._container import (
+    ComposeService,
+    NamedContainers,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._lock import hold_service
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import (
+    Adapter,
+    Task,
+    prove_seen,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._systemd import (
+    SystemdUnit,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent
+
+ADAPTERS: Mapping[str, Callable[[Task], Adapter]] = {
+    "systemd": SystemdUnit,
+    "container": NamedContainers,
+    "compose": ComposeService,
+    "command": Command,
+}
+"""The types that are told on their machine; ``pgbouncer`` has its own module, ``none`` needs no telling."""
+
+
+def _written(path: str, name: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        raise Absent(
+            f"consumer {name}: it reads {path}, which is not there on this host; publish the sinks "
+            "first"
+        ) from None
+
+
+def newest(task: Task) -> float:
+    """When the youngest of the files was written, in seconds since the epoch; 0 without files.
+
+    :raises Absent: one is not there.
+    """
+    return max((_written(path, task.name) for path in task.files), default=0.0)
+
+
+def pick_up(task: Task, locks: str | None = None) -> dict[str, Any]:
+    """Have a consumer read its value and see that it did; in check mode only find out whether it can.
+
+    :param locks: where locks are kept; the machine's own place when none is given.
+    :return: ``action``, ``coalesced`` and ``seen``.
+    :raises KeyturnError: it was not seen using the value.
+    """
+    adapter = ADAPTERS[task.definition["type"]](task)
+    if not adapter.check():
+        return {"action": "none", "coalesced": False, "seen": True}
+    if task.context.check_mode:
+        return {"action": "predicted", "coalesced": False, "seen": False}
+    with hold_service(adapter.service, 2 * task.timeout, locks) as service:
+        since = newest(task)
+        if since and adapter.fresh(since, service.done):
+            prove_seen(task)
+            return {"action": "none", "coalesced": True, "seen": True}
+        begun = task.machine.clock()
+        action = adapter.pick_up()
+        prove_seen(task)
+        service.note(action, begun)
+    return {"action": action, "coalesced": False, "seen": True}

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What PgBouncer must know of a PostgreSQL role's keyring. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any, Mapping
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
+
+USERNAME, PASSWORD, VERIFIER = "username", "password", "verifier"
+_GONE = ("intended", "abandoning", "retiring")
+_IN_FORCE = ("applied", "proved")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Who may log in through PgBouncer, and who may not.
+
+    :param entries: name → the secret of its line.
+    :param absent: names whose line goes.
+    :param accepted: name → password of the login that must work: the pending one, or the current.
+    :param kept: name → password of a login that must go on working if it works now: a credential
+        whose current value is broken can still be rotated.
+    :param refused: name → password of logins that must not work.
+    """
+
+    entries: Mapping[str, Secret]
+    absent: tuple[str, ...]
+    accepted: Mapping[str, Secret]
+    kept: Mapping[str, Secret]
+    refused: Mapping[str, Secret]
+
+
+def _kept(stage: Stage) -> bool:
+    # A value that was rolled back stays until it is retired: consumers hold it until they have
+    # picked up the one that came back.
+    return stage.status not in _GONE and not stage.compromised
+
+
+def _kept_stages(document: Document) -> list[Stage]:
+    """The stages whose login must work, the one in force for a shared name last."""
+    previous, current, pending = document.previous, document.current, document.pending
+    found = [stage for stage in (previous, current) if stage and _kept(stage)]
+    if pending and _kept(pending):
+        # One password per role: until the server has the new one, the line must stay.
+        shared = {stage.text(USERNAME) for stage in found}
+        if pending.status in _IN_FORCE or pending.text(USERNAME) not in shared:
+            found.append(pending)
+    return [stage for stage in found if stage.text(USERNAME)]
+
+
+def _gone_stages(document: Document) -> list[Stage]:
+    stages = (document.previous, document.current, document.pending)
+    gone = [stage for stage in stages if stage and not _kept(stage)]
+    return [stage for stage in (*document.retained, *gone) if stage.text(USERNAME)]
+
+
+def _by_name(stages: list[Stage], field: str) -> dict[str, Secret]:
+    found: dict[str, Secret] = {}
+    for stage in stages:
+        secret = stage.secret(field)
+        found.pop(stage.text(USERNAME), None)
+        if secret is not None:
+            found[stage.text(USERNAME)] = secret
+    return found
+
+
+def _listed(document: Document, issuer: Mapping[str, Any]) -> list[str]:
+    """The roles that the definition names; none of them is touched before one is in use."""
+    return [str(name) for name in issuer.get("roles") or []] if document.current else []
+
+
+def wanted(document: Document, issuer: Mapping[str, Any]) -> Wanted:
+    """What this keyring asks of PgBouncer.
+
+    A stage without a verifier (an adopted one) leaves the line of its name as it is. A role that
+    the issuer's definition lists and no stage uses has no line, once there is a current stage.
+
+    :param issuer: the definition, ``keyturn_issuer``.
+    """
+    kept, gone = _kept_stages(document), _gone_stages(document)
+    names = {stage.text(USERNAME) for stage in kept}
+    left = dict.fromkeys([*(stage.text(USERNAME) for stage in gone), *_listed(document, issuer)])
+    newest = kept[-1:] if kept[-1:] != [document.previous] else []
+    proved = _by_name(newest, PASSWORD)
+    current = [stage for stage in kept if stage is document.current]
+    return Wanted(
+        entries=_by_name(kept, VERIFIER),
+        absent=tuple(name for name in left if name not in names),
+        accepted=proved,
+        kept={name: it for name, it in _by_name(current, PASSWORD).items() if name not in proved},
+        refused={name: it for name, it in _by_name(gone, PASSWORD).items() if name not in names},
+    )
+
+
+def digest(document: Document, issuer: Mapping[str, Any]) -> str:
+    """A keyed digest of who may log in; begins with ``(new)`` where check mode predicts a part.
+
+    It stays the same when a retired stage is forgotten.
+
+    :param issuer: as for :func:`wanted`.
+    """
+    kept = _kept_stages(document)
+    entries = _by_name(kept, VERIFIER)
+    names = {stage.text(USERNAME) for stage in kept}
+    lines = [f"+{name}\0{reveal(entries.get(name, ''))}" for name in sorted(names)]
+    lines += [f"-{name}" for name in sorted(set(_listed(document, issuer)) - names)]
+    mac = hmac.new(document.salt, digestmod=hashlib.sha256)
+    for line in lines:
+        data = line.encode("utf-8", "surrogatepass")
+        mac.update(len(data).to_bytes(8, "big") + data)
+    known = all(secret.known for secret in entries.values())
+    return f"{'hmac' if known else '(new)'}:{mac.hexdigest()[:32]}"

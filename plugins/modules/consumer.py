@@ -1,0 +1,294 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have one consumer pick up what it reads."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: consumer
+short_description: Have a consumer pick up a credential, and keep the receipt once it was seen to
+version_added: 0.1.0
+description:
+  - A consumer is what must pick up a credential, such as a systemd unit, a container, PgBouncer, or whatever a command tells.
+  - With O(keyring) it compares the consumer's receipt, a digest of what it was last seen using, with what it should read now. When they
+    are equal nothing is done. Otherwise the consumer is told, it is watched until it was seen to come up with the value, and only then
+    the receipt is written. So a reload that was lost in a crash is made up for by the next run.
+  - Without O(keyring) the consumer is told each time, unless the service has read O(files) since they were written.
+  - A service that several credentials share is locked on its host. When it was reloaded after the youngest of the files it reads, the
+    second one finds that out and leaves it alone. This holds for a consumer of type V(systemd), V(container) or V(compose) that reads
+    only file sinks on its own host.
+  - Delegate this task to the consumer's host. Nothing that a service or a command prints is kept, because it may hold a value.
+extends_documentation_fragment:
+  - keyturn.runbooks.keyring
+  - keyturn.runbooks.attributes
+options:
+  definition:
+    description: The consumer, one item of C(keyturn_consumers). Which keys there are depends on its O(definition.type).
+    type: dict
+    required: true
+    suboptions:
+      type:
+        description:
+          - V(pgbouncer) is a PgBouncer, brought up to date as by M(keyturn.runbooks.pgbouncer).
+          - V(systemd) is a unit, reloaded or restarted.
+          - V(container) is a container, or several, restarted.
+          - V(compose) is a service of a compose project, recreated or restarted.
+          - V(command) is whatever a command tells.
+          - V(none) reads the value on each use and needs no telling.
+        type: str
+        required: true
+        choices: [pgbouncer, systemd, container, compose, command, none]
+      name:
+        description:
+          - What other consumers and messages call it; its receipt is kept under this name. Made from host, type and unit if left out.
+        type: str
+      host:
+        description: The inventory host that it runs on. Part of its derived name; the task is delegated by its caller.
+        type: str
+      reads:
+        description: Names of the sinks and groups that it reads. All sinks if left out; for V(pgbouncer), none.
+        type: list
+        elements: str
+      after:
+        description: Names of consumers that must have picked up the value first. It is refused as long as one of them lags.
+        type: list
+        elements: str
+      barrier:
+        description: Consumers with the same one are reloaded in the same step.
+        type: str
+      timeout:
+        description:
+          - How long it may take to be seen using the value, as a duration. V(60s) if left out, for V(pgbouncer) V(20s).
+        type: str
+      seen:
+        description:
+          - A command, as a list of words, that succeeds once the consumer works with the new value. Tried until O(definition.timeout).
+          - For V(systemd), V(container), V(compose) and V(command).
+        type: list
+        elements: str
+      settle:
+        description: How long it must stay up after it came up. V(1s) if left out. For V(systemd), V(container) and V(compose).
+        type: str
+      inactive:
+        description:
+          - What to do when it is not running. It is never started from here.
+          - V(refuse), also if left out, fails. V(warn) counts it as having the value, because it reads it when it starts.
+          - For V(systemd), V(container) and V(compose).
+        type: str
+      action:
+        description:
+          - For V(systemd), V(reload), V(restart) or V(auto). V(auto), also if left out, reloads a unit that has C(ExecReload), and
+            restarts another one. It also restarts a unit whose C(EnvironmentFile) or C(LoadCredential) is one of the files it reads.
+            systemd copies these when the unit starts, and a reload leaves the copies as they are.
+          - For V(compose), V(recreate) or V(restart). V(recreate), also if left out, makes a new container. V(restart) starts the same
+            container again with the environment that it was made with, so that a changed env file is B(not) read; it is right only for
+            values that the service reads from files.
+        type: str
+      unit:
+        description: Name of the unit, for V(systemd). C(.service) is added to one without a suffix.
+        type: str
+      engine:
+        description: V(podman), also if left out, or V(docker). For V(container) and V(compose).
+        type: str
+      containers:
+        description: Names of the containers, for V(container).
+        type: list
+        elements: str
+      service:
+        description: Name of the service, for V(compose). Its containers must be there; they say where their project is.
+        type: str
+      project:
+        description: Name of the compose project, where several have a service of this name.
+        type: str
+      project_dir:
+        description: Directory of the compose project, where its containers do not say it.
+        type: path
+      files:
+        description: The compose files, where its containers do not say them.
+        type: list
+        elements: str
+      compose_command:
+        description:
+          - The command that recreates, as a list of words. V([docker, compose]) or V([podman-compose]) if left out.
+        type: list
+        elements: str
+      argv:
+        description: The command, as a list of words, for V(command). There is no shell.
+        type: list
+        elements: str
+      chdir:
+        description: The directory that the command is run in.
+        type: path
+      environment:
+        description: Further environment variables of the command. Never a secret; the command reads those from a sink.
+        type: dict
+      success:
+        description: Exit codes of the command that mean success. V([0]) if left out.
+        type: list
+        elements: int
+      userlist:
+        description: As O(keyturn.runbooks.pgbouncer#module:userlist).
+        type: path
+      auth:
+        description: As O(keyturn.runbooks.pgbouncer#module:auth).
+        type: str
+      admin:
+        description: As O(keyturn.runbooks.pgbouncer#module:admin).
+        type: str
+      port:
+        description: Where PgBouncer listens. For its console and for the logins, unless O(definition.admin) or O(definition.login) say it.
+        type: int
+      login:
+        description: As O(keyturn.runbooks.pgbouncer#module:login).
+        type: dict
+        suboptions:
+          host:
+            description: The address that consumers use.
+            type: str
+          port:
+            description: Its port.
+            type: int
+          sslmode:
+            description: As libpq has it.
+            type: str
+          dbname:
+            description: A database of this PgBouncer.
+            type: str
+      headroom:
+        description: As O(keyturn.runbooks.pgbouncer#module:headroom).
+        type: str
+  consumers:
+    description: All consumers of the credential, C(keyturn_consumers), for O(definition.after).
+    type: list
+    elements: dict
+    default: []
+  sinks:
+    description: The credential's C(keyturn_sinks).
+    type: list
+    elements: dict
+    default: []
+  issuer:
+    description: The credential's C(keyturn_issuer), for O(definition.type=pgbouncer).
+    type: dict
+    default: {}
+  due:
+    description: Whether the consumer lags. Found out from O(keyring) when that is given.
+    type: bool
+    default: true
+  expected:
+    description: The receipt that it should have. Found out from O(keyring).
+    type: str
+  files:
+    description:
+      - Paths of the files that it reads, on its host, if it reads nothing else. Found out from O(sinks) when O(keyring) is given.
+    type: list
+    elements: path
+    default: []
+  contents:
+    description: What PgBouncer must know. Filled in on the controller from O(keyring).
+    type: dict
+    suboptions:
+      sealed:
+        description: Names and verifiers, in one opaque text.
+        type: str
+author:
+  - keyturn.runbooks contributors (@keyturn)
+"""
+
+EXAMPLES = r"""
+- name: Have the application read its new credential, if it has not yet
+  keyturn.runbooks.consumer:
+    keyring: "{{ keyturn_keyring }}"
+    credential: db_musehub
+    sinks: "{{ keyturn_sinks }}"
+    consumers: "{{ keyturn_consumers }}"
+    definition: {type: systemd, host: app1, unit: musehub.service}
+  delegate_to: app1
+  become: true
+
+- name: Have a compose service read its new env file
+  keyturn.runbooks.consumer:
+    definition: {type: compose, service: musehub, engine: docker, timeout: 2m}
+    files: [/srv/musehub/.env]
+  delegate_to: app1
+
+- name: Tell something else, and see that it works with it
+  keyturn.runbooks.consumer:
+    definition:
+      type: command
+      argv: [/usr/local/bin/musehub-ctl, reload]
+      seen: [/usr/local/bin/musehub-ctl, check-database]
+      timeout: 30s
+"""
+
+RETURN = r"""
+consumer:
+  description: The name of the consumer.
+  returned: success
+  type: str
+  sample: app1/systemd/musehub.service
+due:
+  description: Whether it had yet to pick up what it should read.
+  returned: success
+  type: bool
+action:
+  description:
+    - What was done, V(reload), V(restart), V(recreate), V(command) or V(none). V(predicted) in check mode where that is decided later.
+  returned: success
+  type: str
+coalesced:
+  description: Whether it was left alone because its service had read the files since they were written.
+  returned: success
+  type: bool
+seen:
+  description: Whether it was seen using the value.
+  returned: success
+  type: bool
+receipt:
+  description: The receipt that was written to the keyring.
+  returned: when O(keyring) is given and it lagged
+  type: str
+  sample: hmac:0a9f2f1c4b7d1e6a8c3b5d7f9e1a2c4d
+waits_for:
+  description: The consumers that must come first.
+  returned: when it is refused for that reason
+  type: list
+  elements: str
+reloaded:
+  description: As RV(keyturn.runbooks.pgbouncer#module:reloaded).
+  returned: when O(definition.type=pgbouncer) and it lagged
+  type: bool
+changes:
+  description: As RV(keyturn.runbooks.pgbouncer#module:changes).
+  returned: when O(definition.type=pgbouncer) and it lagged
+  type: list
+  elements: dict
+verified:
+  description: As RV(keyturn.runbooks.pgbouncer#module:verified).
+  returned: when O(definition.type=pgbouncer) and it lagged
+  type: list
+  elements: dict
+keyring:
+  description: The state of the keyring after O(transition).
+  returned: when O(transition) is given
+  type: dict
+replay:
+  description: The steps predicted so far, for the tasks that follow.
+  returned: in check mode, when O(keyring) is given and it lagged
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumer import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(MODULE)
+
+
+if __name__ == "__main__":
+    main()
