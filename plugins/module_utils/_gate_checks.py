@@ -1,0 +1,238 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gates before a rotation begins. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
+    cut_over,
+    measure,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import (
+    Case,
+    Facts,
+    Gate,
+    some,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Policy
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
+    format_duration,
+    format_time,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
+    CLOCK_TOLERANCE,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._windows import window_state
+
+
+def reason(case: Case) -> Gate:
+    """Policy or an emergency demands a reason."""
+    facts, policy = case.facts, case.policy
+    if facts.reason.strip():
+        return Gate("reason", True, "a reason was given")
+    why = "an emergency" if facts.emergency else "its policy" if policy.reason_required else ""
+    if not why:
+        return Gate("reason", True, "no reason is asked for")
+    return Gate(
+        "reason",
+        False,
+        f"{why} demands a reason: say why, with -e keyturn_reason='…'; the ledger keeps it",
+    )
+
+
+def window(case: Case) -> Gate:
+    """The maintenance window is open."""
+    facts = case.facts
+    state = window_state(case.policy.windows, case.now)
+    if state.is_open:
+        until = f" until {format_time(state.closes)}" if state.closes else ""
+        return Gate(
+            "window",
+            True,
+            f"the maintenance window is open{until}" if until else "no maintenance window is set",
+        )
+    if facts.emergency or facts.outside_window:
+        return Gate("window", True, "outside the maintenance window, as the user asked")
+    if cut_over(case.document):
+        return Gate(
+            "window", True, "outside the maintenance window, but the cut-over was begun: it goes on"
+        )
+    opens = (
+        f"opens at {format_time(state.opens)}, in {format_duration(state.opens - case.now)}"
+        if state.opens
+        else "does not open this week"
+    )
+    return Gate(
+        "window",
+        False,
+        f"the maintenance window {opens}: run then, or now with -e keyturn_outside_window=true",
+    )
+
+
+def policy(case: Case) -> Gate:
+    """The policy lets it be rotated now."""
+    facts, policy = case.facts, case.policy
+    status = measure(case.document, policy, case.now)
+    if status.under_way:
+        return Gate("policy", True, "a rotation is under way: it goes on")
+    if facts.emergency:
+        return Gate("policy", True, "an emergency")
+    if policy.rotate != "age":
+        return _policy_on_demand(policy, facts)
+    if status.age is None or status.age >= policy.min_age or facts.force:
+        return Gate("policy", True, status.describe())
+    left = format_duration(policy.min_age - status.age)
+    return Gate(
+        "policy",
+        False,
+        f"too young to rotate: {status.describe()}; it may be rotated in {left}, or now with -e keyturn_force=true",
+    )
+
+
+def _policy_on_demand(policy: Policy, facts: Facts) -> Gate:
+    reason = bool(facts.reason.strip())
+    if policy.rotate == "on_provider_change":
+        said = "its policy is to rotate when the provider changes something: say what, with -e keyturn_reason='…'"
+        return Gate("policy", reason, "a reason was given" if reason else said)
+    if facts.force and reason:
+        return Gate("policy", True, "forced, with a reason")
+    when = "only after a compromise" if policy.rotate == "on_compromise" else "never"
+    return Gate(
+        "policy",
+        False,
+        f"its policy is to rotate {when}: if you must, run with -e keyturn_force=true -e keyturn_reason='…'",
+    )
+
+
+def claim(case: Case) -> Gate:
+    """No other run is at work."""
+    facts, claim = case.facts, case.document.claim if case.document else None
+    if claim is None or claim.run_id == facts.run_id:
+        return Gate("claim", True, "no other run is at work")
+    holder = f"run {claim.run_id} on {claim.host} (process {claim.pid})"
+    if facts.holder_dead:
+        return Gate("claim", True, f"{holder} is dead: its work is taken over")
+    if facts.take_over:
+        return Gate("claim", True, f"{holder} is taken over, as the user asked")
+    if claim.expires <= case.now:
+        return Gate("claim", True, f"the claim of {holder} expired at {format_time(claim.expires)}")
+    seen = format_duration(case.now - claim.renewed)
+    return Gate(
+        "claim",
+        False,
+        f"{holder} is working on it, last seen {seen} ago: wait for it to end; if you know that it is dead, run again with "
+        f"-e keyturn_take_over=true, else its claim ends by itself at {format_time(claim.expires)}",
+    )
+
+
+def clock(case: Case) -> Gate:
+    """The clocks can be trusted."""
+    document, store = case.document, case.facts.store_time
+    here = format_time(case.now)
+    if store is not None and abs(store - case.now) > CLOCK_TOLERANCE:
+        apart = format_duration(store - case.now)
+        return Gate(
+            "clock",
+            False,
+            f"the clock here says {here}, the secret store's {format_time(store)}, {apart} apart: set them right (NTP)",
+        )
+    if document and document.updated and document.updated - case.now > CLOCK_TOLERANCE:
+        wrote = format_time(document.updated)
+        return Gate(
+            "clock",
+            False,
+            f"the clock here says {here}, but the keyring was written at {wrote}: the clock went back; set it right (NTP)",
+        )
+    return Gate("clock", True, "the clocks agree")
+
+
+def leftover(case: Case) -> Gate:
+    """What is pending was made for this definition."""
+    pending = case.document.pending if case.document else None
+    if pending is None:
+        return Gate("leftover", True, "nothing is pending")
+    name = f"pending value of rotation {pending.rotation_id}"
+    if pending.status == "abandoning":
+        return Gate(
+            "leftover",
+            False,
+            f"the {name} is being abandoned: run the abandon playbook to its end first",
+        )
+    if case.facts.definition and pending.definition != case.facts.definition:
+        return Gate(
+            "leftover",
+            False,
+            f"the {name} was made for another definition of this credential: run the abandon playbook, then rotate again; or put the "
+            "definition back as it was and run again",
+        )
+    return Gate("leftover", True, f"the {name} is used")
+
+
+def previous(case: Case) -> Gate:
+    """A new value does not take the place of one that is still kept."""
+    document = case.document
+    previous = document.previous if document else None
+    if (
+        document is None
+        or previous is None
+        or not case.facts.overlap
+        or document.pending
+        or cut_over(document)
+    ):
+        return Gate("previous", True, "nothing stands in the way of a new value")
+    who = f" ({previous.text('username')})" if previous.text("username") else ""
+    if previous.status == "retiring":
+        return Gate(
+            "previous",
+            False,
+            f"the previous value{who} is being retired: run the retire_due playbook to its end first",
+        )
+    until = previous.retire_after
+    when = (
+        f"its grace ends at {format_time(until)}"
+        if until and until > case.now
+        else "its grace is over"
+    )
+    return Gate(
+        "previous",
+        False,
+        f"the previous value{who} is still kept, {when}: run the retire_due playbook then, and rotate after it",
+    )
+
+
+def alert(case: Case) -> Gate:
+    """No alert is firing."""
+    alert = case.facts.alert
+    if alert is None:
+        return Gate("alert", True, "no alert is firing")
+    if case.facts.emergency or cut_over(case.document):
+        return Gate(
+            "alert",
+            True,
+            f"{alert}; the run goes on all the same, because stopping here would not help",
+        )
+    return Gate("alert", False, f"{alert}: see to it first, then run again")
+
+
+def issuer(case: Case) -> Gate:
+    """The issuer can do it."""
+    problems = case.facts.issuer_problems
+    return Gate("issuer", not problems, some(problems) or "the issuer can do it")
+
+
+def sinks(case: Case) -> Gate:
+    """Every sink can be read."""
+    problems = case.facts.unreadable
+    return Gate("sinks", not problems, some(problems) or "every sink can be read")
+
+
+def probes(case: Case) -> Gate:
+    """There is a proof to try."""
+    if case.facts.probes == 0:
+        return Gate(
+            "probes",
+            False,
+            "nothing proves that a new value works: give the credential a probe in keyturn_probes",
+        )
+    return Gate("probes", True, "there is a proof to try")

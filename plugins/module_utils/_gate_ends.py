@@ -1,0 +1,164 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gates before a value is promoted, retired, returned to or adopted. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
+    being_rolled_back,
+    can_return_to,
+    cut_over,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import (
+    Case,
+    Gate,
+    some,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
+    format_duration,
+    format_time,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
+    describe,
+)
+
+
+def proof(case: Case) -> Gate:
+    """The pending value is proved."""
+    pending = case.document.pending if case.document else None
+    if (pending and pending.status == "proved") or (pending is None and cut_over(case.document)):
+        return Gate("proof", True, "the pending value is proved")
+    return Gate(
+        "proof",
+        False,
+        f"the pending value is not proved ({describe(case.document)}): run the rotation with its prove phase",
+    )
+
+
+def observed(case: Case) -> Gate:
+    """The current value is observed."""
+    current = case.document.current if case.document else None
+    if current and current.status == "observed":
+        return Gate("observed", True, "the current value is observed")
+    return Gate(
+        "observed",
+        False,
+        "the current value is not observed yet: run the rotation playbook to its end first",
+    )
+
+
+def grace(case: Case) -> Gate:
+    """The grace period is over."""
+    previous = case.document.previous if case.document else None
+    if previous is None:
+        return Gate("grace", False, "there is no previous value to retire")
+    if previous.status == "retiring" or previous.failed or previous.compromised:
+        return Gate("grace", True, "it has no grace left")
+    until = previous.retire_after
+    if until is None:
+        return Gate(
+            "grace", False, "its grace has not begun: run the rotation playbook to its end first"
+        )
+    if case.now < until:
+        left = format_duration(until - case.now)
+        return Gate(
+            "grace",
+            False,
+            f"its grace ends in {left}, at {format_time(until)}: run retire_due then",
+        )
+    return Gate("grace", True, f"its grace ended at {format_time(until)}")
+
+
+def _retiring(case: Case) -> bool:
+    """Whether the mark was written already: then sinks and consumers are behind because this run has yet to go on."""
+    previous = case.document.previous if case.document else None
+    return bool(previous and previous.status == "retiring")
+
+
+def behind(case: Case) -> Gate:
+    """Every sink holds what the keyring says."""
+    behind = () if _retiring(case) else case.facts.behind
+    if not behind:
+        return Gate("behind", True, "every sink holds what the keyring says")
+    return Gate(
+        "behind",
+        False,
+        f"these sinks are behind: {some(behind)}. Run the rotation playbook with --tags promote to write them",
+    )
+
+
+def receipts(case: Case) -> Gate:
+    """Every consumer was seen using the current value."""
+    lagging = () if _retiring(case) else case.facts.lagging
+    if not lagging:
+        return Gate("receipts", True, "every consumer was seen using the current value")
+    return Gate(
+        "receipts",
+        False,
+        f"these consumers were not seen using the current value: {some(lagging)}. Run the rotation playbook with --tags reload",
+    )
+
+
+def sessions(case: Case) -> Gate:
+    """Nobody uses the previous value."""
+    sessions = case.facts.sessions
+    if sessions is None:
+        return Gate("sessions", True, "not counted here")
+    if not sessions:
+        return Gate("sessions", True, "nobody uses the previous value")
+    return Gate(
+        "sessions",
+        False,
+        f"the previous value is still used by: {some(sessions)}. Move these clients to the current value, then run again",
+    )
+
+
+def target(case: Case) -> Gate:
+    """There is a value to return to."""
+    document = case.document
+    if document and document.pending:
+        return Gate(
+            "target", False, "a pending value was never in use: run the abandon playbook instead"
+        )
+    current, previous = (document.current, document.previous) if document else (None, None)
+    meant = case.facts.rotation_id
+    if meant and current and current.rotation_id != meant and not being_rolled_back(document):
+        return Gate(
+            "target",
+            False,
+            f"rotation {meant} is not the one in use, that is {current.rotation_id}: nothing to roll back",
+        )
+    if previous is None:
+        return Gate("target", False, "nothing is kept to return to: rotate forward instead")
+    if being_rolled_back(document):
+        return Gate("target", True, "a rollback is under way: it goes on")
+    if not can_return_to(previous):
+        why = (
+            "was rolled back before"
+            if previous.failed
+            else "is compromised"
+            if previous.compromised
+            else "is being retired"
+        )
+        return Gate(
+            "target",
+            False,
+            f"the previous value {why} and may not be used again: rotate forward instead",
+        )
+    return Gate("target", True, f"rotation {previous.rotation_id} can be returned to")
+
+
+def unmanaged(case: Case) -> Gate:
+    """The keyring is free for a value that is in use."""
+    document = case.document
+    if document is None or not (document.pending or document.current or document.previous):
+        return Gate("unmanaged", True, "the keyring manages no value yet")
+    current = document.current
+    if current and current.adopted and not document.pending:
+        return Gate("unmanaged", True, "the value was adopted before")
+    return Gate(
+        "unmanaged",
+        False,
+        f"this keyring already manages a value ({describe(document)}): rotate instead",
+    )

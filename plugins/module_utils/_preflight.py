@@ -1,0 +1,283 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core of the module ``preflight``: every gate and every check before a phase, at once, and what there is to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
+    KeyringAccess,
+    open_keyring,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
+    NOTICE_BEFORE,
+    being_rolled_back,
+    can_return_to,
+    cut_over,
+    due_status,
+    notices,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import (
+    PURPOSES,
+    Facts,
+    Gate,
+    gates,
+    refusals,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring_step import definition_hash
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    KEYRING_OPTIONS,
+    ModuleCore,
+    Params,
+    Result,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Policy, parse_policy
+from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts import (
+    Definitions,
+    Problems,
+    alert_of,
+    baseline,
+    issuer_problems,
+    lagging_consumers,
+    look_at_sinks,
+    read_definitions,
+    users_of,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead
+
+NOTHING = "nothing"
+# The gate that says whether there is anything to do at all, as opposed to something in the way.
+_DUE_GATES: Mapping[str, str] = MappingProxyType({"rotate": "policy", "retire": "grace"})
+# While one of these is closed, the issuer is not asked about a new value: it would only say the same again.
+_STAGE_GATES = frozenset({"leftover", "previous"})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One preflight.
+
+    :param facts: what is known without asking anybody.
+    :param may_stage: the keyring lets a new value be made, so that it makes sense to ask the issuer about one.
+    """
+
+    params: Params
+    context: Context
+    document: Optional[Document]
+    policy: Policy
+    facts: Facts
+    now: datetime
+    may_stage: bool = True
+
+
+def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Definitions) -> Facts:
+    document = access.document if access else None
+    return Facts(
+        credential=params["credential"] or "",
+        run_id=access.run.run_id if access else "",
+        holder_dead=is_dead(document.claim if document else None),
+        take_over=bool(params["take_over"]),
+        definition=definition_hash(params["issuer"], params["generate"]),
+        overlap=defined.issuer.overlap if defined.issuer else True,
+        force=params["force"],
+        reason=params["reason"] or (access.run.why if access else ""),
+        outside_window=params["outside_window"],
+        emergency=params["emergency"],
+        rotation_id=params["rotation_id"],
+        probes=defined.presenting,
+    )
+
+
+def todo(
+    purpose: str, document: Optional[Document], facts: Facts, found: List[Gate]
+) -> Tuple[str, str]:
+    """What there is to do, and why nothing when there is nothing. Pure.
+
+    :return: the purpose itself; ``use`` when the keyring's step was done before and only the rest is left (sinks, reloads,
+        observing); or ``nothing``.
+    """
+    closed = {gate.name: gate.message for gate in found if not gate.passed}
+    current, pending = (document.current, document.pending) if document else (None, None)
+    if (purpose == "rotate" and cut_over(document)) or (
+        purpose == "rollback" and being_rolled_back(document)
+    ):
+        return "use", ""
+    due_gate = _DUE_GATES.get(purpose, "")
+    if due_gate in closed:
+        return NOTHING, closed[due_gate]
+    if purpose == "abandon" and pending is None:
+        return NOTHING, "nothing is pending"
+    if (
+        purpose == "adopt"
+        and current
+        and current.adopted
+        and not pending
+        and current.definition == facts.definition
+    ):
+        return NOTHING, "the value was adopted before"
+    return purpose, ""
+
+
+def _can_return(what: str, document: Optional[Document]) -> bool:
+    """Whether a failure later in this run can be answered by returning to the value that is in use now."""
+    if document is None or what not in ("rotate", "use"):
+        return False
+    current = document.current
+    return (
+        can_return_to(document.previous)
+        if what == "use"
+        else bool(current and not current.compromised)
+    )
+
+
+def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> Facts:
+    """Ask everybody. What a purpose has no gate for is not asked."""
+    params, document, context = case.params, case.document, case.context
+    purpose, facts = params["purpose"], case.facts
+    if purpose == "rotate" and case.may_stage and what == "rotate":
+        facts = replace(facts, issuer_problems=issuer_problems(defined.issuer, document, context))
+    if purpose == "adopt":
+        for sentence in issuer_problems(defined.issuer, document, context):
+            context.warn(
+                f"{facts.credential}: it can be adopted, but not be rotated yet: {sentence}"
+            )
+    if purpose != "abandon":
+        sinks = look_at_sinks(params, defined, document, context, problems)
+        facts = replace(facts, unreadable=tuple(sinks.unreadable), behind=tuple(sinks.behind))
+    if purpose == "retire":
+        facts = replace(
+            facts,
+            lagging=lagging_consumers(params, defined, document, problems),
+            sessions=_sessions(case, defined, problems),
+        )
+    if purpose in ("rotate", "promote", "retire"):
+        facts = replace(facts, alert=alert_of(case.policy, context, problems))
+    return facts
+
+
+def _sessions(case: Case, defined: Definitions, problems: Problems) -> Optional[Tuple[str, ...]]:
+    document = case.document
+    previous = document.previous if document else None
+    if document is None or previous is None:
+        return None
+    return problems.attempt(
+        "sessions", lambda: users_of(previous, case.params, document, case.context, defined.issuer)
+    )
+
+
+def _in_use(case: Case, defined: Definitions) -> Optional[int]:
+    """How many still use a previous value whose grace ends soon; nobody is asked when nobody would be told."""
+    document = case.document
+    previous = document.previous if document else None
+    soon = previous and previous.retire_after and previous.retire_after - case.now <= NOTICE_BEFORE
+    if document is None or previous is None or not soon or not case.policy.contacts:
+        return None
+    try:
+        users = users_of(previous, case.params, document, case.context, defined.issuer)
+    except KeyturnError:
+        return None
+    return None if users is None else len(users)
+
+
+def _result(case: Case, defined: Definitions, what: str, message: str, found: List[Gate]) -> Result:
+    told = notices(
+        case.document, case.policy, case.now, _in_use(case, defined), case.facts.credential
+    )
+    status = due_status(case.document, case.policy, case.now)
+    return {
+        "changed": False,
+        "todo": what,
+        "due": what != NOTHING,
+        "msg": f"{case.facts.credential}: {message}"
+        if message
+        else f"{case.facts.credential}: {status['text']}",
+        "reason": message or status["text"],
+        "refusals": [],
+        "gates": [
+            {"name": gate.name, "passed": gate.passed, "message": gate.message} for gate in found
+        ],
+        "overlap": case.facts.overlap,
+        "can_return": _can_return(what, case.document),
+        "status": status,
+        "notices": [vars(item) for item in told],
+        "baseline": [],
+    }
+
+
+def _refuse(case: Case, sentences: List[str], result: Result) -> Refused:
+    count = len(sentences)
+    heading = "1 gate is closed" if count == 1 else f"{count} gates are closed"
+    listed = "; ".join(f"({number}) {text}" for number, text in enumerate(sentences, 1))
+    details = {
+        key: value for key, value in result.items() if key not in ("changed", "msg", "refusals")
+    }
+    return Refused(f"{case.facts.credential}: {heading}. {listed}", refusals=sentences, **details)
+
+
+def _look(case: Case, result: Result) -> Result:
+    """Add the baseline; what does not work before the rotation is a warning, because a rotation may be what repairs it."""
+    found: List[Dict[str, Any]] = baseline(case.params, case.document, case.context)
+    for item in found:
+        if not item["ok"]:
+            case.context.warn(
+                f"{case.facts.credential}: before anything is done, probe {item['probe']} fails with the current value: {item['detail']}"
+            )
+    return {**result, "baseline": found}
+
+
+def run(params: Params, context: Context) -> Result:
+    """Check everything.
+
+    :raises Refused: with every refusal in one message.
+    """
+    problems = Problems()
+    policy = problems.attempt("policy", lambda: parse_policy(params["policy"]))
+    access = problems.attempt("keyring", lambda: open_keyring(params, context))
+    document = access.document if access else None
+    defined = read_definitions(params, policy or Policy(), context, problems)
+    facts = _first_facts(params, access, defined)
+    case = Case(params, context, document, policy or Policy(), facts, context.now())
+    found = gates(params["purpose"], document, case.policy, case.now, facts) if access else []
+    what, message = todo(params["purpose"], document, facts, found)
+    if what == NOTHING and params["not_due"] == "skip" and not problems.sentences:
+        return _result(case, defined, what, message, found)
+    if access:
+        case = replace(
+            case, may_stage=not _STAGE_GATES & {gate.name for gate in found if not gate.passed}
+        )
+        case = replace(case, facts=_gather(case, what, defined, problems))
+        found = gates(params["purpose"], document, case.policy, case.now, case.facts)
+    result = _result(case, defined, what, message, found)
+    closed = [*problems.sentences, *refusals(found)]
+    if closed:
+        raise _refuse(case, closed, result)
+    return _look(case, result) if params["baseline"] and what == "rotate" else result
+
+
+SPEC = {
+    **KEYRING_OPTIONS,
+    "purpose": {"type": "str", "default": "rotate", "choices": list(PURPOSES)},
+    "policy": {"type": "dict", "default": {}},
+    "issuer": {"type": "dict", "required": True},
+    "generate": {"type": "dict", "default": {}},
+    "sinks": {"type": "list", "elements": "dict", "default": []},
+    "consumers": {"type": "list", "elements": "dict", "default": []},
+    "probes": {"type": "list", "elements": "dict", "default": []},
+    "unreadable": {"type": "list", "elements": "str", "default": []},
+    "behind": {"type": "list", "elements": "str", "default": []},
+    "force": {"type": "bool", "default": False},
+    "reason": {"type": "str", "default": ""},
+    "outside_window": {"type": "bool", "default": False},
+    "emergency": {"type": "bool", "default": False},
+    "rotation_id": {"type": "str", "default": ""},
+    "not_due": {"type": "str", "default": "skip", "choices": ["skip", "refuse"]},
+    "baseline": {"type": "bool", "default": True},
+}
+MODULE = ModuleCore("preflight", SPEC, run)

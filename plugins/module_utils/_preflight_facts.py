@@ -1,0 +1,235 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a preflight finds out: everything is asked, nothing is written, and every problem is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import firing
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
+    parse_consumers,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import Issuer, open_issuer
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._notify import contact_problems
+from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Policy
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
+    Patience,
+    ProbeContext,
+    not_for,
+    presenting,
+    run_probe,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._drained import DrainedType
+from ansible_collections.keyturn.runbooks.plugins.module_utils._receipts import behind
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
+    Sink,
+    parse_sinks,
+    render_sinks,
+    requires_username,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Wanted, bring
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open import (
+    Address,
+    open_place,
+)
+
+Found = TypeVar("Found")
+Options = Mapping[str, Any]
+
+_BASELINE = Patience(timedelta(seconds=5), timedelta(seconds=1), 0)
+
+
+@dataclass
+class Problems:
+    """What went wrong while facts were gathered, each with the name of the gate that it closes."""
+
+    sentences: List[str] = field(default_factory=list)
+
+    def add(self, gate: str, message: str) -> None:
+        """Keep one."""
+        self.sentences.append(f"{gate}: {message}")
+
+    def attempt(self, gate: str, ask: Callable[[], Found]) -> Optional[Found]:
+        """The answer, or none with the error kept."""
+        try:
+            return ask()
+        except KeyturnError as error:
+            self.add(gate, error.message)
+            return None
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """The credential's definitions, read; what could not be read is left out and among the problems."""
+
+    issuer: Optional[Issuer]
+    sinks: Tuple[Sink, ...]
+    consumers: Tuple[Any, ...]
+    presenting: Optional[int]
+
+
+def read_definitions(
+    params: Options, policy: Policy, context: Context, problems: Problems
+) -> Definitions:
+    """Read every definition; each wrong one is a problem."""
+    for sentence in contact_problems(policy.contacts):
+        problems.add("contacts", sentence)
+    definition = params["issuer"]
+    issuer = problems.attempt("issuer", lambda: open_issuer(definition, context, "keyturn_issuer"))
+    sinks = problems.attempt("sinks", lambda: parse_sinks(params["sinks"])) or ()
+    consumers = problems.attempt("consumers", lambda: parse_consumers(params["consumers"])) or ()
+    count = problems.attempt("probes", lambda: presenting(params["probes"], "keyturn_probes"))
+    return Definitions(issuer, sinks, consumers, count)
+
+
+def issuer_problems(
+    issuer: Optional[Issuer], document: Optional[Document], context: Context
+) -> Tuple[str, ...]:
+    """Why the issuer could not do it."""
+    if issuer is None:
+        return ()
+    try:
+        return tuple(issuer.check(document, context))
+    except KeyturnError as error:
+        return (error.message,)
+
+
+def _tells_no_name(params: Options, defined: Definitions) -> bool:
+    """Whether applications would go on with the old role: it changes, and no sink tells them its name."""
+    changes = (
+        params["issuer"].get("type") == "postgres_role"
+        and defined.issuer is not None
+        and defined.issuer.overlap
+    )
+    return bool(changes and defined.sinks and not requires_username(defined.sinks))
+
+
+@dataclass
+class SinkState:
+    """Sinks that cannot be read, as sentences, and the names of those that do not hold what they should."""
+
+    unreadable: List[str] = field(default_factory=list)
+    behind: List[str] = field(default_factory=list)
+
+
+def _may_not_write() -> None:
+    """Never reached: in check mode nothing is written."""
+
+
+def _look(
+    sink: Sink,
+    fields: Optional[Mapping[str, Optional[Secret]]],
+    context: Context,
+    state: SinkState,
+) -> None:
+    ref = sink.ref
+    where = f"sink '{sink.name}' ({ref.place})"
+    try:
+        place = open_place(
+            Address(ref.scheme, ref.path, dict(ref.params), ref.place, where), sink.options, context
+        )
+        if fields is None:
+            place.read(tuple(sink.templates))
+            return
+        wanted = Wanted(where, fields, sink.options.create)
+        outcome = bring(place, wanted, _may_not_write, replace(context, check_mode=True))
+    except KeyturnError as error:
+        state.unreadable.append(error.message)
+        return
+    if outcome.changed:
+        state.behind.append(sink.name)
+
+
+def look_at_sinks(
+    params: Options,
+    defined: Definitions,
+    document: Optional[Document],
+    context: Context,
+    problems: Problems,
+) -> SinkState:
+    """Read the sinks that are written from here; those on other hosts are read there, and the task is told what was found."""
+    state = SinkState(list(params["unreadable"]), list(params["behind"]))
+    if _tells_no_name(params, defined):
+        state.unreadable.append(
+            "no sink tells its readers the user name, so an application would go on with the old role: put {current.username} into a "
+            "template, or use strategy same_role"
+        )
+    wanted: Dict[str, Mapping[str, Optional[Secret]]] = {}
+    if document is not None:
+        rendered = problems.attempt("sinks", lambda: render_sinks(document, defined.sinks)) or ()
+        wanted = {item.sink.name: item.fields for item in rendered}
+    for sink in defined.sinks:
+        if not sink.host:
+            _look(sink, wanted.get(sink.name), context, state)
+    return state
+
+
+def lagging_consumers(
+    params: Options, defined: Definitions, document: Optional[Document], problems: Problems
+) -> Tuple[str, ...]:
+    """Consumers that were not seen using what they should."""
+    if document is None:
+        return ()
+    found = problems.attempt(
+        "receipts", lambda: behind(document, defined.sinks, defined.consumers, params["issuer"])
+    )
+    return tuple(consumer.name for consumer in found or ())
+
+
+def _probe_context(params: Options, document: Optional[Document], context: Context) -> ProbeContext:
+    return ProbeContext(
+        context, params["issuer"], document, tuple(params["consumers"]), patience=_BASELINE
+    )
+
+
+def users_of(
+    stage: Stage, params: Options, document: Document, context: Context, issuer: Optional[Issuer]
+) -> Optional[Tuple[str, ...]]:
+    """Who uses a stage now, described; none when this kind of issuer cannot tell.
+
+    :raises KeyturnError: a server did not answer.
+    """
+    if params["issuer"].get("type") == "postgres_role":
+        probe = DrainedType().open({}, stage, _probe_context(params, document, context))
+        return () if probe.shared else probe.count().clients
+    return tuple(str(session) for session in issuer.sessions(stage, context)) if issuer else None
+
+
+def alert_of(policy: Policy, context: Context, problems: Problems) -> Optional[str]:
+    """What is firing; none when all is quiet."""
+    return problems.attempt("alert", lambda: firing(policy.alert, context))
+
+
+def baseline(
+    params: Options, document: Optional[Document], context: Context
+) -> List[Dict[str, Any]]:
+    """How the probes fare with the current value, before anything is done: one attempt each."""
+    current = document.current if document else None
+    if document is None or current is None:
+        return []
+    ctx = _probe_context(params, document, context)
+    found = []
+    for number, probe in enumerate(_usable(params["probes"])):
+        seen: Dict[str, Any] = {"probe": number, "type": str(probe.get("type"))}
+        try:
+            evidence = run_probe({**probe, "timeout": "5s", "retries": 0}, current, ctx)
+            found.append({**seen, "ok": True, "detail": evidence.detail})
+        except KeyturnError as error:
+            found.append({**seen, "ok": False, "detail": error.message})
+    return found
+
+
+def _usable(probes: Sequence[Options]) -> List[Options]:
+    return [
+        probe
+        for number, probe in enumerate(probes)
+        if not not_for(probe, "current", "accepted", f"keyturn_probes[{number}]")
+    ]

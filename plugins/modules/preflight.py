@@ -1,0 +1,215 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every gate and every check, before anything is written."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Check every gate before a credential is rotated, retired or rolled back
+version_added: 0.1.0
+description:
+  - Reads the keyring, the policy and all definitions, asks the issuer whether it could do it, reads the sinks, and checks the gates.
+    Nothing is written anywhere.
+  - Fails with every refusal in one message, each with the name of its gate and what to do about it.
+  - Says what there is to do. A credential that is too young to be rotated, or whose grace period is not over, is no failure but
+    RV(todo=nothing), so that a run over many credentials leaves those alone that are not due.
+  - "The gates: V(claim) (another run is at work), V(clock), V(reason), V(window), V(policy), V(leftover) (a pending value of another
+    definition), V(previous) (one that is still kept), V(alert), V(issuer), V(sinks), V(probes), V(proof), V(observed), V(grace),
+    V(behind) (sinks), V(receipts), V(sessions), V(target) (of a rollback) and V(unmanaged). Problems of definitions count as closed
+    gates, too."
+  - Before a rotation each probe is tried once with the current value. What fails then is a warning and no refusal, because a rotation
+    may be what repairs it.
+extends_documentation_fragment:
+  - keyturn.runbooks.keyring
+  - keyturn.runbooks.attributes.info
+options:
+  purpose:
+    description: What is about to be done.
+    type: str
+    default: rotate
+    choices: [rotate, promote, retire, rollback, adopt, abandon]
+  policy:
+    description:
+      - The credential's policy, as in C(keyturn_policy). Keys that it does not know are refused.
+      - C(rotate) is V(age), V(on_compromise), V(on_provider_change) or V(never). V(never) and V(on_compromise) demand O(force) and
+        O(reason), V(on_provider_change) a O(reason). Without a policy a rotation runs whenever it is asked for.
+      - C(max_age) is demanded by V(age). C(min_age) is the age from which it may be rotated, by default 90 % of C(max_age).
+        C(grace) is how long the previous value stays accepted (48h).
+      - C(window) is a list of maintenance windows, each with C(days) (by default all), C(start) and C(end) as V('HH:MM') in quotes, and
+        C(timezone), an IANA name or V(UTC). A window that ends before it begins ends on the next day. A time that a change of the clock
+        skips counts by the offset before it, one that comes twice counts as the first.
+      - C(reason_required) demands a O(reason). C(owner) and C(contacts) are for M(keyturn.runbooks.notify).
+      - C(alert) has either C(command), a list of words that ends with 0 (or one of C(rc)) while all is quiet, or C(url), with C(headers),
+        C(status), C(json), C(contains), C(validate_certs) and C(ca_path) as in M(keyturn.runbooks.probe), which say what the quiet answer
+        is. What cannot be asked counts as firing. C(timeout) is 10s.
+    type: dict
+    default: {}
+  issuer:
+    description: The credential's issuer, as in C(keyturn_issuer).
+    type: dict
+    required: true
+  generate:
+    description: How secret fields are made, as in C(keyturn_generate).
+    type: dict
+    default: {}
+  sinks:
+    description: The credential's sinks, as in C(keyturn_sinks). Those without C(host) are read.
+    type: list
+    elements: dict
+    default: []
+  consumers:
+    description: The credential's consumers, as in C(keyturn_consumers).
+    type: list
+    elements: dict
+    default: []
+  probes:
+    description: The credential's proofs, as in C(keyturn_probes).
+    type: list
+    elements: dict
+    default: []
+  unreadable:
+    description: Problems with sinks that were found on other hosts, as sentences. They close the gate V(sinks).
+    type: list
+    elements: str
+    default: []
+  behind:
+    description: Names of sinks on other hosts that do not hold what the keyring says. They close the gate V(behind).
+    type: list
+    elements: str
+    default: []
+  force:
+    description: Rotate although the policy does not ask for it.
+    type: bool
+    default: false
+  reason:
+    description: Why. By default what the user gave in C(keyturn_reason).
+    type: str
+    default: ""
+  outside_window:
+    description: Go on although the maintenance window is closed.
+    type: bool
+    default: false
+  emergency:
+    description: The value is compromised. A reason is demanded, and window, policy and alert do not stop it.
+    type: bool
+    default: false
+  rotation_id:
+    description: For O(purpose=rollback), refuse unless this rotation is the one in use.
+    type: str
+    default: ""
+  not_due:
+    description: Whether a credential that is not due is left alone or refused.
+    type: str
+    default: skip
+    choices: [skip, refuse]
+  baseline:
+    description: Whether the probes are tried with the current value before a rotation.
+    type: bool
+    default: true
+author:
+  - keyturn.runbooks contributors (@keyturn)
+"""
+
+EXAMPLES = r"""
+- name: May the database password be rotated now
+  keyturn.runbooks.preflight:
+    keyring: "{{ keyturn_keyring }}"
+    credential: db_musehub
+    purpose: rotate
+    policy:
+      rotate: age
+      max_age: 180d
+      grace: 48h
+      window: [{days: [sat, sun], start: '22:00', end: '02:00', timezone: Europe/Berlin}]
+      alert:
+        url: http://prometheus.example:9090/api/v1/query?query=ALERTS%7Bseverity%3D%22page%22%7D
+        json: {/data/result: []}
+    issuer: "{{ keyturn_issuer }}"
+    sinks: "{{ keyturn_sinks }}"
+    consumers: "{{ keyturn_consumers }}"
+    probes: "{{ keyturn_probes }}"
+  register: preflight
+"""
+
+RETURN = r"""
+todo:
+  description:
+    - What there is to do. O(purpose) itself; V(use) when the keyring's step was done by a run that was interrupted, and sinks, reloads
+      and observing are left; or V(nothing).
+  returned: success, or when a gate is closed
+  type: str
+  sample: rotate
+due:
+  description: Whether there is anything to do.
+  returned: success, or when a gate is closed
+  type: bool
+reason:
+  description: Why there is nothing to do; else how old the value is.
+  returned: success, or when a gate is closed
+  type: str
+msg:
+  description: The same with the credential's name; on failure, every refusal.
+  returned: always
+  type: str
+refusals:
+  description: The gates that are closed, each with what to do.
+  returned: success, or when a gate is closed
+  type: list
+  elements: str
+gates:
+  description: Every gate of this purpose.
+  returned: success, or when a gate is closed
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      returned: always
+    passed:
+      description: Whether it is open.
+      type: bool
+      returned: always
+    message:
+      description: Why.
+      type: str
+      returned: always
+overlap:
+  description: Whether the issuer accepts the old and the new value together.
+  returned: success, or when a gate is closed
+  type: bool
+can_return:
+  description: Whether a failure later in this run can be answered by returning to the value that is in use now.
+  returned: success, or when a gate is closed
+  type: bool
+status:
+  description: How old the value is against the policy. C(state) is V(never_rotated), V(fresh), V(soon), V(due), V(overdue) or V(on_demand).
+  returned: success, or when a gate is closed
+  type: dict
+  sample: {state: due, due: true, age_seconds: 15552000, max_age_seconds: 15552000}
+notices:
+  description: What people should hear and were not told yet, each with C(event), C(mark) for the keyring's notices, and C(message).
+  returned: success, or when a gate is closed
+  type: list
+  elements: dict
+baseline:
+  description: How each probe fared with the current value.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module
+from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import MODULE
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(MODULE)
+
+
+if __name__ == "__main__":
+    main()
