@@ -35,6 +35,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import form
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
     Request,
     Run,
+    only_claimed,
     transition,
 )
 
@@ -180,6 +181,8 @@ class KeyringAccess:
                 self.replay.append(request_to_replay(asked))
                 self.document = after
                 return True
+            if only_claimed(self.document, after):
+                asked = replace(asked, transition="claim")
             if self._write(after, asked, message, outcome):
                 return True
             self._read()

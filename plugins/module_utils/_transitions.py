@@ -281,6 +281,8 @@ def _rollback(document: Document, request: Request, now: datetime) -> Document:
         )
     if current is None or previous is None:
         raise _refuse(document, "rollback", "Nothing is kept to return to: rotate forward instead")
+    if previous.failed and current.status in ("promoted", "cutover"):
+        return document
     if previous.failed or previous.compromised or previous.status != "grace":
         raise _refuse(
             document, "rollback", "The previous value may not be used again: rotate forward instead"
@@ -419,9 +421,20 @@ def _begin(request: Request) -> Document:
 
 
 def _release(document: Document, request: Request, now: datetime) -> Document:
-    if document.claim is None or not _same(document.claim, request.run):
+    claim = document.claim
+    if claim is None:
+        return document
+    if not _same(claim, request.run) and not request.holder_dead and claim.expires > now:
         return document
     return replace(document, claim=None, step=document.step + 1, updated=now)
+
+
+def only_claimed(before: Optional[Document], after: Document) -> bool:
+    """Whether a step was done before and only its claim is new: another run goes on with it."""
+    if before is None or after.claim is None:
+        return False
+    kept = replace(after, claim=before.claim, step=before.step, updated=before.updated)
+    return kept == before
 
 
 def transition(document: Optional[Document], request: Request, now: datetime) -> Document:

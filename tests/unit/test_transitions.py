@@ -162,9 +162,10 @@ def test_rollback_swaps_and_the_failed_one_has_no_grace() -> None:
         and back.current.status == "promoted"
     )
     assert back.previous and back.previous.failed
-    with pytest.raises(Refused, match="may not be used again"):
-        walk(back, "rollback")
+    assert walk(back, "rollback") is back
     seen = walk(back, "observed")
+    with pytest.raises(Refused, match="may not be used again"):
+        walk(seen, "rollback")
     assert seen.previous and seen.previous.retire_after == T0
 
 
@@ -180,7 +181,9 @@ def test_another_run_is_kept_out_until_it_is_dead_or_its_claim_ends() -> None:
 
 def test_release_lets_go_only_of_its_own_claim() -> None:
     document = walk(None, "stage")
-    assert transition(document, request("release", run="run2"), T0) is document
+    other = request("release", run="run2")
+    assert transition(document, other, T0) is document
+    assert transition(document, replace(other, holder_dead=True), T0).claim is None
     assert transition(document, request("release"), T0).claim is None
 
 

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation fragment: how the modules behave in check mode, with diff, and when repeated."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Shared attributes."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Reads for real, writes nothing, and predicts the status and the diff of the run that follows.
+    support: full
+  diff_mode:
+    description: Shows names, stages, versions and fingerprints, never a value.
+    support: full
+  idempotent:
+    description: Running it again changes nothing when everything is as asked.
+    support: full
+  action_group:
+    description: Use C(group/keyturn.runbooks.keyturn) in C(module_defaults) to give the shared options once.
+    support: full
+    membership:
+      - keyturn.runbooks.keyturn
+"""
+
+    INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Only reads, in check mode as otherwise.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is nothing to show.
+    support: N/A
+  idempotent:
+    description: Changes nothing.
+    support: full
+  action_group:
+    description: Use C(group/keyturn.runbooks.keyturn) in C(module_defaults) to give the shared options once.
+    support: full
+    membership:
+      - keyturn.runbooks.keyturn
+"""

@@ -1,0 +1,150 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core of the module ``keyring``: one transition."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any, Mapping, Optional
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
+    KeyringAccess,
+    open_keyring,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._given import given_fields
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import Issuer, open_issuer
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    KEYRING_OPTIONS,
+    ModuleCore,
+    Params,
+    Result,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
+from ansible_collections.keyturn.runbooks.plugins.module_utils._state import (
+    document_state,
+    state_diff,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
+    parse_duration,
+    parse_time,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
+    TRANSITIONS,
+    Request,
+)
+
+_NOT_DEFINING = ("login",)
+
+
+def definition_hash(issuer: Mapping[str, Any], generate: Mapping[str, Any]) -> str:
+    """Digest of what decides how a value is made; where the issuer is reached is no part of it."""
+    body = {
+        "issuer": {key: value for key, value in issuer.items() if key not in _NOT_DEFINING},
+        "generate": generate,
+    }
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def new_rotation_id(now: datetime, context: Context) -> str:
+    """A name for one rotation that sorts by time and is safe in the names of roles and keys; check mode predicts ``(new)``."""
+    return (
+        "(new)"
+        if context.check_mode
+        else f"r{now.strftime('%Y%m%d%H%M%S')}{context.randbytes(3).hex()}"
+    )
+
+
+def _stage_fields(access: KeyringAccess, issuer: Issuer, params: Params) -> Mapping[str, Value]:
+    if access.document and access.document.pending:
+        return {}
+    fields = issuer.propose(access.document, params["generate"], access.context)
+    if not access.context.check_mode:
+        return fields
+    return {
+        name: Secret.new() if isinstance(value, Secret) else value for name, value in fields.items()
+    }
+
+
+def build_request(access: KeyringAccess, params: Params) -> Request:
+    """The step that a task's parameters ask for.
+
+    :raises KeyturnError: as the issuer and the references give cause.
+    """
+    context, name = access.context, params["transition"]
+    issuer_definition = params["issuer"]
+    definition = definition_hash(issuer_definition, params["generate"])
+    issuer = (
+        open_issuer(issuer_definition, context, "keyturn_issuer") if issuer_definition else None
+    )
+    fields: Mapping[str, Value] = {}
+    if name in ("stage", "adopt") and issuer is None:
+        raise BadInput(f"issuer: missing; '{name}' needs the credential's keyturn_issuer")
+    if issuer and name == "stage":
+        fields = _stage_fields(access, issuer, params)
+    if name == "adopt":
+        fields = given_fields(params["value"], issuer_definition, context)
+    return Request(
+        transition=name,
+        run=access.run,
+        rotation_id=_rotation_id(access.document, params, context),
+        fields=fields,
+        definition=definition,
+        overlap=issuer.overlap if issuer else True,
+        evidence=tuple(params["evidence"]),
+        grace=parse_duration(params["grace"], "grace"),
+        made=parse_time(params["made"], "made") if params["made"] else None,
+        notices=params["notices"],
+        retain=params["retain"],
+    )
+
+
+def _rotation_id(document: Optional[Document], params: Params, context: Context) -> str:
+    if params["rotation_id"]:
+        return str(params["rotation_id"])
+    if params["transition"] not in ("stage", "adopt"):
+        working = document and (document.pending or document.current)
+        return working.rotation_id if working else ""
+    return new_rotation_id(context.now(), context)
+
+
+def run(params: Params, context: Context) -> Result:
+    """Do the transition; the result shows the keyring's state without values."""
+    access = open_keyring(params, context)
+    before = access.document
+    changed = False
+    if before is not None or params["transition"] not in ("note", "release"):
+        changed = access.step(build_request(access, params), params["text"], params["outcome"])
+    result: Result = {"changed": changed, "keyring": document_state(access.document, context.now())}
+    if context.check_mode:
+        result["replay"] = access.replay
+    if context.diff:
+        result["diff"] = state_diff(before, access.document, f"keyring of {access.credential}")
+    return result
+
+
+SPEC = {
+    **KEYRING_OPTIONS,
+    "transition": {
+        "type": "str",
+        "required": True,
+        "choices": [name for name in TRANSITIONS if name not in ("receive", "issued")],
+    },
+    "issuer": {"type": "dict", "default": {}},
+    "generate": {"type": "dict", "default": {}},
+    "value": {"type": "dict", "default": {}, "no_log": True},
+    "evidence": {"type": "list", "elements": "dict", "default": []},
+    "grace": {"type": "str", "default": "48h"},
+    "made": {"type": "str"},
+    "notices": {"type": "dict", "default": {}},
+    "retain": {"type": "bool", "default": False},
+    "rotation_id": {"type": "str"},
+    "text": {"type": "str", "default": ""},
+    "outcome": {"type": "str", "default": "done", "choices": ["done", "failed", "refused"]},
+}
+MODULE = ModuleCore("keyring", SPEC, run, steps=True)

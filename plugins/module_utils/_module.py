@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a module's core is run: inside Ansible's own process or as an ordinary module, with the same arguments and result."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._state import (
+    document_state,
+    state_diff,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
+
+Params = Dict[str, Any]
+Result = Dict[str, Any]
+
+KEYRING_OPTIONS: Mapping[str, Any] = {
+    "keyring": {"type": "str", "no_log": False},
+    "credential": {"type": "str"},
+    "ledger": {"type": "str"},
+    "run": {"type": "dict"},
+    "replay": {"type": "list", "elements": "dict", "default": []},
+    "take_over": {"type": "bool", "default": False},
+    "transition": {"type": "str"},
+    "grace": {"type": "str", "default": "48h"},
+}
+"""The options of every module that reads a keyring; documented in the fragment ``keyturn.runbooks.keyring``."""
+
+
+@dataclass(frozen=True)
+class ModuleCore:
+    """A module without its surroundings.
+
+    :param name: the module's name in this collection.
+    :param run: does the job; raises :class:`KeyturnError`.
+    :param constraints: ``mutually_exclusive``, ``required_if`` and so on.
+    :param host: it works on a machine's files or processes: ``prepare`` runs on the controller, ``run`` on that machine.
+    :param prepare: turns references into values, in the process that may resolve them.
+    :param conclude: runs where ``prepare`` ran, after ``run`` succeeded.
+    :param steps: ``run`` does the keyring's transition itself.
+    """
+
+    name: str
+    argument_spec: Mapping[str, Any]
+    run: Callable[[Params, Context], Result]
+    constraints: Mapping[str, Any] = field(default_factory=dict)
+    host: bool = False
+    prepare: Optional[Callable[[Params, Context], Params]] = None
+    conclude: Optional[Callable[[Params, Result, Context], Result]] = None
+    steps: bool = False
+
+
+def prepared(core: ModuleCore, params: Params, context: Context) -> Params:
+    """The parameters with references resolved."""
+    return core.prepare(params, context) if core.prepare else params
+
+
+def concluded(core: ModuleCore, params: Params, result: Result, context: Context) -> Result:
+    """The result after what has to follow a success: the module's own, then the keyring's step that the task names."""
+    done = core.conclude(params, result, context) if core.conclude else result
+    return _recorded(params, done, context) if params.get("transition") and not core.steps else done
+
+
+def _recorded(params: Params, result: Result, context: Context) -> Result:
+    access = open_keyring(params, context)
+    request = Request(
+        transition=params["transition"],
+        run=access.run,
+        evidence=tuple(result.get("evidence") or ()),
+        grace=parse_duration(params["grace"], "grace"),
+    )
+    before = access.document
+    stepped = access.step(request)
+    result = {
+        **result,
+        "changed": bool(result.get("changed")) or stepped,
+        "keyring": document_state(access.document, context.now()),
+    }
+    if context.check_mode:
+        result["replay"] = access.replay
+    if context.diff:
+        own = result.get("diff") or []
+        result["diff"] = [
+            *(own if isinstance(own, list) else [own]),
+            state_diff(before, access.document, f"keyring of {access.credential}"),
+        ]
+    return result
+
+
+def execute(core: ModuleCore, params: Params, context: Context) -> Result:
+    """Run the whole of a module in this process.
+
+    :raises KeyturnError: as its parts do.
+    """
+    ready = prepared(core, params, context)
+    return concluded(core, ready, core.run(ready, context), context)
+
+
+def failure(error: BaseException) -> Result:
+    """A failed result; an unexpected error is told by its kind and place, because its text may quote a value."""
+    if isinstance(error, KeyturnError):
+        return {
+            "failed": True,
+            "changed": False,
+            "msg": error.message,
+            "kind": type(error).__name__,
+            **error.details,
+        }
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    places = " < ".join(
+        f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}"
+        for frame in reversed(frames)
+    )
+    message = (
+        f"internal error {type(error).__name__} at {places}. This is a defect of keyturn.runbooks: report it with this line. "
+        "Nothing is lost: the keyring says where the rotation stands, and running the playbook again goes on from there"
+    )
+    return {"failed": True, "changed": False, "msg": message, "kind": "Internal"}
+
+
+def run_module(core: ModuleCore) -> None:
+    """The ``main`` of an ordinary module."""
+    module = AnsibleModule(
+        argument_spec=dict(core.argument_spec), supports_check_mode=True, **core.constraints
+    )
+    context = Context(check_mode=module.check_mode, diff=module._diff, warn=module.warn)
+    try:
+        params = dict(module.params)
+        result = core.run(params, context) if core.host else execute(core, params, context)
+    except Exception as error:
+        result = failure(error)
+    if result.get("failed"):
+        module.fail_json(**{key: value for key, value in result.items() if key != "failed"})
+    module.exit_json(**result)

@@ -1,0 +1,59 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is the audit log whole."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: verify_ledger
+short_description: Check that a credential's audit log is whole and agrees with its keyring
+version_added: 0.1.0
+description:
+  - Checks the hash of every line, the chain between them, and the end against what the keyring remembers, so that a line that
+    was removed, changed or cut is found.
+extends_documentation_fragment:
+  - keyturn.runbooks.keyring
+  - keyturn.runbooks.attributes.info
+author:
+  - keyturn.runbooks contributors (@keyturn)
+"""
+
+EXAMPLES = r"""
+- name: Check the audit log
+  keyturn.runbooks.verify_ledger:
+    keyring: ref+vault://secret/keyrings/db_musehub
+    ledger: ref+file:///var/log/keyturn/db_musehub.jsonl
+    credential: db_musehub
+"""
+
+RETURN = r"""
+lines:
+  description: How many lines the credential has.
+  returned: always
+  type: int
+  sample: 42
+recovered:
+  description: Numbers of the lines that were added late, after a run was killed between the keyring's write and the log's.
+  returned: success
+  type: list
+  elements: int
+faults:
+  description: What is wrong, in words.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module
+from ansible_collections.keyturn.runbooks.plugins.module_utils._verify_ledger import MODULE
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(MODULE)
+
+
+if __name__ == "__main__":
+    main()

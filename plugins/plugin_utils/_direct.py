@@ -1,0 +1,192 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Direct execution: the one action plugin behind every module of this collection."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ansible import constants
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    ModuleCore,
+    concluded,
+    execute,
+    failure,
+    prepared,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+
+COLLECTION = "keyturn.runbooks"
+_WHO = ("keyturn_who", "awx_user_name", "tower_user_name")
+
+
+def to_plain(value: Any) -> Any:
+    """Values that go over the connection: secrets as the texts that they are."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+class DirectAction(ActionBase):
+    """Runs a module's core in this process when the task is on the controller, else as an ordinary module.
+
+    Subclasses name the module. A host module's references are resolved here in either case.
+    """
+
+    module: ModuleCore
+    _supports_check_mode = True
+    _supports_diff = True
+    _supports_async = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Run the task; see :class:`ansible.plugins.action.ActionBase`."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        warnings: list[str] = []
+        before = dict(os.environ)
+        try:
+            context = self._context(warnings)
+            # libpq and the cloud SDKs read the process's own environment; this process serves one task.
+            os.environ.update(context.environ)
+            result.update(self._dispatch(variables, context))
+        except Exception as error:
+            result.update(failure(error))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        if warnings:
+            result["warnings"] = [*result.get("warnings", []), *warnings]
+        result.pop("invocation", None)
+        return result
+
+    def _dispatch(self, variables: dict[str, Any], context: Context) -> dict[str, Any]:
+        params = self._validated(self._arguments(variables))
+        if self._is_direct(variables):
+            return execute(self.module, params, context)
+        if not self.module.host:
+            return self._remote(params, variables, carries_secrets=False)
+        ready = prepared(self.module, params, context)
+        result = self._remote(to_plain(ready), variables, carries_secrets=True)
+        return result if result.get("failed") else concluded(self.module, ready, result, context)
+
+    def _arguments(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        arguments = dict(self._task.args)
+        if "run" in self.module.argument_spec:
+            who = (
+                next((str(variables[name]) for name in _WHO if variables.get(name)), "") or _user()
+            )
+            why = str(variables.get("keyturn_reason") or "")
+            given = arguments.get("run") or {}
+            arguments["run"] = {**describe_process(os.getppid()), "who": who, "why": why, **given}
+        return arguments
+
+    def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        spec = {name: dict(option) for name, option in self.module.argument_spec.items()}
+        validation = ArgumentSpecValidator(spec, **self.module.constraints).validate(arguments)
+        if validation.error_messages:
+            hidden = remove_values("; ".join(validation.error_messages), validation._no_log_values)
+            raise BadInput(f"{COLLECTION}.{self.module.name}: {hidden}")
+        return dict(validation.validated_parameters)
+
+    def _context(self, warnings: list[str]) -> Context:
+        display = Display()
+        host = self._task_host()
+        environment: dict[str, str] = {}
+        for item in self._task.environment or []:
+            filled = self._templar.template(item)
+            if isinstance(filled, Mapping):
+                environment.update({str(key): str(value) for key, value in filled.items()})
+        secrets = getattr(getattr(self._loader, "_vault", None), "secrets", None)
+        return Context(
+            check_mode=bool(self._task.check_mode),
+            diff=bool(self._task.diff),
+            environ={**os.environ, **environment},
+            warn=warnings.append,
+            progress=lambda line: display.display(f"  {host}: {line}"),
+            vault_secrets=secrets,
+        )
+
+    def _task_host(self) -> str:
+        return str(self._task.args.get("credential") or self._task.delegate_to or "keyturn")
+
+    def _is_direct(self, variables: Mapping[str, Any]) -> bool:
+        become = bool(self._connection.become)
+        interpreter = str(variables.get("ansible_python_interpreter") or "")
+        same = interpreter in (
+            "",
+            "auto",
+            "auto_silent",
+            "auto_legacy",
+            "auto_legacy_silent",
+            sys.executable,
+        )
+        forced = str(variables.get("keyturn_direct", "true")).lower() in ("false", "no", "0")
+        return (
+            self._connection.transport == "local"
+            and not become
+            and same
+            and not self._task.async_val
+            and not forced
+        )
+
+    def _remote(
+        self, params: dict[str, Any], variables: dict[str, Any], carries_secrets: bool
+    ) -> dict[str, Any]:
+        if carries_secrets:
+            self._keep_arguments_off_disk(variables)
+        name = f"{COLLECTION}.{self.module.name}"
+        wrap = bool(self._task.async_val)
+        return dict(
+            self._execute_module(
+                module_name=name, module_args=params, task_vars=variables, wrap_async=wrap
+            )
+        )
+
+    def _keep_arguments_off_disk(self, variables: Mapping[str, Any]) -> None:
+        """Make Ansible send the module through the connection instead of writing it, with its arguments, to a file.
+
+        :raises Refused: where the connection cannot, unless the user allows it.
+        """
+        allowed = str(variables.get("keyturn_allow_unpipelined", "")).lower() in (
+            "true",
+            "yes",
+            "1",
+        )
+        possible = (
+            bool(self._connection.has_pipelining)
+            and not constants.DEFAULT_KEEP_REMOTE_FILES
+            and not self._task.async_val
+        )
+        if possible:
+            self._connection.always_pipeline_modules = True
+        elif not allowed:
+            raise Refused(
+                f"{self.module.name}: the connection '{self._connection.transport}' would put this task's secret values into a temporary "
+                "file on the host, and a killed run would leave it there. Use ssh without ANSIBLE_KEEP_REMOTE_FILES and without async, "
+                "or accept it with keyturn_allow_unpipelined=true"
+            )

@@ -1,0 +1,256 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One credential with everything around it: an inventory, a database, a pooler, an application under load."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import yaml
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    Document,
+    parse_document,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
+    chain_faults,
+    tail_faults,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger_stores import FileLedger
+from estate.databases import Database
+from estate.load import PROGRAM, LoadClient, database_url, write_env_file
+from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible, PlaybookResult, RunningPlaybook
+
+CREDENTIAL = "db_app"
+FORCE = {"keyturn_force": True}
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@dataclass
+class Estate:
+    """A credential's estate.
+
+    :param folder: keyring, ledger, env file and inventory go there.
+    :param road: what the application connects to: the pooler, or the server itself.
+    """
+
+    folder: Path
+    database: Database
+    ansible: Ansible
+    pooler: PgBouncer | None = None
+    strategy: str = "alternate_roles"
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.prefix = self.database.name
+        self.roles = [f"{self.prefix}_a", f"{self.prefix}_b"]
+        self.env_file = self.folder / "app.env"
+        self.first = ("", "")
+        self.adoption: dict[str, Any] = {}
+        self.keyring_path = self.folder / "keyring.json"
+        self.ledger_path = self.folder / "ledger.jsonl"
+        self.client = LoadClient(self.env_file, self.folder, held=4, new=2)
+        self.database.execute("CREATE TABLE songs (id int)")
+        self.database.execute(f'ALTER TABLE songs OWNER TO "{self.database.owner}"')
+        self._secret_file("pg-admin", "postgres", self.database.server.password)
+        if self.pooler:
+            self._secret_file("pooler-admin", self.pooler.admin_user, self.pooler.admin_password)
+        self._write_inventory()
+
+    def _secret_file(self, name: str, user: str, password: str) -> None:
+        path = self.folder / f"{name}.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"username": user, "password": password}))
+
+    @property
+    def port(self) -> int:
+        """Where the application connects."""
+        return self.pooler.port if self.pooler else self.database.server.port
+
+    def definition(self) -> dict[str, Any]:
+        """The credential's host_vars."""
+        issuer: dict[str, Any] = {"type": "postgres_role", "strategy": self.strategy}
+        issuer["login"] = {
+            "host": "127.0.0.1",
+            "port": self.database.server.port,
+            "dbname": self.database.name,
+            "admin": f"ref+file://{self.folder}/pg-admin.json",
+        }
+        if self.strategy != "same_role":
+            issuer["owner_role"] = self.database.owner
+        if self.strategy == "alternate_roles":
+            issuer["roles"] = self.roles
+        elif self.strategy == "same_role":
+            issuer["role"] = self.roles[0]
+        else:
+            issuer["role_template"] = self.prefix + "_{date}"
+        url = "postgresql://{current.username}:{current.password|urlencode}"
+        sink = {
+            "name": "app",
+            "ref": f"ref+file://{self.env_file}?format=env#/DATABASE_URL",
+            "template": f"{url}@127.0.0.1:{self.port}/{self.database.name}",
+        }
+        reload = [
+            sys.executable,
+            str(PROGRAM),
+            "reload",
+            "--status-file",
+            str(self.client.status_path),
+        ]
+        consumers: list[dict[str, Any]] = [
+            {"name": "app", "type": "command", "argv": reload, "reads": ["app"]}
+        ]
+        if self.pooler:
+            admin = f"ref+file://{self.folder}/pooler-admin.json"
+            pooler = {
+                "name": "pooler",
+                "type": "pgbouncer",
+                "admin": admin,
+                "login": {"host": "127.0.0.1", "port": self.pooler.port},
+            }
+            if self.pooler.auth == "userlist":
+                pooler["userlist"] = str(self.pooler.userlist_path)
+            else:
+                pooler["auth"] = "auth_query"
+            consumers.insert(0, pooler)
+        return {
+            "keyturn_keyring": f"ref+file://{self.keyring_path}",
+            "keyturn_ledger": f"ref+file://{self.ledger_path}",
+            "keyturn_policy": {"rotate": "age", "max_age": "180d", "grace": "0s"},
+            "keyturn_issuer": issuer,
+            "keyturn_sinks": [sink],
+            "keyturn_consumers": consumers,
+            "keyturn_probes": [
+                {"type": "postgres", "port": self.port, "check": ["SELECT 1 FROM songs LIMIT 0"]}
+            ],
+            "keyturn_wait": "10s",
+            "keyturn_interval": "1s",
+            **self.variables,
+        }
+
+    def _write_inventory(self) -> None:
+        hosts = {"postgres_roles": {"hosts": {CREDENTIAL: None}}}
+        inventory = self.folder / "inventory"
+        (inventory / "host_vars").mkdir(parents=True, exist_ok=True)
+        (inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts}}))
+        (inventory / "host_vars" / f"{CREDENTIAL}.yml").write_text(
+            yaml.safe_dump(self.definition())
+        )
+
+    def hand_over(self, user: str, password: str) -> None:
+        """Give the application what it uses today, and the operator a way to adopt it."""
+        url = database_url(user, password, "127.0.0.1", self.port, self.database.name)
+        write_env_file(self.env_file, url, "# the application", "LOG_LEVEL=info")
+        path = self.folder / "in-use.password"
+        path.touch(mode=0o600)
+        path.write_text(password)
+        self.first = (user, password)
+        self.adoption = {"keyturn_adopt": {"username": user, "password": f"ref+file://{path}"}}
+
+    def add_probe(self, probe: dict[str, Any]) -> None:
+        """One more proof."""
+        self.variables["keyturn_probes"] = [*self.definition()["keyturn_probes"], probe]
+        self._write_inventory()
+
+    def add_consumer(self, consumer: dict[str, Any]) -> None:
+        """One more consumer."""
+        self.variables["keyturn_consumers"] = [*self.definition()["keyturn_consumers"], consumer]
+        self._write_inventory()
+
+    def start(self, playbook: str, extra: Mapping[str, Any] | None = None) -> RunningPlaybook:
+        """Start one of the collection's playbooks."""
+        inventory = self.folder / "inventory"
+        return self.ansible.start(
+            f"keyturn.runbooks.{playbook}", inventory=inventory, extra_vars=extra
+        )
+
+    def run(
+        self, playbook: str, *arguments: str, extra: Mapping[str, Any] | None = None, **env: str
+    ) -> PlaybookResult:
+        """Run one of the collection's playbooks over this credential."""
+        return self.ansible.run(
+            f"keyturn.runbooks.{playbook}",
+            *arguments,
+            inventory=self.folder / "inventory",
+            extra_vars=extra,
+            env=env,
+        )
+
+    def killed(
+        self,
+        playbook: str,
+        task: str,
+        moment: str = "before",
+        extra: Mapping[str, Any] | None = None,
+    ) -> PlaybookResult:
+        """The same, killed with SIGKILL before or after the first task of that name."""
+        given = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at"}
+        given.update(KEYTURN_KILL_TASK=task, KEYTURN_KILL_MOMENT=moment)
+        return self.run(playbook, extra=extra, **given).check(-9)
+
+    def document(self) -> Document:
+        """The keyring as it is kept now."""
+        return parse_document(self.keyring_path.read_text())
+
+    def accepts(self, stage: str) -> bool:
+        """Whether a fresh login with a stage's value succeeds on the application's road."""
+        found = self.document().stage(stage)
+        assert found is not None
+        password = found.secret("password")
+        assert password is not None
+        try:
+            psycopg2.connect(
+                host="127.0.0.1",
+                port=self.port,
+                dbname=self.database.name,
+                user=found.text("username"),
+                password=password.reveal(),
+                connect_timeout=5,
+            ).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def ledger_faults(self) -> list[str]:
+        """What is wrong with the audit log."""
+        lines = FileLedger(str(self.ledger_path)).lines(CREDENTIAL)
+        return chain_faults(lines) + tail_faults(lines, self.document().ledger)
+
+    def phases(self) -> list[str]:
+        """The steps that the audit log tells of."""
+        return [line["phase"] for line in FileLedger(str(self.ledger_path)).lines(CREDENTIAL)]
+
+    def secrets(self) -> list[str]:
+        """Every secret value of the keyring."""
+        document = self.document()
+        stages = [
+            stage for stage in (document.pending, document.current, document.previous) if stage
+        ]
+        return [
+            secret.reveal()
+            for stage in stages
+            for name in ("password",)
+            for secret in [stage.secret(name)]
+            if secret
+        ]
+
+    def snapshot(self) -> dict[str, str]:
+        """All that a run could change: keyring, ledger, env file, userlist, roles."""
+        files = [self.keyring_path, self.ledger_path, self.env_file]
+        if self.pooler and self.pooler.auth == "userlist":
+            files.append(self.pooler.userlist_path)
+        state = {str(path): path.read_text() if path.exists() else "absent" for path in files}
+        rows = self.database.execute(
+            "SELECT rolname, rolcanlogin, rolpassword FROM pg_authid ORDER BY 1"
+        )
+        settings = self.database.execute(
+            "SELECT setrole::regrole::text, setconfig FROM pg_db_role_setting ORDER BY 1"
+        )
+        return {**state, "roles": repr(rows), "settings": repr(settings)}

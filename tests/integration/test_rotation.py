@@ -1,0 +1,279 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole rotations as a person runs them: under load, in check mode, killed, repeated, rolled back, retired."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from estate.databases import Database
+from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible, PlaybookResult
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rotation import FORCE, Estate
+
+NO_FAILURES = {"failed_logins": 0, "failed_transactions": 0, "failed_reloads": 0}
+Maker = Callable[..., Estate]
+
+
+@pytest.fixture
+def make(
+    scratch: Path,
+    database: Database,
+    ansible: Ansible,
+    pgbouncer_factory: Callable[..., PgBouncer],
+) -> Maker:
+    """Makes the estate of a credential that an application uses today, behind PgBouncer unless told otherwise."""
+
+    def maker(auth: str | None = "userlist", **options: Any) -> Estate:
+        first = f"{database.name}_a"
+        password = database.create_login(first)
+        pooler = None
+        if auth:
+            users = {first: database.verifier(first) or ""}
+            pooler = pgbouncer_factory(
+                database.server, auth=auth, database=database.name, users=users
+            )
+        made = Estate(scratch, database, ansible, pooler, **options)
+        made.hand_over(first, password)
+        return made
+
+    return maker
+
+
+def statuses(run: PlaybookResult) -> dict[str, list[str]]:
+    """How each task ended, by its name, in order."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in run.stdout.splitlines():
+        heading = re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line)
+        ended = re.match(r"(ok|changed|failed|fatal|skipping): \[", line)
+        if heading:
+            name = heading.group(1)
+        elif ended:
+            found.setdefault(name, []).append(ended.group(1))
+    return found
+
+
+def changes(run: PlaybookResult) -> int:
+    """How many tasks the recap says changed something."""
+    found = re.search(r"changed=(\d+)", run.stdout)
+    assert found
+    return int(found.group(1))
+
+
+def assert_no_leak(estate: Estate, *runs: PlaybookResult) -> None:
+    """No value in what a person or a server sees."""
+    places = {"output": "".join(run.output for run in runs), "ansible.log": estate.ansible.log()}
+    places["postgres.log"] = estate.database.server.log()
+    places["ledger"] = estate.ledger_path.read_text()
+    if estate.pooler:
+        places["pgbouncer.log"] = estate.pooler.log()
+    for secret in estate.secrets():
+        for name, text in places.items():
+            assert secret not in text, f"a value is in {name}"
+    assert estate.ansible.leftovers() == []
+
+
+def predicted(estate: Estate, playbook: str, extra: Any = None) -> PlaybookResult:
+    """Dry run, then the real run: nothing was written by the first, and it told what the second did."""
+    before = estate.snapshot()
+    dry = estate.run(playbook, "--check", "--diff", extra=extra).check()
+    assert estate.snapshot() == before, "the dry run wrote something"
+    real = estate.run(playbook, "--diff", extra=extra).check()
+    assert statuses(dry) == statuses(real)
+    again = estate.run(playbook, "--check", extra=None).check()
+    assert changes(again) == 0, again.stdout
+    return real
+
+
+@pytest.mark.tarball
+@pytest.mark.pg_versions("15", "16", "18")
+def test_adopt_rotate_retire_under_load(make: Maker) -> None:
+    estate = make()
+    with estate.client as client:
+        runs = [
+            predicted(estate, "adopt", estate.adoption),
+            predicted(estate, "rotate_db", FORCE),
+            predicted(estate, "retire_due"),
+        ]
+        client.work(50)
+        assert client.failures() == NO_FAILURES
+        assert client.status()["username"] == estate.roles[1]
+    document = estate.document()
+    assert document.current and document.current.status == "observed" and document.previous is None
+    assert document.claim is None
+    assert not estate.database.accepts(*estate.first)
+    assert estate.ledger_faults() == []
+    assert_no_leak(estate, *runs)
+    assert "LOG_LEVEL=info" in estate.env_file.read_text()
+
+
+@pytest.mark.pg_versions("16")
+def test_with_auth_query(make: Maker) -> None:
+    estate = make("auth_query")
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        runs = [estate.run("rotate_db", extra=FORCE).check(), estate.run("retire_due").check()]
+        client.work(50)
+        assert client.failures() == NO_FAILURES
+    assert_no_leak(estate, *runs)
+
+
+POINTS = [
+    ("Stage the new value", "before"),
+    ("Stage the new value", "after"),
+    ("Let the issuer accept the pending value", "after"),
+    ("Reload consumers", "before"),
+    ("Reload consumers", "after"),
+    ("Log in with the pending value, the way consumers do", "after"),
+    ("Promote the proved value", "after"),
+    ("Watch the health of what uses it", "before"),
+    ("Watch the health of what uses it", "after"),
+    ("Let other runs in again", "after"),
+]
+
+
+@pytest.mark.pg_versions("16")
+def test_killed_at_any_task_a_second_run_ends_it(make: Maker) -> None:
+    estate = make()
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        for task, moment in POINTS:
+            where = f"killed {moment} '{task}'"
+            estate.killed("rotate_db", task, moment, extra=FORCE)
+            assert estate.accepts("current"), where
+            done = estate.run("rotate_db").check()
+            document = estate.document()
+            assert document.current and document.current.status == "observed", where + done.stdout
+            assert document.pending is None and document.claim is None, where
+            estate.run("retire_due").check()
+            assert client.failures() == NO_FAILURES, where
+            assert estate.ledger_faults() == [], where
+            assert estate.phases().count("stage") == POINTS.index((task, moment)) + 1, where
+    stages = [line for line in estate.phases() if line == "stage"]
+    assert len(stages) == len(POINTS), "a rerun made a second value"
+    logins = estate.database.execute(
+        "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE %s", (f"{estate.prefix}%",)
+    )
+    assert len(logins) == 1
+
+
+@pytest.mark.pg_versions("16")
+def test_two_runs_at_once_one_wins_and_nothing_is_lost(make: Maker) -> None:
+    estate = make()
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        both = [estate.start("rotate_db", extra=FORCE) for _number in range(2)]
+        ended = [run.wait() for run in both]
+        assert sorted(run.returncode for run in ended)[0] == 0
+        for run in ended:
+            if run.returncode:
+                assert (
+                    "another run is working on it" in run.output or "is working on it" in run.output
+                )
+        assert client.failures() == NO_FAILURES
+    assert estate.phases().count("stage") == 1
+    assert estate.ledger_faults() == []
+
+
+@pytest.mark.pg_versions("16")
+def test_rollback_and_the_failed_one_is_never_returned_to(make: Maker) -> None:
+    estate = make(variables={"keyturn_policy": {"rotate": "age", "max_age": "180d", "grace": "1h"}})
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        estate.run("rotate_db", extra=FORCE).check()
+        early = estate.run("retire_due").check()
+        assert "grace ends in" in early.output and changes(early) == 0
+        predicted_back = estate.run("rollback", "--check").check()
+        back = estate.run("rollback").check()
+        assert statuses(predicted_back) == statuses(back)
+        assert client.status()["username"] == estate.roles[0]
+        again = estate.run("rollback").check(2)
+        assert "may not be used again" in again.output
+        estate.run("retire_due").check()
+        assert client.failures() == NO_FAILURES
+    assert estate.document().previous is None
+    assert estate.ledger_faults() == []
+    assert_no_leak(estate, back, again)
+
+
+@pytest.mark.pg_versions("16")
+def test_a_value_that_fails_in_use_is_rolled_back_by_itself(make: Maker) -> None:
+    estate = make()
+    estate.run("adopt", extra=estate.adoption).check()
+    code = f"import sys; sys.exit({estate.roles[1]!r} in open({str(estate.env_file)!r}).read())"
+    estate.add_probe({"type": "command", "argv": [sys.executable, "-c", code]})
+    with estate.client as client:
+        done = estate.run("rotate_db", extra={**FORCE, "keyturn_wait": "2s"})
+        assert "The previous value was made current again" in done.check(2).output
+        client.work(20)
+        assert client.failures() == NO_FAILURES
+        assert client.status()["username"] == estate.roles[0]
+    document = estate.document()
+    assert document.previous and document.previous.failed
+    assert document.claim is None
+
+
+@pytest.mark.pg_versions("16")
+def test_a_leftover_of_another_definition_is_abandoned(make: Maker) -> None:
+    estate = make()
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        estate.killed(
+            "rotate_db", "Log in with the pending value, the way consumers do", extra=FORCE
+        )
+        other = {"keyturn_generate": {"password": {"type": "password", "length": 50}}, **FORCE}
+        refused = estate.run("rotate_db", extra=other).check(2)
+        assert "abandon" in refused.output
+        predicted(estate, "abandon")
+        estate.run("rotate_db", extra=other).check()
+        assert client.failures() == NO_FAILURES
+    assert estate.ledger_faults() == []
+
+
+@pytest.mark.pg_versions("16")
+def test_a_dated_role_is_made_and_the_old_one_dropped(make: Maker) -> None:
+    estate = make(strategy="new_role")
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        predicted(estate, "rotate_db", FORCE)
+        predicted(estate, "retire_due")
+        assert client.failures() == NO_FAILURES
+        assert client.status()["username"].startswith(estate.prefix + "_20")
+    assert (
+        estate.database.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (estate.first[0],))
+        == []
+    )
+
+
+@pytest.mark.pg_versions("16")
+def test_one_password_per_role_is_cut_over_and_no_transaction_fails(make: Maker) -> None:
+    estate = make(strategy="same_role")
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        estate.run("rotate_db", extra=FORCE).check()
+        client.work(50)
+        assert client.failures()["failed_transactions"] == 0
+        estate.run("retire_due").check()
+    assert not estate.database.accepts(*estate.first)
+    assert estate.accepts("current")
+
+
+@pytest.mark.pg_versions("16")
+def test_status_shows_people_a_table_and_programs_json(make: Maker) -> None:
+    estate = make()
+    estate.run("adopt", extra=estate.adoption).check()
+    table = estate.run("status").check()
+    assert re.search(r"CREDENTIAL +DUE", table.stdout) and estate.roles[0] in table.stdout
+    data = estate.run("status", extra={"output": "json"}).check()
+    assert '"db_app"' in data.stdout.replace("\\", "")
+    assert changes(table) == 0

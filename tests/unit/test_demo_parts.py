@@ -1,0 +1,193 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of the demo that need no server: the search for secrets, the screen, the tables."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from show.leaks import CommandLines, Search
+from show.report import acts_table, phases
+from show.screen import Compact, paragraph, table, warnings
+from show.story import Act
+
+
+@pytest.fixture
+def value() -> str:
+    """A secret with characters that every encoding changes."""
+    return secrets.token_urlsafe(12) + '/+ "%é'
+
+
+class TestSearch:
+    @pytest.mark.parametrize(
+        ("form", "write"),
+        [
+            ("raw", lambda value: value.encode()),
+            ("URL-quoted", lambda value: quote(value, safe="").encode()),
+            ("URL-quoted", lambda value: quote(value).encode()),
+            ("JSON", lambda value: json.dumps({"password": value}).encode()),
+            ("hexadecimal", lambda value: value.encode().hex().encode()),
+            ("base64", lambda value: base64.b64encode(value.encode())),
+            ("base64", lambda value: base64.b64encode(b"user:" + value.encode() + b" rest")),
+            ("base64", lambda value: base64.b64encode(b"u:" + value.encode() + b"!")),
+            ("base64", lambda value: base64.urlsafe_b64encode(b"u:x" + value.encode())),
+        ],
+    )
+    def test_a_secret_is_found_however_it_is_written(
+        self, form: str, write: object, value: str
+    ) -> None:
+        search = Search()
+        search.know({"it": value})
+        assert callable(write)
+        found = search.text("here", b"before " + write(value) + b" after")
+        assert form in {leak.form for leak in found}
+        assert value not in "".join(map(str, search.leaks))
+
+    def test_another_text_holds_none(self, value: str) -> None:
+        search = Search()
+        search.know({"it": value})
+        assert search.text("here", secrets.token_bytes(4000)) == []
+        assert (search.places, search.size) == (1, 4000)
+
+    def test_a_secret_that_may_be_there_is_no_leak(self, value: str) -> None:
+        search = Search()
+        search.know({"it": value, "again": value, "other": value[::-1]})
+        assert list(search.secrets) == ["it", "other"]
+        assert search.text("here", value.encode(), without=["it"]) == []
+        assert not search.leaks
+
+    def test_a_file_is_searched_with_its_name(self, tmp_path: Path) -> None:
+        value = secrets.token_hex(8)
+        search = Search()
+        search.know({"it": value})
+        path = tmp_path / f"cache-{value}"
+        path.touch()
+        assert len(search.file(path)) == 1
+
+    def test_a_value_that_is_found_by_chance_is_not_searched_for(self) -> None:
+        with pytest.raises(ValueError, match="'it' is too short"):
+            Search().know({"it": "short"})
+
+    def test_a_command_line_is_seen(self) -> None:
+        value = secrets.token_hex(8)
+        with (
+            CommandLines() as lines,
+            subprocess.Popen(
+                [sys.executable, "-c", "input()", value], stdin=subprocess.PIPE
+            ) as process,
+        ):
+            while not any(value.encode() in line for line in set(lines.seen)):
+                assert process.poll() is None
+            process.terminate()
+
+
+OUTPUT = """
+PLAY [Rotate database credentials] *********
+
+TASK [keyturn.runbooks.keyturn : Check every gate] ***
+ok: [db_shop -> localhost]
+
+TASK [keyturn.runbooks.keyturn : Stage the new value] ***
+--- before
++++ after
+@@ -1 +1,2 @@
+ current: shop_a
++pending: shop_b (new)
+
+changed: [db_shop -> localhost]
+
+TASK [keyturn.runbooks.keyturn : Not this one] ***
+skipping: [db_shop]
+
+TASK [keyturn.runbooks.keyturn : Say it] ***
+ok: [db_shop] => \n    msg: |-
+        first line
+          second line
+
+RUNNING HANDLER [keyturn.runbooks.keyturn : Reload consumers] ***
+changed: [db_shop -> pooler] => (item=pooler)
+ok: [db_shop -> app1(127.0.0.1)] => (item=shop)
+
+TASK [keyturn.runbooks.keyturn : Fails] ***
+fatal: [db_shop]: FAILED! => {"changed": false, "msg": "no good"}
+
+PLAY RECAP *********
+db_shop                    : ok=4    changed=2    unreachable=0    failed=1    skipped=1    rescued=0    ignored=0
+"""
+
+
+class TestScreen:
+    def test_output_is_shown_in_few_lines(self) -> None:
+        compact = Compact()
+        shown = [text.strip() for line in OUTPUT.splitlines() for text in compact.feed(line)]
+        assert all(shown)
+        assert shown == [
+            "ok       Check every gate",
+            "changed  Stage the new value",
+            "--- before",
+            "+++ after",
+            "@@ -1 +1,2 @@",
+            "current: shop_a",
+            "+pending: shop_b (new)",
+            "ok       Say it",
+            "first line",
+            "second line",
+            "changed  Reload consumers: pooler",
+            "ok       Reload consumers: shop",
+            "fatal    Fails",
+            "no good",
+            "= 4 tasks, 2 changed, 1 failed",
+        ]
+
+    def test_warnings_are_shown_once_in_one_line(self) -> None:
+        stderr = "[WARNING]: one\n  goes on\n[DEPRECATION WARNING]: two\n[WARNING]: one\n  goes on\nrest\n"
+        assert warnings(stderr) == [
+            "[WARNING]: one goes on",
+            "[DEPRECATION WARNING]: two",
+            "[WARNING]: one goes on rest",
+        ]
+        assert warnings("") == []
+
+    def test_a_paragraph_fits_the_screen(self) -> None:
+        assert all(len(line) <= 100 for line in paragraph("word\n  " * 100).splitlines())
+
+    def test_numbers_of_a_table_are_to_the_right(self) -> None:
+        assert table(("", "n"), [("one", "1"), ("three", "10")], ("sum", "11")).splitlines() == [
+            "        n",
+            "-----  --",
+            "one     1",
+            "three  10",
+            "-----  --",
+            "sum    11",
+        ]
+
+
+class TestReport:
+    def test_acts_are_summed_up(self) -> None:
+        counts = {"transactions": 3, "failed_logins": 0, "failed_transactions": 1}
+        shown = acts_table([Act("one", 1.25, counts), Act("two", 2.0, counts)]).splitlines()
+        assert shown[-1].split() == ["sum", "3.2", "6", "0", "2"]
+
+    def test_phases_are_measured_from_line_to_line(self, tmp_path: Path) -> None:
+        ledger = tmp_path / "ledger"
+        steps = ["claim", "stage", "applied", "proved", "promote", "observed", "release", "stage"]
+        lines = [
+            {"phase": step, "time": f"2026-01-01T00:00:{number:02d}.500000Z"}
+            for number, step in enumerate(steps)
+        ]
+        ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert phases(ledger) == [
+            ("stage", 1.0),
+            ("apply", 1.0),
+            ("prove", 1.0),
+            ("promote", 1.0),
+            ("reload, observe", 1.0),
+        ]
