@@ -1,0 +1,123 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the person in front of the demo sees: headings, Ansible's output in few lines, and a table."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+
+WIDTH = 100
+INDENT = "    "
+DEEPER = INDENT + " " * 9
+_HEADING = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:.* : )?(?P<name>.*?)\] \**$")
+_RESULT = re.compile(
+    r"^(?P<status>ok|changed|skipping|included|fatal|failed|unreachable): \[[^\]]*\]"
+    r"(?:: [A-Z]+!)?(?: =>)?(?: \(item=(?P<item>[^)]*)\))?(?: =>)?\s*(?P<rest>.*)$"
+)
+_RECAP = re.compile(r"^\S+\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
+_QUIET = ("skipping", "included")
+
+
+def heading(text: str) -> str:
+    """A heading with space around it."""
+    return f"\n{text}\n{'-' * len(text)}"
+
+
+def paragraph(text: str) -> str:
+    """A text in lines of the screen's width."""
+    return textwrap.fill(" ".join(text.split()), WIDTH)
+
+
+class Compact:
+    """Ansible's output in few lines: one for each result, with its diff and message below.
+
+    Tasks that were skipped, blank lines and rulers are left out; nothing that a task says is.
+    """
+
+    def __init__(self) -> None:
+        self._task = ""
+        self._diff: list[str] = []
+        self._in_diff = False
+        self._after_result = False
+        self._recap = False
+
+    def feed(self, line: str) -> Iterator[str]:
+        """The lines to show for one line of output."""
+        line = line.rstrip()
+        task = _HEADING.match(line)
+        result = _RESULT.match(line)
+        recap = _RECAP.match(line) if self._recap else None
+        if task:
+            self._task, self._after_result = task["name"], False
+        elif result:
+            yield from self._result(result)
+        elif recap:
+            done, changed, unreachable, failed = map(int, recap.groups())
+            yield f"{INDENT}= {done} tasks, {changed} changed, {failed + unreachable} failed"
+        elif line.startswith("PLAY "):
+            self._recap = line.startswith("PLAY RECAP")
+        elif line.startswith("--- ") or (line and self._in_diff):
+            # Ansible prints a diff before the result that it belongs to, and a blank line after it.
+            self._in_diff = True
+            self._diff.append(line)
+        elif line and self._after_result:
+            yield from (f"{DEEPER}{text}" for text in [_unindented(line)] if text)
+        else:
+            self._in_diff = False
+
+    def _result(self, result: re.Match[str]) -> Iterator[str]:
+        diff, self._diff, self._in_diff = self._diff, [], False
+        status = result["status"]
+        self._after_result = status not in _QUIET
+        if not self._after_result:
+            return
+        item = result["item"]
+        yield f"{INDENT}{status:<8} {self._task}{f': {item}' if item else ''}"
+        message = _message(result["rest"])
+        yield from (f"{DEEPER}{line}" for line in (*diff, *message.splitlines()))
+
+
+def _unindented(line: str) -> str:
+    """A line of a result in YAML without its first indentation and without the name of the message."""
+    line = line.removeprefix("    ")
+    return re.sub(r"^msg: ?(?:\|-?)?", "", line)
+
+
+def _message(rest: str) -> str:
+    """The message in a result that is written in one line of JSON; the line itself when it is something else."""
+    try:
+        found = json.loads(rest)
+    except ValueError:
+        return rest.strip()
+    return str(found.get("msg", rest)) if isinstance(found, dict) else rest
+
+
+def warnings(stderr: str) -> list[str]:
+    """Ansible's warnings and errors, each once, in one line."""
+    blocks = re.split(r"\n(?=\[)", stderr.strip())
+    texts = [" ".join(block.split()) for block in blocks if block.startswith("[")]
+    return list(dict.fromkeys(texts))
+
+
+def table(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], last: Sequence[str] | None = None
+) -> str:
+    """A table: the first column to the left, the others, numbers, to the right; a last row below a ruler."""
+    every = [titles, *rows, *([last] if last else [])]
+    widths = [max(len(row[column]) for row in every) for column in range(len(titles))]
+
+    def line(row: Sequence[str]) -> str:
+        first, *others = row
+        cells = [
+            first.ljust(widths[0]),
+            *(text.rjust(width) for text, width in zip(others, widths[1:], strict=True)),
+        ]
+        return "  ".join(cells).rstrip()
+
+    ruler = "  ".join("-" * width for width in widths)
+    body = [line(titles), ruler, *map(line, rows)]
+    return "\n".join(body + ([ruler, line(last)] if last else []))
