@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
@@ -38,7 +38,7 @@ _OPERATIONS: Dict[str, Operation] = {
         stage, document, context, guard
     ),
 }
-_ALLOWED = {
+_ALLOWED: Mapping[str, Mapping[str, Tuple[str, ...]]] = {
     "apply": {
         "pending": ("issued", "applied", "proved"),
         "current": ("cutover", "promoted", "observed"),

@@ -299,19 +299,14 @@ def _parse_stage(name: str, body: Any, salt: bytes, where: str) -> Stage:
     evidence = tuple(
         item for item in _want(body, "evidence", list, where) if isinstance(item, dict)
     )
-    times = {key: parse_time(body[key], f"{where}, {key}") for key in _TIMES if key in body}
-    flags = {key: body.get(key) is True for key in _FLAGS}
+    found: Dict[str, Any] = {
+        key: parse_time(body[key], f"{where}, {key}") for key in _TIMES if key in body
+    }
+    found.update({key: body.get(key) is True for key in _FLAGS})
     rotation = _want(body, "rotation_id", str, where)
     definition = _want(body, "definition", str, where)
     return Stage(
-        rotation,
-        status,
-        fields,
-        definition,
-        fingerprints=prints,
-        evidence=evidence,
-        **times,
-        **flags,
+        rotation, status, fields, definition, fingerprints=prints, evidence=evidence, **found
     )
 
 

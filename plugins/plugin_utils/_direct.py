@@ -136,7 +136,7 @@ class DirectAction(ActionBase):
 
     def _is_direct(self, variables: Mapping[str, Any]) -> bool:
         become = bool(self._connection.become)
-        interpreter = str(variables.get("ansible_python_interpreter") or "")
+        interpreter = self._interpreter(variables)
         same = interpreter in (
             "",
             "auto",
@@ -153,6 +153,12 @@ class DirectAction(ActionBase):
             and not self._task.async_val
             and not forced
         )
+
+    def _interpreter(self, variables: Mapping[str, Any]) -> str:
+        """The interpreter that is set for the host where the task runs; the variable may be a template."""
+        delegated = (variables.get("ansible_delegated_vars") or {}).get(self._task.delegate_to)
+        setting = (delegated or variables).get("ansible_python_interpreter")
+        return str(self._templar.template(setting) or "")
 
     def _remote(
         self, params: dict[str, Any], variables: dict[str, Any], carries_secrets: bool

@@ -29,7 +29,10 @@ from estate.vault import VaultServer
 def test_postgres_is_the_wanted_version_and_speaks_scram(
     postgres: PostgresServer, database: Database
 ) -> None:
-    assert str(postgres.execute("SHOW server_version")[0][0]).split(".")[0] == postgres.version
+    assert (
+        str(postgres.execute("SHOW server_version")[0][0]).split(".", maxsplit=1)[0]
+        == postgres.version
+    )
     password = database.create_login("alice")
     assert str(database.verifier("alice")).startswith("SCRAM-SHA-256$")
     assert database.accepts("alice", password)

@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ from estate.playbook import Ansible
 from estate.users import server_user
 
 Start = Callable[..., PgBouncer]
-COMMENTS = ["; who may log in", '"monitoring"   "md5none"  extra "words" ; kept']
+COMMENTS = ("; who may log in", '"monitoring"   "md5none"  extra "words" ; kept')
 
 
 def quoted(text: str) -> str:
@@ -81,7 +81,7 @@ class Pool:
         self.write({name: self.verifiers[name] for name in names})
         self.pooler.reload()
 
-    def write(self, users: dict[str, str], keep: list[str] = COMMENTS) -> None:
+    def write(self, users: dict[str, str], keep: Sequence[str] = COMMENTS) -> None:
         self.pooler.write_userlist(users, keep)
 
     def accepts(self, name: str) -> bool:

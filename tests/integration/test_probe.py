@@ -133,25 +133,25 @@ def test_a_write_check_without_a_statement_needs_no_right_and_finds_a_read_only_
 
 
 def test_how_logins_are_refused(database: Database) -> None:
-    server, nonce = database.server, lambda: os.urandom(18)
+    server = database.server
     good = database.create_login("alice")
     locked = database.create_login("bob")
     database.execute("ALTER ROLE bob NOLOGIN")
     # PostgreSQL answers in the server's language: what is judged must not depend on it.
     here = Address(server.host, server.port, database.name, timeout=5)
-    assert try_login(here, "alice", good, nonce()).outcome == "accepted"
-    assert try_login(here, "alice", Secret(good), nonce()).outcome == "accepted"
-    assert try_login(here, "alice", good + "x", nonce()).outcome == "refused"
-    assert try_login(here, "bob", locked, nonce()).outcome == "refused"
-    assert try_login(here, "nobody", good, nonce()).outcome == "refused"
+    assert try_login(here, "alice", good, os.urandom(18)).outcome == "accepted"
+    assert try_login(here, "alice", Secret(good), os.urandom(18)).outcome == "accepted"
+    assert try_login(here, "alice", good + "x", os.urandom(18)).outcome == "refused"
+    assert try_login(here, "bob", locked, os.urandom(18)).outcome == "refused"
+    assert try_login(here, "nobody", good, os.urandom(18)).outcome == "refused"
     elsewhere = replace(here, dbname="nowhere")
-    assert try_login(elsewhere, "alice", good, nonce()).outcome == "accepted"
-    assert try_login(elsewhere, "alice", good + "x", nonce()).outcome == "refused"
-    strict = try_login(replace(here, sslmode="require"), "alice", good, nonce())
+    assert try_login(elsewhere, "alice", good, os.urandom(18)).outcome == "accepted"
+    assert try_login(elsewhere, "alice", good + "x", os.urandom(18)).outcome == "refused"
+    strict = try_login(replace(here, sslmode="require"), "alice", good, os.urandom(18))
     assert (strict.outcome, "speaks no TLS" in strict.reason) == ("unproven", True)
-    assert try_login(replace(here, port=1), "alice", good, nonce()).outcome == "unproven"
+    assert try_login(replace(here, port=1), "alice", good, os.urandom(18)).outcome == "unproven"
     database.execute("ALTER ROLE alice CONNECTION LIMIT 0")
-    assert try_login(here, "alice", good, nonce()).outcome == "unproven"
+    assert try_login(here, "alice", good, os.urandom(18)).outcome == "unproven"
 
 
 @pytest.mark.pg_versions("16")

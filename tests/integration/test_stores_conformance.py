@@ -172,7 +172,7 @@ def test_any_text_comes_back(place: Place, text: str) -> None:
 
 
 def test_a_large_document_comes_back(place: Place) -> None:
-    text = canonical(values=[secrets.token_urlsafe(700) for _ in range(250)])
+    text = canonical(values=[secrets.token_urlsafe(700) for _number in range(250)])
     assert 200_000 < len(text) < 300_000
     version = place.store().write(text, None)
     assert place.store().read() == (text, version)

@@ -132,7 +132,7 @@ def test_the_guard_stops_a_run_that_lost_its_claim(place: Place) -> None:
     second = place.open("run2")
     second.take_over = True
     second.step(ask("applied"))
-    with pytest.raises(Conflict, match="lost its claim .*run run2 holds it now"):
+    with pytest.raises(Conflict, match=r"lost its claim .*run run2 holds it now"):
         first.guard()
 
 
@@ -160,7 +160,7 @@ def test_a_line_lost_between_keyring_and_ledger_is_recovered(place: Place) -> No
 
 
 def test_an_absent_keyring_names_what_makes_one(place: Place) -> None:
-    with pytest.raises(Absent, match="rotate the credential for the first time, or .* adopt"):
+    with pytest.raises(Absent, match=r"rotate the credential for the first time, or .* adopt"):
         place.open().need()
 
 

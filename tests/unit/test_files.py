@@ -218,7 +218,7 @@ def test_no_directory(tmp_path: Path) -> None:
 )
 def test_what_errors_of_the_system_mean(number: int, kind: type[KeyturnError], text: str) -> None:
     found = file_error(OSError(number, "ignored"), OPTION, "/etc/app/file", "write")
-    assert type(found) is kind
+    assert found.__class__ is kind
     assert found.message.startswith(f"{OPTION}: cannot write /etc/app/file: ")
     assert text in found.message
 
@@ -258,7 +258,9 @@ def test_counting_processes_lose_no_step(tmp_path: Path) -> None:
         " with hold(path, 'x') as held:\n"
         "  held.replace(b'%d' % (int(held.read()) + 1))\n"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(4)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(path)]) for _number in range(4)
+    ]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
     assert path.read_bytes() == b"100"
     assert others(path) == []

@@ -202,7 +202,7 @@ def _chi_square(spec: dict[str, Any], every: set[str]) -> float:
     """How far counts of many values are from equal."""
     made = recipe({**spec, "allow_weak": True}, Context(), OPTION)
     source = random.Random(20260131).randbytes  # noqa: S311 - a known sequence is the point
-    counts = Counter(made.make(source) for _ in range(60_000))
+    counts = Counter(made.make(source) for _number in range(60_000))
     assert set(counts) == every
     expected = 60_000 / len(every)
     return sum((count - expected) ** 2 / expected for count in counts.values())

@@ -77,7 +77,7 @@ def test_tampering_is_found(
 
 
 def test_a_rewritten_line_with_a_fitting_hash_breaks_the_chain() -> None:
-    lines, _ = chain(6)
+    lines, _document = chain(6)
     lines[2]["who"] = "eve"
     lines[2]["hash"] = line_hash(lines[2])
     assert any("does not follow" in fault for fault in chain_faults(lines))
@@ -101,7 +101,7 @@ def test_a_fragment_left_by_a_crash_is_cut_off_and_two_credentials_share_a_file(
 ) -> None:
     path = tmp_path / "ledger.jsonl"
     ledger = FileLedger(str(path))
-    lines, _ = chain(3)
+    lines, _document = chain(3)
     for line in lines:
         ledger.append(line)
         ledger.append({**line, "credential": "db_other"})
@@ -115,7 +115,7 @@ def test_a_fragment_left_by_a_crash_is_cut_off_and_two_credentials_share_a_file(
 
 def test_the_last_line_is_found_across_blocks(tmp_path: Path) -> None:
     ledger = FileLedger(str(tmp_path / "ledger.jsonl"))
-    lines, _ = chain(1)
+    lines, _document = chain(1)
     ledger.append(lines[0])
     for _number in range(40):
         ledger.append({**lines[0], "credential": "db_other", "message": "x" * 4000})

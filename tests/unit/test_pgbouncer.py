@@ -102,7 +102,7 @@ def test_reserved_connections_are_not_for_ordinary_roles() -> None:
 )
 def test_a_refusal_is_told_from_no_answer(text: str, kind: type[Exception], told: str) -> None:
     error = _translated(Exception(text), "login of a")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert told in error.message and error.message.startswith("login of a: ")
     assert "hunter2" not in error.message
 

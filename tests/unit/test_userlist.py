@@ -126,7 +126,7 @@ def test_a_plan_does_what_it_was_told_and_nothing_else(
     text: str, wanted: dict[str, str], absent: set[str]
 ) -> None:
     entries = {name: Secret(value) for name, value in wanted.items()}
-    before, _ = pgbouncer_reads(text)
+    before, _rest = pgbouncer_reads(text)
     made = plan(text, entries, absent, WHERE)
     after, whole = pgbouncer_reads(made.text)
     assert whole

@@ -56,10 +56,17 @@ def _ending_reasons(job: RoleJob) -> List[str]:
             f"{admin.name} cannot see where other sessions come from; GRANT pg_read_all_stats TO {identifier(admin.name)} to have "
             "old sessions named by their address"
         )
-    if admin.superuser or admin.signals or not like or like in admin.inherits:
+    old = job.role(like) if like else None
+    if old is None or not old.exists:
         return []
-    remedy = f"GRANT pg_signal_backend TO {identifier(admin.name)}"
-    return [f"{admin.name} may not end the sessions of {like} when it is retired; needed: {remedy}"]
+    change = Change(like, "", "NOLOGIN, when it is retired", needs=alter_needs(old, admin))
+    reasons = missing_rights([change], admin, frozenset())
+    if not (admin.superuser or admin.signals or like in admin.inherits):
+        remedy = f"GRANT pg_signal_backend TO {identifier(admin.name)}"
+        reasons.append(
+            f"{admin.name} may not end the sessions of {like} when it is retired; needed: {remedy}"
+        )
+    return reasons
 
 
 def pattern_reasons(job: RoleJob) -> List[str]:
@@ -93,4 +100,4 @@ def check_overlap(job: RoleJob, fresh: bool) -> List[str]:
             f"role {role.name} is to be given a new password, but somebody is using it: {_sessions.named(sessions)}; let them use "
             "another role, or adopt this one"
         )
-    return reasons + _ending_reasons(job)
+    return reasons + [reason for reason in _ending_reasons(job) if reason not in reasons]

@@ -120,9 +120,8 @@ class PostgresRole:
         :raises Refused: when no role is free, naming what to do.
         """
         password = _new_password(generate_spec, context)
-        if self._definition.strategy == SAME:
-            username = self._definition.roles[0]
-        else:
+        username = self._known_next(document)
+        if not username:
             with self._server(context) as server:
                 username = self._choose(server, document, context)
         if password is None:
@@ -130,23 +129,28 @@ class PostgresRole:
         verifier = _scram.verifier(password, context.randbytes(_scram.SALT_BYTES))
         return {"username": username, "password": Secret(password), "verifier": Secret(verifier)}
 
-    def _choose(self, server: Server, document: Optional[Document], context: Context) -> str:
+    def _known_next(self, document: Optional[Document]) -> str:
+        """The role that is next, where the definition and the keyring say it; else nothing."""
+        if self._definition.strategy != ALTERNATE:
+            return "".join(self._definition.roles)
+        free = self._free(document)
+        current = document.current.text("username") if document and document.current else ""
+        return free[0] if current in self._definition.roles else ""
+
+    def _free(self, document: Optional[Document]) -> List[str]:
         taken = _taken(document)
-        if self._definition.strategy == NEW:
-            return self._new_name(server, document, context)
         free = [name for name in self._definition.roles if name not in taken]
         if not free:
             raise Refused(
                 f"{self._definition.option}: every role is in use or still kept by the keyring ({', '.join(sorted(taken))}); run "
                 "the retire_due playbook first"
             )
-        if (
-            document
-            and document.current
-            and document.current.text("username") in self._definition.roles
-        ):
-            return free[0]
-        return self._first_unused(server, free)
+        return free
+
+    def _choose(self, server: Server, document: Optional[Document], context: Context) -> str:
+        if self._definition.strategy == NEW:
+            return self._new_name(server, document, context)
+        return self._known_next(document) or self._first_unused(server, self._free(document))
 
     def _first_unused(self, server: Server, free: List[str]) -> str:
         """A role that nobody can be using: without a keyring only the server knows."""

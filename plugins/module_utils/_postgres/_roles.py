@@ -168,7 +168,7 @@ SELECT pg_get_userbyid(s.setrole), coalesce(d.datname::text, ''), split_part(c.l
        encode(sha256(convert_to(c.line, 'UTF8')), 'hex'),
        CASE WHEN split_part(c.line, '=', 1) IN ('role', 'search_path')
             THEN substr(c.line, strpos(c.line, '=') + 1) END,
-       NOT (coalesce(p.context, '') = 'user' OR {allowed})
+       NOT (split_part(c.line, '=', 1) = 'role' OR coalesce(p.context, '') = 'user' OR {allowed})
   FROM pg_db_role_setting s
   LEFT JOIN pg_database d ON d.oid = s.setdatabase
  CROSS JOIN LATERAL unnest(s.setconfig) c(line)

@@ -146,7 +146,7 @@ def digests(document: Document, rendered: Sequence[RenderedSink]) -> Dict[str, s
     """
     parts: Dict[str, List[RenderedSink]] = {}
     for item in rendered:
-        for name in {item.sink.name, item.sink.group or item.sink.name}:
+        for name in sorted({item.sink.name, item.sink.group or item.sink.name}):
             parts.setdefault(name, []).append(item)
     return {name: _digest(document.salt, items) for name, items in parts.items()}
 
