@@ -32,6 +32,8 @@ ABSENT = "real part missing: "
 RUN_DIR = pytest.StashKey[Path]()
 COLLECTIONS = pytest.StashKey[Path]()
 FAILED = pytest.StashKey[bool]()
+SHARED_DIR = "KEYTURN_TESTS_DIR"
+WORKER = "PYTEST_XDIST_WORKER"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,10 +41,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "pg_versions(*versions): run with these PostgreSQL versions only, such as '16'"
     )
-    run_dir = make_run_dir("keyturn-tests-")
+    run_dir = _session_dir()
     config.stash[RUN_DIR] = run_dir
     config.stash[COLLECTIONS] = given_collections_path() or collections_path(run_dir)
     _import_collection(config.stash[COLLECTIONS])
+
+
+def _session_dir() -> Path:
+    """One directory for all; each parallel worker has its own part of it, and the session that began it removes it."""
+    worker = os.environ.get(WORKER)
+    if worker is None:
+        made = make_run_dir("keyturn-tests-")
+        os.environ[SHARED_DIR] = str(made)
+        return made
+    part = Path(os.environ[SHARED_DIR]) / worker
+    part.mkdir()
+    part.chmod(0o711)
+    return part
 
 
 def _import_collection(path: Path) -> None:
@@ -57,6 +72,8 @@ def _import_collection(path: Path) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the state; after a failure the logs of servers and playbooks stay."""
+    if WORKER in os.environ:
+        return
     run_dir = config.stash[RUN_DIR]
     if config.stash.get(FAILED, False) and any(run_dir.rglob("*.log")):
         _remove_all_but_logs(run_dir)

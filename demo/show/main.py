@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
@@ -16,16 +17,19 @@ from estate.collection import collections_path
 from estate.errors import EstateError, Missing
 from estate.playbook import Ansible
 
+from show.acts import RETIRE, ROTATE, SCENARIOS
+from show.leaks import Search
 from show.report import acts_table, faults, phases, search_everywhere
 from show.scene import Scene
-from show.screen import heading, paragraph, table
-from show.story import INVENTORY, Broken, Story, play_all
+from show.screen import INDENT, heading, paragraph, table
+from show.story import INVENTORY, Broken, Story
 
 OPENING = """
 A database password is changed while an application works with it, and the application does not notice: no failed login, no
 failed transaction, also when the rotation is killed in the middle. Everything runs on this machine, on 127.0.0.1, in a
 temporary directory, and is gone afterwards.
 """
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Screen:
@@ -47,36 +51,28 @@ class Screen:
 def introduce(scene: Scene, seconds: float, screen: Screen) -> None:
     """Say what there is."""
     version = str(scene.postgres.execute("SHOW server_version")[0][0]).split()[0]
-    rows = [
-        (
-            f"PostgreSQL {version}",
-            str(scene.postgres.port),
-            "the role shop_a, and a rotating role that is no superuser",
-        ),
-        (
-            "PgBouncer",
-            str(scene.pgbouncer.port),
-            "transaction pooling; its userlist holds verifiers, no passwords",
-        ),
-        (
-            "the shop",
-            "",
-            "8 connections held open, 4 that log in anew for each transaction; nothing is tried twice",
-        ),
+    parts = [
+        (f"PostgreSQL {version}", "with the role shop_a, and one that rotates and is no superuser"),
+        ("PgBouncer", "in front of it; its userlist holds verifiers, no passwords"),
+        ("the shop", "an application under load: 8 connections held open, and 4 that log in anew"),
+        ("", "for each transaction. It tries nothing twice, and counts every failure"),
     ]
-    parts = [f"  {name:<16} {port:<6} {what}" for name, port, what in rows]
-    screen.say("\n".join(["", f"Started in {seconds:.1f} s:", *parts]))
+    screen.say(f"\nStarted in {seconds:.1f} s:\n")
+    screen.say("\n".join(f"{INDENT}{name:<18}{what}" for name, what in parts))
+    screen.say("\nAll that Ansible is told about it is in inventories/demo/host_vars/db_shop.yml.")
 
 
 def conclude(story: Story, screen: Screen, started: float) -> list[str]:
     """Stop the client, search, and show the tables; returns the faults."""
     last = story.scene.client.stop()
     search_everywhere(story, screen.text())
+    search, acts = story.search, {act.name: act for act in story.acts}
     screen.say(heading("What was counted"))
     screen.say(acts_table(story.acts))
-    measured = [(name, f"{seconds:.2f}") for name, seconds in phases(story.scene.places.ledger)]
-    screen.say("\n" + table(("phase of the first rotation", "seconds"), measured))
-    search = story.search
+    measured = phases(story.scene.places.ledger, acts[ROTATE.name].began)
+    measured.append(("retire (a run of its own)", acts[RETIRE.name].seconds))
+    rows = [(name, f"{seconds:.1f}") for name, seconds in measured]
+    screen.say("\n" + table(("phase of the first rotation", "seconds"), rows))
     total = [
         ("transactions", str(last["transactions"])),
         ("failed logins", str(last["failed_logins"])),
@@ -84,13 +80,16 @@ def conclude(story: Story, screen: Screen, started: float) -> list[str]:
         ("leaks found", str(len(search.leaks))),
     ]
     screen.say("\n" + table(("in all", ""), total))
-    size = f"{search.size / 1e6:.1f} MB in {search.places} places"
-    screen.say(
-        f"\n{len(search.secrets)} secrets searched for, in five encodings each, in {size}; {time.monotonic() - started:.0f} s in all."
-    )
-    found = faults(story, last)
-    errors = [f"{reason}: {count} times" for reason, count in last["errors"].items()]
-    return found + errors
+    screen.say("\n" + paragraph(searched(search)))
+    screen.say(f"\nAll of it took {time.monotonic() - started:.0f} s.")
+    return faults(story, last)
+
+
+def searched(search: Search) -> str:
+    """What the number of leaks is about."""
+    return f"""A leak is one of {len(search.secrets)} secrets (passwords, verifiers), plain or in one of four encodings, in what was
+    shown above, in Ansible's, PostgreSQL's or PgBouncer's log, in the ledger, in a command line of any process, in a file
+    left over, or in a file that others can read: {search.size / 1e6:.1f} MB in {search.places} places."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -102,8 +101,29 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def _end(_number: int, _frame: object) -> NoReturn:
-    raise SystemExit(143)
+def _end(number: int, _frame: object) -> NoReturn:
+    """Leave once; whoever presses Ctrl-C twice does not break off the stopping."""
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def play_and_count(scene: Scene, screen: Screen, started: float) -> list[str]:
+    """All acts and the tables; returns the faults."""
+    env = {
+        "KEYTURN_DEMO": str(scene.places.facts),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        "ANSIBLE_CALLBACK_FORMAT_PRETTY": "false",
+    }
+    ansible = Ansible(scene.work_dir, collections_path(scene.work_dir), INVENTORY, env)
+    story = Story(scene, ansible, screen.say)
+    try:
+        with story.command_lines:
+            for scenario in SCENARIOS:
+                story.play(scenario)
+        return conclude(story, screen, started)
+    except (Broken, EstateError) as error:
+        return [str(error), f"counters of the shop: {json.dumps(scene.client.status())}"]
 
 
 def run(keep: bool) -> int:
@@ -113,23 +133,12 @@ def run(keep: bool) -> int:
     screen.say(paragraph(OPENING))
     with Scene(keep) as scene:
         introduce(scene, time.monotonic() - started, screen)
-        env = {"KEYTURN_DEMO": str(scene.places.facts), "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
-        ansible = Ansible(scene.work_dir, collections_path(scene.work_dir), INVENTORY, env)
-        story = Story(scene, ansible, screen.say)
-        try:
-            with story.command_lines:
-                play_all(story)
-            found = conclude(story, screen, started)
-        except (Broken, EstateError) as error:
-            found = [str(error), f"counters of the client: {scene.client.status()}"]
+        found = play_and_count(scene, screen, started)
         if keep:
             screen.say(f"\nThe files are in {scene.run_dir}")
     if found:
-        print(
-            "\n".join(["", "THE DEMO FAILED", *(f"  {fault}" for fault in found)]),
-            file=sys.stderr,
-            flush=True,
-        )
+        told = ["", "THE DEMO FAILED", *(f"  {fault}" for fault in found)]
+        print("\n".join(told), file=sys.stderr, flush=True)
         return 1
     screen.say("\nEvery number that has to be 0 is 0.")
     return 0
@@ -138,13 +147,15 @@ def run(keep: bool) -> int:
 def main() -> int:
     """The program."""
     options = parse_arguments()
-    signal.signal(signal.SIGTERM, _end)
+    for number in SIGNALS:
+        signal.signal(number, _end)
     try:
         return run(options.keep)
     except Missing as error:
         print(f"demo: a part is missing here: {error}", file=sys.stderr)
     except EstateError as error:
         print(f"demo: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except SystemExit:
         print("demo: interrupted; everything was stopped", file=sys.stderr)
+        raise
     return 1

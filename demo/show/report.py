@@ -5,23 +5,26 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+from estate.client import failures
 
 from show.leaks import Leak, Search
 from show.screen import table
 from show.story import COUNTERS, Act, Story, read_keyring
 
-PHASES = (
-    ("stage", "stage"),
-    ("applied", "apply"),
-    ("proved", "prove"),
-    ("promote", "promote"),
-    ("observed", "reload, observe"),
-)
+PHASES = {
+    "stage": "preflight, stage",
+    "applied": "apply",
+    "proved": "prove",
+    "promote": "promote",
+    "observed": "observe",
+    "release": "release",
+}
 VERIFIER = "verifier of "
 
 
@@ -74,19 +77,25 @@ def search_is_sharp(story: Story) -> bool:
     return bool(names) and story.search.finds(places.env_file, names[0])
 
 
-def phases(ledger: Path) -> list[tuple[str, float]]:
+def phases(ledger: Path, began: float) -> list[tuple[str, float]]:
     """The phases of the first whole rotation with their seconds, from the times in the ledger.
 
-    A phase lasts from the line before to its own line.
+    Each lasts from the end of the one before. A consumer that was seen using something is told before the new value is
+    proved (a part of "apply"), or after it was promoted ("reload").
+
+    :param began: when that rotation was started, in seconds since 1970.
     """
     lines = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
-    names = dict(PHASES)
-    found: list[tuple[str, float]] = []
-    for before, line in itertools.pairwise(lines):
-        if line["phase"] in names and line["phase"] not in (name for name, _seconds in found):
-            seconds = (_time(line["time"]) - _time(before["time"])).total_seconds()
-            found.append((line["phase"], seconds))
-    return [(names[phase], seconds) for phase, seconds in found]
+    run_id = next((line["run_id"] for line in lines if line["phase"] == "stage"), "")
+    found: dict[str, float] = {}
+    last, told = began, "apply"
+    for line in lines:
+        if line["run_id"] == run_id:
+            name = told if line["phase"] == "receive" else PHASES.get(line["phase"], line["phase"])
+            ended = _time(line["time"]).timestamp()
+            found[name] = found.get(name, 0.0) + ended - last
+            last, told = ended, "reload" if line["phase"] == "promote" else told
+    return list(found.items())
 
 
 def _time(text: str) -> datetime:
@@ -105,9 +114,16 @@ def acts_table(acts: Iterable[Act]) -> str:
     return table(titles, rows, ("sum", f"{sum(act.seconds for act in every):.1f}", *sums))
 
 
-def faults(story: Story, last: dict[str, int]) -> list[str]:
-    """Every number that is not 0 and has to be; empty when the demo succeeded."""
-    found = [f"{number} {name.replace('_', ' ')}" for name, number in last.items() if number]
+def faults(story: Story, last: Mapping[str, Any]) -> list[str]:
+    """Every number that is not 0 and has to be; empty when the demo succeeded.
+
+    :param last: the client's last counters.
+    """
+    failed = failures(last)
+    found = [f"{number} {name.replace('_', ' ')}" for name, number in failed.items() if number]
+    found += [f"  {reason}: {count} times" for reason, count in last["errors"].items()]
+    if not last["transactions"]:
+        found.append("0 transactions: nothing was under load")
     found += [f"leak: {leak}" for leak in sorted(map(str, story.search.leaks))]
     if not search_is_sharp(story):
         found.append("the search did not find the password in the env file: it proves nothing")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -32,7 +33,7 @@ STATEMENT = "INSERT INTO orders (article) VALUES ('pencil')"
 _PREPARE = """
 CREATE ROLE {owner} NOLOGIN;
 CREATE ROLE {admin} LOGIN CREATEROLE PASSWORD {admin_verifier};
-GRANT pg_signal_backend TO {admin};
+GRANT pg_signal_backend, pg_read_all_stats TO {admin};
 GRANT {owner} TO {admin} WITH ADMIN OPTION;
 CREATE ROLE {role} LOGIN PASSWORD {role_verifier} IN ROLE {owner};
 ALTER ROLE {role} SET role = {owner};
@@ -92,6 +93,13 @@ class Scene:
         self.known: dict[str, str] = {}
         self._keep = keep
         self._stack = ExitStack()
+        try:
+            self._lay_out()
+        except BaseException:
+            self.close()
+            raise
+
+    def _lay_out(self) -> None:
         for path in (
             self.places.root,
             *map(self.places.root.joinpath, ("app", "keyrings", "ledger", "secrets", "ansible")),
@@ -127,6 +135,20 @@ class Scene:
         self._stack.callback(self.client.stop)
         self.client.start()
         return self
+
+    def state(self) -> list[str]:
+        """All that a run could change: keyring, ledger, env file, userlist, roles; as digests."""
+        roles = self.postgres.execute(
+            "SELECT rolname, rolcanlogin, rolpassword FROM pg_authid ORDER BY 1"
+        )
+        files = [
+            self.places.keyring,
+            self.places.ledger,
+            self.places.env_file,
+            self.pgbouncer.userlist_path,
+        ]
+        contents = [repr(roles).encode(), *(path.read_bytes() for path in files if path.exists())]
+        return [hashlib.sha256(content).hexdigest() for content in contents]
 
     def close(self) -> None:
         """Stop everything, the client first."""

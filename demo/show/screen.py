@@ -18,8 +18,9 @@ _RESULT = re.compile(
     r"^(?P<status>ok|changed|skipping|included|fatal|failed|unreachable): \[[^\]]*\]"
     r"(?:: [A-Z]+!)?(?: =>)?(?: \(item=(?P<item>[^)]*)\))?(?: =>)?\s*(?P<rest>.*)$"
 )
-_RECAP = re.compile(r"^\S+\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
+_RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
 _QUIET = ("skipping", "included")
+_OWN_TASK = "Validating arguments against arg spec"
 
 
 def heading(text: str) -> str:
@@ -35,14 +36,17 @@ def paragraph(text: str) -> str:
 class Compact:
     """Ansible's output in few lines: one for each result, with its diff and message below.
 
-    Tasks that were skipped, blank lines and rulers are left out; nothing that a task says is.
+    It reads results in one line of JSON each (``result_format = json``, ``format_pretty = false``). Left out are tasks that
+    were skipped, Ansible's own look at the role's arguments, and the lines of a diff that are the same on both sides.
+
+    :ivar ended: the last task that has a result.
     """
 
     def __init__(self) -> None:
+        self.ended = ""
         self._task = ""
         self._diff: list[str] = []
         self._in_diff = False
-        self._after_result = False
         self._recap = False
 
     def feed(self, line: str) -> Iterator[str]:
@@ -52,48 +56,51 @@ class Compact:
         result = _RESULT.match(line)
         recap = _RECAP.match(line) if self._recap else None
         if task:
-            self._task, self._after_result = task["name"], False
+            self._task = task["name"]
         elif result:
             yield from self._result(result)
         elif recap:
-            done, changed, unreachable, failed = map(int, recap.groups())
-            yield f"{INDENT}= {done} tasks, {changed} changed, {failed + unreachable} failed"
+            changed, unreachable, failed = map(int, recap.groups())
+            yield f"{INDENT}= {changed} changed, {failed + unreachable} failed"
         elif line.startswith("PLAY "):
             self._recap = line.startswith("PLAY RECAP")
         elif line.startswith("--- ") or (line and self._in_diff):
             # Ansible prints a diff before the result that it belongs to, and a blank line after it.
             self._in_diff = True
-            self._diff.append(line)
-        elif line and self._after_result:
-            yield from (f"{DEEPER}{text}" for text in [_unindented(line)] if text)
+            self._diff.extend(_of_diff(line))
+        elif line.startswith("  "):
+            yield f"{INDENT}...      {line.strip()}"
         else:
             self._in_diff = False
 
     def _result(self, result: re.Match[str]) -> Iterator[str]:
         diff, self._diff, self._in_diff = self._diff, [], False
-        status = result["status"]
-        self._after_result = status not in _QUIET
-        if not self._after_result:
+        status, item = result["status"], result["item"]
+        self.ended = self._task
+        if status in _QUIET or self._task.startswith(_OWN_TASK):
             return
-        item = result["item"]
         yield f"{INDENT}{status:<8} {self._task}{f': {item}' if item else ''}"
-        message = _message(result["rest"])
-        yield from (f"{DEEPER}{line}" for line in (*diff, *message.splitlines()))
+        yield from (f"{DEEPER}{line}" for line in (*diff, *_message(result["rest"])))
 
 
-def _unindented(line: str) -> str:
-    """A line of a result in YAML without its first indentation and without the name of the message."""
-    line = line.removeprefix("    ")
-    return re.sub(r"^msg: ?(?:\|-?)?", "", line)
+def _of_diff(line: str) -> Iterator[str]:
+    """What a person needs of a line of a diff: what it is about, and what differs."""
+    if line.startswith("+++ after"):
+        yield line.partition(": ")[2] or "the change"
+    elif line.startswith(("+", "-")) and not line.startswith("--- "):
+        yield f"  {line[0]} {line[1:]}"
 
 
-def _message(rest: str) -> str:
-    """The message in a result that is written in one line of JSON; the line itself when it is something else."""
+def _message(rest: str) -> list[str]:
+    """The lines of the message in a result; the text itself when it is something else than JSON."""
     try:
         found = json.loads(rest)
     except ValueError:
-        return rest.strip()
-    return str(found.get("msg", rest)) if isinstance(found, dict) else rest
+        return rest.strip().splitlines()
+    message = found.get("msg", rest) if isinstance(found, dict) else rest
+    return (
+        [str(line) for line in message] if isinstance(message, list) else str(message).splitlines()
+    )
 
 
 def warnings(stderr: str) -> list[str]:

@@ -59,7 +59,7 @@ def _row(name: str, result: Mapping[str, Any]) -> list[str]:
         return [name, "unreadable", "-", str(result.get("msg", "no answer"))[:100], "-", "-", "-"]
     stages, claim = state["stages"], state.get("claim")
     age = (stages.get("current") or {}).get("age") or "-"
-    due = result.get("due", {}).get("status", "-")
+    due = result.get("due", {}).get("state", "-").replace("_", " ")
     worker = f"{claim['host']} ({claim['pid']})" if claim else "-"
     return [
         name,

@@ -120,6 +120,12 @@ class KeyringAccess:
         self.document: Optional[Document] = (
             parse_document(found[0], f"{OPTION} {self._reference.text}") if found else None
         )
+        owner = self.document.credential if self.document else ""
+        if owner and self.credential and owner != self.credential:
+            raise BadInput(
+                f"{OPTION}: the keyring at {self._reference.text} belongs to '{owner}', not to '{self.credential}'; give each "
+                "credential its own"
+            )
         for entry in self.replay:
             request = _replay_to_request(entry, self.run, self.credential)
             self.document = transition(self.document, request, self.context.now())

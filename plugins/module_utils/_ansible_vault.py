@@ -59,6 +59,9 @@ class AnsibleVault:
 
     def _library(self, name: str) -> Any:
         try:
+            # In a module's own process, ansible is the archive that the module came in: mixed with an installed one it breaks.
+            if not os.path.isfile(str(importlib.import_module("ansible").__file__)):
+                raise ImportError(name)
             return importlib.import_module(name)
         except ImportError:
             raise MissingLibrary(

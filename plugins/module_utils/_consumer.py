@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Mapping, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils import (
     _pgbouncer,
@@ -50,6 +50,15 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import Sin
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
 
 OPTION = "definition"
+
+
+class Prepared(Dict[str, Any]):
+    """What :func:`prepare` hands to :func:`run` and :func:`conclude`.
+
+    :ivar receipt: what the consumer was seen using before.
+    """
+
+    receipt: str = ""
 
 
 def files_read(consumer: Consumer, sinks: Sequence[Sink]) -> tuple[str, ...]:
@@ -108,7 +117,8 @@ def prepare(params: Params, context: Context) -> Params:
     """
     definition = clean(params["definition"])
     consumer = parse_consumer(definition, OPTION)
-    bare: Params = {**params, "definition": definition, "consumers": [], "sinks": [], "issuer": {}}
+    bare = Prepared(params)
+    bare.update(definition=definition, consumers=[], sinks=[], issuer={})
     if not params.get("keyring"):
         return bare
     access = open_keyring(params, context)
@@ -127,7 +137,16 @@ def prepare(params: Params, context: Context) -> Params:
             contents = _for_pgbouncer(consumer, access, params, context)
             bare["contents"] = {"sealed": contents}
         _pgbouncer.guard(access)
+        bare.receipt = _take_back_receipt(access, consumer.name)
     return bare
+
+
+def _take_back_receipt(access: KeyringAccess, name: str) -> str:
+    """Forget, and return, what a consumer was seen using before it is told otherwise: if that fails, nobody knows which value it uses."""
+    receipt = access.need().receipts.get(name)
+    if receipt and receipt.seen and not access.context.check_mode:
+        access.step(Request("receive", access.run, receipts={name: ""}))
+    return receipt.seen if receipt else ""
 
 
 def _run_pgbouncer(params: Params, context: Context) -> Result:
@@ -172,14 +191,13 @@ def conclude(params: Params, result: Result, context: Context) -> Result:
         return result
     access = open_keyring(params, context)
     name, receipt = str(result["consumer"]), str(params["expected"])
-    before = access.need().receipts.get(name)
     stepped = access.step(Request("receive", access.run, receipts={name: receipt}))
     result = {**result, "changed": bool(result["changed"]) or stepped, "receipt": receipt}
     if context.check_mode:
         # A step that this task is asked to do too must build on this one.
         params["replay"] = result["replay"] = access.replay
     if context.diff:
-        result["diff"] = [*_diffs(result), _diff(name, before.seen if before else "", receipt)]
+        result["diff"] = [*_diffs(result), _diff(name, getattr(params, "receipt", ""), receipt)]
     return result
 
 

@@ -69,10 +69,10 @@ class DueStatus:
 
 
 def born(stage: Optional[Stage]) -> Optional[datetime]:
-    """When the value was made, as far as anybody knows: an adopted one may not say."""
+    """When the value was made, as far as anybody knows: of an adopted one, which may have been returned to since, it may be unknown."""
     if stage is None:
         return None
-    return stage.made or stage.promoted
+    return stage.made if stage.adopted else stage.made or stage.promoted
 
 
 def under_way(document: Optional[Document]) -> bool:

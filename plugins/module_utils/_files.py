@@ -12,6 +12,9 @@
 * **Symbolic links**: in the directories of a path they are followed, as everywhere. A path that is itself a symbolic link is
   read through (mounted secrets are made of links), but never replaced: a rename would put a file in the link's place, and
   writing through it would let whoever may place a link choose what is overwritten. The error names the link's target.
+* **A directory of somebody else's** (root writes the env file of an application's user): the directory is opened once, and
+  lock, reading and replacing go through that descriptor and follow no link at its end. Else its owner could hold the lock,
+  put a link to a file of root's in the place, and be given a copy of that.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import os
 import pwd
 import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Iterator, List, Optional, Sequence, Tuple, Type
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -38,6 +41,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 NEW_MODE = 0o600
 LOCK_TIMEOUT = 10.0
 _POLL = 0.02
+# Non-blocking: a named pipe without a writer must not hang the run.
+_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _MEANINGS: Sequence[Tuple[Tuple[int, ...], Type[KeyturnError], str]] = (
     (
         (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -114,12 +119,15 @@ def read_file(path: str, option: str) -> Optional[bytes]:
 def read_with_mode(path: str, option: str) -> Optional[Tuple[bytes, int]]:
     """The bytes of a file and its permission bits, of the very file that was read."""
     try:
-        # Non-blocking: a named pipe without a writer must not hang the run.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, _READING)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise file_error(error, option, path, "read") from None
+    return _read_opened(descriptor, option, path)
+
+
+def _read_opened(descriptor: int, option: str, path: str) -> Tuple[bytes, int]:
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
@@ -130,26 +138,26 @@ def read_with_mode(path: str, option: str) -> Optional[Tuple[bytes, int]]:
         raise file_error(error, option, path, "read") from None
 
 
-def _sync_directory(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync_directory(directory: int) -> None:
     try:
-        os.fsync(descriptor)
+        os.fsync(directory)
     except OSError as error:
         # Some file systems cannot flush a directory; the rename itself is done.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
-    finally:
-        os.close(descriptor)
 
 
-def _copy_attributes(old: str, descriptor: int) -> None:
+def _copy_attributes(directory: int, name: str, descriptor: int) -> None:
     """ACL and SELinux label, where system and file system have them and this user may set them."""
     if not hasattr(os, "listxattr"):
         return
+    old = f"/proc/self/fd/{directory}/{name}"
     with suppress(OSError):
-        for name in os.listxattr(old):
+        for attribute in os.listxattr(old, follow_symlinks=False):
             with suppress(OSError):
-                os.setxattr(descriptor, name, os.getxattr(old, name))
+                os.setxattr(
+                    descriptor, attribute, os.getxattr(old, attribute, follow_symlinks=False)
+                )
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -162,13 +170,14 @@ class Held:
     """A file whose lock this process holds.
 
     :ivar path: the file.
+    :param directory: a descriptor of the file's directory.
     """
 
-    def __init__(self, path: str, option: str) -> None:
+    def __init__(self, path: str, option: str, directory: int) -> None:
         self.path = path
         self._option = option
-        self._directory, self._name = os.path.split(path)
-        self._directory = self._directory or "."
+        self._directory = directory
+        self._name = os.path.basename(path)
 
     @property
     def _prefix(self) -> str:
@@ -177,9 +186,43 @@ class Held:
     def read(self) -> Optional[bytes]:
         """The bytes of the file; none when it is not there.
 
-        :raises Denied, BadInput, Unreachable: as :func:`read_file`.
+        :raises Denied, BadInput, Unreachable: as :func:`read_file`; and for a symbolic link.
         """
-        return read_file(self.path, self._option)
+        found = self.read_with_mode()
+        return None if found is None else found[0]
+
+    def read_with_mode(self) -> Optional[Tuple[bytes, int]]:
+        """The bytes and the permission bits of the file itself, never of one that a link in its place points to."""
+        try:
+            descriptor = os.open(self._name, _READING | os.O_NOFOLLOW, dir_fd=self._directory)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._status()
+            raise file_error(error, self._option, self.path, "read") from None
+        return _read_opened(descriptor, self._option, self.path)
+
+    def status(self) -> Optional[os.stat_result]:
+        """Owners and mode of the file; none when it is not there.
+
+        :raises BadInput: for a symbolic link.
+        """
+        try:
+            return self._status()
+        except OSError as error:
+            raise file_error(error, self._option, self.path, "read") from None
+
+    def remove(self) -> None:
+        """Remove the file, if it is there.
+
+        :raises Denied, Unreachable: nothing was changed then.
+        """
+        try:
+            os.unlink(self._name, dir_fd=self._directory)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise file_error(error, self._option, self.path, "write") from None
 
     def replace(self, data: bytes, mode: Optional[int] = None) -> None:
         """Put these bytes in the file's place. Owner, group and, if none is given, mode stay; a new file has mode 0600.
@@ -194,11 +237,9 @@ class Held:
 
     def _replace(self, data: bytes, mode: Optional[int]) -> None:
         old = self._status()
-        temporary = os.path.join(
-            self._directory, f"{self._prefix}{os.getpid()}-{os.urandom(6).hex()}"
-        )
+        at, temporary = self._directory, f"{self._prefix}{os.getpid()}-{os.urandom(6).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, NEW_MODE)
+        descriptor = os.open(temporary, flags, NEW_MODE, dir_fd=at)
         try:
             try:
                 self._dress(descriptor, old, mode)
@@ -206,22 +247,26 @@ class Held:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            os.rename(temporary, self.path)
+            os.rename(temporary, self._name, src_dir_fd=at, dst_dir_fd=at)
         except BaseException:
             with suppress(OSError):
-                os.unlink(temporary)
+                os.unlink(temporary, dir_fd=at)
             raise
-        _sync_directory(self._directory)
+        _sync_directory(at)
 
     def _status(self) -> Optional[os.stat_result]:
         try:
-            return os.lstat(self.path)
+            found = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:
             return None
+        if stat.S_ISLNK(found.st_mode):
+            # A link's own mode is 0777, and its owner whoever put it there: neither may become the file's.
+            raise _link_error(self.path, self._option)
+        return found
 
     def _dress(self, descriptor: int, old: Optional[os.stat_result], mode: Optional[int]) -> None:
         if old is not None:
-            _copy_attributes(self.path, descriptor)
+            _copy_attributes(self._directory, self._name, descriptor)
             self._keep_owner(descriptor, old)
         kept = NEW_MODE if old is None else stat.S_IMODE(old.st_mode)
         # Always, because the process's umask took bits away at creation. After the owner, because changing that clears bits.
@@ -245,7 +290,7 @@ class Held:
         """Remove what killed processes left beside the file: whoever made it held the lock that is held here now."""
         for name in self._leftovers():
             with suppress(OSError):
-                os.unlink(os.path.join(self._directory, name))
+                os.unlink(name, dir_fd=self._directory)
 
     def _leftovers(self) -> List[str]:
         try:
@@ -260,32 +305,53 @@ def refuse_link(path: str, option: str) -> None:
     :raises BadInput: naming what to write instead.
     """
     if os.path.islink(path):
-        raise BadInput(
-            f"{option}: {path} is a symbolic link to {os.path.realpath(path)}; replacing it would leave a file in the link's "
-            "place. Name the file that it points to"
-        )
+        raise _link_error(path, option)
 
 
-def _create_lock(path: str, name: str) -> Optional[int]:
+def _link_error(path: str, option: str) -> BadInput:
+    return BadInput(
+        f"{option}: {path} is a symbolic link to {os.path.realpath(path)}; replacing it would leave a file in the link's "
+        "place. Name the file that it points to"
+    )
+
+
+def _owner_for_lock(name: str, directory: int) -> os.stat_result:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return os.fstat(directory)
+
+
+def _create_lock(path: str, directory: int) -> Optional[int]:
     """A new lock file, or none when there is one. It gets the owner of the file that it guards: root's own would shut out
     that user. One that is there already is never given away: somebody may have put a link to another file in its place.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_MODE)
+        descriptor = os.open(os.path.basename(lock_path(path)), flags, NEW_MODE, dir_fd=directory)
     except FileExistsError:
         return None
     if os.geteuid() == 0:
-        owner = os.stat(path if os.path.exists(path) else os.path.dirname(path) or ".")
+        owner = _owner_for_lock(os.path.basename(path), directory)
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
     return descriptor
 
 
-def _open_lock(path: str, option: str) -> int:
+def _open_directory(path: str, option: str) -> int:
+    try:
+        return os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise file_error(error, option, path, "write") from None
+
+
+def _open_lock(path: str, option: str, directory: int) -> int:
     name = lock_path(path)
     try:
-        descriptor = _create_lock(path, name)
+        descriptor = _create_lock(path, directory)
         if descriptor is None:
-            descriptor = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(
+                os.path.basename(name), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory
+            )
     except OSError as error:
         raise file_error(
             error, option, path if error.errno == errno.ENOENT else name, "write"
@@ -327,11 +393,12 @@ def hold(path: str, option: str, timeout: float = LOCK_TIMEOUT) -> Iterator[Held
     :raises Absent, Denied, Unreachable: when there is no directory, no right or no room for the lock.
     """
     refuse_link(path, option)
-    descriptor = _open_lock(path, option)
-    try:
+    with ExitStack() as opened:
+        directory = _open_directory(path, option)
+        opened.callback(os.close, directory)
+        descriptor = _open_lock(path, option, directory)
+        opened.callback(os.close, descriptor)
         _take_lock(descriptor, path, option, timeout)
-        held = Held(path, option)
+        held = Held(path, option, directory)
         held.remove_leftovers()
         yield held
-    finally:
-        os.close(descriptor)

@@ -17,7 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Policy
 
-__all__ = ["PURPOSES", "Facts", "Gate", "due_status", "gates", "refusals"]
+__all__ = ["PURPOSES", "REFRESH", "Facts", "Gate", "due_status", "gates", "refusals"]
 
 Check = Callable[[Case], Gate]
 
@@ -52,7 +52,9 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
         "abandon": _COMMON,
     }
 )
+_REFRESHING: Tuple[Check, ...] = (*_COMMON, begin.sinks)
 PURPOSES = tuple(_GATES)
+REFRESH = "refresh"
 
 
 def gates(
@@ -60,14 +62,14 @@ def gates(
 ) -> List[Gate]:
     """Every gate of a purpose, open or closed.
 
-    :param purpose: one of ``PURPOSES``.
+    :param purpose: one of ``PURPOSES``, or ``REFRESH``.
     :param now: UTC; by the store's clock where it tells it, else by this machine's.
     :raises BadInput: when there is no such purpose.
     """
-    if purpose not in _GATES:
+    if purpose != REFRESH and purpose not in _GATES:
         raise BadInput(f"purpose: '{purpose}' is unknown; expected one of {', '.join(PURPOSES)}")
     case = Case(document, policy, now, facts)
-    return [check(case) for check in _GATES[purpose]]
+    return [check(case) for check in _GATES.get(purpose, _REFRESHING)]
 
 
 def refusals(found: List[Gate]) -> List[str]:

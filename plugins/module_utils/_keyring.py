@@ -39,10 +39,13 @@ def fingerprint(salt: bytes, name: str, value: Value) -> str:
     """A keyed digest of one secret field.
 
     Keyed with a random salt that only the keyring holds, so that a fingerprint in a log does not let anybody test guesses
-    of a weak value. A value that check mode predicts is ``(new)``.
+    of a weak value. A value that check mode predicts is ``(new)``. Check mode has no such salt for a keyring that does not
+    exist yet; there a value that exists, such as one to adopt, shows no digest.
     """
     if not is_known(value):
         return "(new)"
+    if not any(salt):
+        return "(some value)"
     text = name.encode() + b"\0" + reveal(value).encode("utf-8", "surrogatepass")
     return "hmac:" + hmac.new(salt, text, hashlib.sha256).hexdigest()[:FINGERPRINT_DIGITS]
 

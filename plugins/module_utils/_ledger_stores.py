@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -27,7 +28,11 @@ _BLOCK = 65536
 
 
 def _os_error(path: str, error: OSError) -> KeyturnError:
-    text = f"keyturn_ledger: cannot write {path}: {error.strerror}; give this user the right to append to it, or name another ledger"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "make room there" if full else "give this user the right to append to it"
+    text = (
+        f"keyturn_ledger: cannot write {path}: {error.strerror}; {remedy}, or name another ledger"
+    )
     return Denied(text) if isinstance(error, PermissionError) else Unreachable(text)
 
 

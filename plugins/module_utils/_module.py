@@ -116,6 +116,11 @@ def failure(error: BaseException) -> Result:
             "kind": type(error).__name__,
             **error.details,
         }
+    if any(kind.__name__ == "AnsibleConnectionFailure" for kind in type(error).__mro__):
+        # Ansible's own class, which is not there on a managed host. What ssh says holds no value.
+        said = " ".join(str(getattr(error, "message", error)).split())
+        message = f"the host of this task cannot be reached: {said}. See to its connection, then run the same playbook again"
+        return {"failed": True, "changed": False, "msg": message, "kind": "Unreachable"}
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = " < ".join(
         f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}"

@@ -33,7 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._names 
     check_role_name,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._password import Credential
-from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._plan import Wish
+from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._wish import Wish
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
     looks_like_reference,
     resolve,

@@ -160,9 +160,9 @@ def _where(job: Job) -> str:
     return f"userlist {job.path}" if job.path else "auth_query"
 
 
-def _read(job: Job) -> tuple[bytes, int]:
+def _read(job: Job, held: Held | None = None) -> tuple[bytes, int]:
     path = str(job.path)
-    found = read_with_mode(path, OPTION)
+    found = held.read_with_mode() if held else read_with_mode(path, OPTION)
     if found is None:
         raise Absent(
             f"{OPTION}: {path} does not exist; correct the path, or create the file with mode 0600 "
@@ -244,7 +244,7 @@ def _run_listed(job: Job) -> Result:
         return _listed(job, made, before)
     # Until PgBouncer is seen using it: a second writer's file must not be undone with this one's.
     with hold(str(job.path), OPTION, timeout=QUICK + 3 * job.seconds) as held:
-        before, mode = _read(job)
+        before, mode = _read(job, held)
         made = _plan(job, before)
         if not made.changes:
             return _bring_in_force(job)

@@ -11,6 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._clear_text import (
+    CLEAR_TEXT,
+    libpq_guard,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     KeyturnError,
@@ -46,6 +50,7 @@ _REFUSALS = re.compile(
 )
 _FATAL = re.compile(r"(?:FATAL|ERROR):\s+([^\n]{1,300})")
 _LIBPQ = (
+    ("server requested a cleartext password", CLEAR_TEXT),
     ("Connection refused", "nothing listens there"),
     ("could not translate host name", "its name is not known"),
     ("No route to host", "there is no route to it"),
@@ -130,6 +135,7 @@ class Session:
                 sslmode=login.sslmode,
                 application_name="keyturn",
                 async_=True,
+                **libpq_guard(login.host, login.sslmode, psycopg2.extensions.libpq_version()),
             )
             _wait(self._connection, until)
         except (psycopg2.Error, Unreachable) as error:

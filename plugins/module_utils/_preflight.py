@@ -26,6 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError, Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import (
     PURPOSES,
+    REFRESH,
     Facts,
     Gate,
     gates,
@@ -105,8 +106,10 @@ def todo(
     """
     closed = {gate.name: gate.message for gate in found if not gate.passed}
     current, pending = (document.current, document.pending) if document else (None, None)
-    if (purpose == "rotate" and cut_over(document)) or (
-        purpose == "rollback" and being_rolled_back(document)
+    if (
+        purpose == REFRESH
+        or (purpose == "rotate" and cut_over(document))
+        or (purpose == "rollback" and being_rolled_back(document))
     ):
         return "use", ""
     due_gate = _DUE_GATES.get(purpose, "")
@@ -125,13 +128,21 @@ def todo(
     return purpose, ""
 
 
+def _purpose(params: Params, document: Optional[Document]) -> str:
+    """What is asked for: a rotation that makes no new value brings what is in use to its sinks and consumers."""
+    if not params["refresh"] or params["purpose"] != "rotate":
+        return str(params["purpose"])
+    in_use = document and document.current and not document.pending
+    return REFRESH if in_use else "rotate"
+
+
 def _can_return(what: str, document: Optional[Document]) -> bool:
     """Whether a failure later in this run can be answered by returning to the value that is in use now."""
     if document is None or what not in ("rotate", "use"):
         return False
     current = document.current
     return (
-        can_return_to(document.previous)
+        cut_over(document) and can_return_to(document.previous)
         if what == "use"
         else bool(current and not current.compromised)
     )
@@ -241,6 +252,7 @@ def run(params: Params, context: Context) -> Result:
     policy = problems.attempt("policy", lambda: parse_policy(params["policy"]))
     access = problems.attempt("keyring", lambda: open_keyring(params, context))
     document = access.document if access else None
+    params = {**params, "purpose": _purpose(params, document)}
     defined = read_definitions(params, policy or Policy(), context, problems)
     facts = _first_facts(params, access, defined)
     case = Case(params, context, document, policy or Policy(), facts, context.now())
@@ -276,6 +288,7 @@ SPEC = {
     "reason": {"type": "str", "default": ""},
     "outside_window": {"type": "bool", "default": False},
     "emergency": {"type": "bool", "default": False},
+    "refresh": {"type": "bool", "default": False},
     "rotation_id": {"type": "str", "default": ""},
     "not_due": {"type": "str", "default": "skip", "choices": ["skip", "refuse"]},
     "baseline": {"type": "bool", "default": True},

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import firing
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
     parse_consumers,
+    sinks_read,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
@@ -86,6 +87,8 @@ def read_definitions(
     issuer = problems.attempt("issuer", lambda: open_issuer(definition, context, "keyturn_issuer"))
     sinks = problems.attempt("sinks", lambda: parse_sinks(params["sinks"])) or ()
     consumers = problems.attempt("consumers", lambda: parse_consumers(params["consumers"])) or ()
+    known = () if problems.sentences else consumers
+    problems.attempt("consumers", lambda: [sinks_read(consumer, sinks) for consumer in known])
     count = problems.attempt("probes", lambda: presenting(params["probes"], "keyturn_probes"))
     return Definitions(issuer, sinks, consumers, count)
 

@@ -60,7 +60,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions impo
 OPTION = "keyturn_sinks"
 _ABSENT = "(absent)"
 _OTHER_FORM = "(another form)"
-_HIDDEN = "(some value)"
 
 
 class Contents(Dict[str, Any]):
@@ -192,11 +191,7 @@ def _jobs(params: Params) -> List[Job]:
 
 
 def _shown(job: Job, name: str, value: Optional[Secret]) -> str:
-    # Check mode invents the salt of a keyring that does not exist yet: a digest under it would let weak values be guessed.
-    known = value is None or not value.known or any(job.salt)
-    return (
-        _OTHER_FORM if value is None else fingerprint(job.salt, name, value) if known else _HIDDEN
-    )
+    return _OTHER_FORM if value is None else fingerprint(job.salt, name, value)
 
 
 def _before(job: Job, outcome: Outcome, name: str) -> str:

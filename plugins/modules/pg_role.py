@@ -98,7 +98,8 @@ options:
       - V(present), or V(standby), which means the same. The role is there, has the rights of O(like), and can log in.
       - V(active). The role is there already and can log in with this password. Its rights are left alone.
       - V(locked). The role cannot log in, and its sessions are ended.
-      - V(absent). The role is dropped. Refused while it has sessions or owns something.
+      - V(absent). The role is dropped. Refused while it has sessions or owns something; what it owns goes to the role that it
+        acts as, where it does (O(owner_role)).
     type: str
     default: present
     choices: [present, standby, active, locked, absent]
@@ -126,7 +127,8 @@ options:
     description:
       - What to do when something belongs to one of the login roles. V(group) moves it to O(owner_role), V(refuse) names it.
       - With V(group), new sessions of both login roles act as the owner role, which gets all their rights. Sessions that are open
-        already keep on working, and what they still make is open to the owner role.
+        already keep on working, and what they still make is open to the owner role. From then on give rights to the owner role,
+        and take them from it.
     type: str
     default: group
     choices: [group, refuse]
@@ -151,7 +153,8 @@ notes:
   - Where the administrator may not read verifiers (only superusers may), a login with the password tells whether it is set. A
     O(verifier) without a O(password) is then written each time.
   - The verifier itself is in the server's log when that logs statements. Nobody can log in with it.
-  - C(VALID UNTIL) is not copied; the role's password has no end, and a warning says so.
+  - C(VALID UNTIL) is not copied from the role named in O(like); the password has no end, and a warning says so. Otherwise an end
+    that is still to come is left alone, and one that has passed is taken away.
 author:
   - keyturn.runbooks contributors (@keyturn)
 """

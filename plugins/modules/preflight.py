@@ -96,6 +96,12 @@ options:
     description: The value is compromised. A reason is demanded, and window, policy and alert do not stop it.
     type: bool
     default: false
+  refresh:
+    description:
+      - With O(purpose=rotate) and nothing pending, a new value is not asked for. RV(todo=use) then stands for bringing sinks and consumers
+        to what the keyring says, whatever the policy says about rotating.
+    type: bool
+    default: false
   rotation_id:
     description: For O(purpose=rollback), refuse unless this rotation is the one in use.
     type: str

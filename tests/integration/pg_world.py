@@ -307,6 +307,11 @@ class World:
         """Everything that a role may do in one database."""
         return rights(self.server, role, dbname, (self.a, self.b))
 
+    def mappings(self, role: str, dbname: str) -> set[tuple[Any, ...]]:
+        """The user mappings of a role for foreign servers, with their options."""
+        query = "SELECT srvname, umoptions::text FROM pg_user_mappings WHERE usename = %s"
+        return set(self.server.execute(query, (role,), dbname))
+
     def attributes(self, role: str) -> list[Any]:
         """Whether a role can log in; nothing when it is not there."""
         return self.server.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (role,))
@@ -316,6 +321,7 @@ class World:
         found = settings(self.server, self.a) ^ settings(self.server, self.b)
         for dbname in self.databases:
             found |= self.rights(self.a, dbname) ^ self.rights(self.b, dbname)
+            found |= self.mappings(self.a, dbname) ^ self.mappings(self.b, dbname)
         return sorted(map(str, found))
 
     def build(self, owned: bool) -> None:
@@ -328,7 +334,16 @@ class World:
         for dbname in self.databases:
             self.run(LOCAL, dbname)
             self.run(MAPPING, dbname)
+        version = int(self.server.version)
+        if version >= 16:
+            self.run("GRANT {grantor} TO {a} WITH INHERIT FALSE, SET TRUE")
+        if version >= 18:
+            self.run(
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {other} GRANT SELECT ON LARGE OBJECTS TO {a}"
+            )
+            self.run("GRANT MAINTAIN ON plain.parts_x TO {a}")
         if owned:
+            self.run("ALTER DATABASE {db2} OWNER TO {a}")
             self.run("GRANT CREATE ON SCHEMA plain TO {a}; GRANT CREATE ON DATABASE {db} TO {a}")
             self.run(OWNED)
 

@@ -81,6 +81,14 @@ def test_each_step_is_one_version_and_one_line(place: Place) -> None:
     assert place.keyring.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_keyring_of_another_credential_is_refused_before_anything(place: Place) -> None:
+    place.open().step(ask("stage"))
+    other = place.keyring.read_text().replace('"db_app"', '"db_other"')
+    place.keyring.write_text(other)
+    with pytest.raises(BadInput, match="belongs to 'db_other', not to 'db_app'"):
+        place.open()
+
+
 def test_no_value_reaches_the_ledger(place: Place) -> None:
     access = place.open()
     access.step(ask("stage"))

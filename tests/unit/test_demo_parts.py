@@ -10,14 +10,17 @@ import json
 import secrets
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from estate.collection import ROOT
+from show.acts import SCENARIOS
 from show.leaks import CommandLines, Search
 from show.report import acts_table, phases
 from show.screen import Compact, paragraph, table, warnings
-from show.story import Act
+from show.story import Act, describe
 
 
 @pytest.fixture
@@ -92,15 +95,23 @@ class TestSearch:
 OUTPUT = """
 PLAY [Rotate database credentials] *********
 
+TASK [keyturn.runbooks.keyturn : Validating arguments against arg spec 'main' - Rotate a credential] ***
+ok: [db_shop]
+
 TASK [keyturn.runbooks.keyturn : Check every gate] ***
 ok: [db_shop -> localhost]
 
 TASK [keyturn.runbooks.keyturn : Stage the new value] ***
---- before
-+++ after
+--- before: keyring of db_shop
++++ after: keyring of db_shop
 @@ -1 +1,2 @@
  current: shop_a
 +pending: shop_b (new)
+
+--- before
++++ after
+@@ -1 +0,0 @@
+-gone
 
 changed: [db_shop -> localhost]
 
@@ -108,19 +119,41 @@ TASK [keyturn.runbooks.keyturn : Not this one] ***
 skipping: [db_shop]
 
 TASK [keyturn.runbooks.keyturn : Say it] ***
-ok: [db_shop] => \n    msg: |-
-        first line
-          second line
+ok: [db_shop] => {"msg": "first line\\n  second line"}
+
+TASK [keyturn.runbooks.keyturn : Say more] ***
+ok: [db_shop] => {"msg": ["one: 1", "two"]}
 
 RUNNING HANDLER [keyturn.runbooks.keyturn : Reload consumers] ***
 changed: [db_shop -> pooler] => (item=pooler)
 ok: [db_shop -> app1(127.0.0.1)] => (item=shop)
 
 TASK [keyturn.runbooks.keyturn : Fails] ***
+  db_shop: waiting for it: 5 s of 60 s
 fatal: [db_shop]: FAILED! => {"changed": false, "msg": "no good"}
 
 PLAY RECAP *********
 db_shop                    : ok=4    changed=2    unreachable=0    failed=1    skipped=1    rescued=0    ignored=0
+"""
+SHOWN = """
+ok       Check every gate
+changed  Stage the new value
+keyring of db_shop
++ pending: shop_b (new)
+the change
+- gone
+ok       Say it
+first line
+second line
+ok       Say more
+one: 1
+two
+changed  Reload consumers: pooler
+ok       Reload consumers: shop
+...      db_shop: waiting for it: 5 s of 60 s
+fatal    Fails
+no good
+= 2 changed, 1 failed
 """
 
 
@@ -128,24 +161,8 @@ class TestScreen:
     def test_output_is_shown_in_few_lines(self) -> None:
         compact = Compact()
         shown = [text.strip() for line in OUTPUT.splitlines() for text in compact.feed(line)]
-        assert all(shown)
-        assert shown == [
-            "ok       Check every gate",
-            "changed  Stage the new value",
-            "--- before",
-            "+++ after",
-            "@@ -1 +1,2 @@",
-            "current: shop_a",
-            "+pending: shop_b (new)",
-            "ok       Say it",
-            "first line",
-            "second line",
-            "changed  Reload consumers: pooler",
-            "ok       Reload consumers: shop",
-            "fatal    Fails",
-            "no good",
-            "= 4 tasks, 2 changed, 1 failed",
-        ]
+        assert shown == SHOWN.strip().splitlines()
+        assert compact.ended == "Fails"
 
     def test_warnings_are_shown_once_in_one_line(self) -> None:
         stderr = "[WARNING]: one\n  goes on\n[DEPRECATION WARNING]: two\n[WARNING]: one\n  goes on\nrest\n"
@@ -176,18 +193,50 @@ class TestReport:
         shown = acts_table([Act("one", 1.25, counts), Act("two", 2.0, counts)]).splitlines()
         assert shown[-1].split() == ["sum", "3.2", "6", "0", "2"]
 
-    def test_phases_are_measured_from_line_to_line(self, tmp_path: Path) -> None:
-        ledger = tmp_path / "ledger"
-        steps = ["claim", "stage", "applied", "proved", "promote", "observed", "release", "stage"]
-        lines = [
-            {"phase": step, "time": f"2026-01-01T00:00:{number:02d}.500000Z"}
-            for number, step in enumerate(steps)
+    def test_phases_of_the_first_rotation_are_measured_from_line_to_line(
+        self, tmp_path: Path
+    ) -> None:
+        first = ["stage", "applied", "receive", "receive", "proved", "promote", "receive"]
+        runs = [
+            ("adopting", ["adopt", "release"]),
+            ("first", [*first, "observed", "release"]),
+            ("second", ["stage", "applied"]),
         ]
+        steps = [(run, step) for run, its in runs for step in its]
+        lines = [
+            {"phase": step, "run_id": run, "time": f"2026-01-01T00:00:{number:02d}.500000Z"}
+            for number, (run, step) in enumerate(steps)
+        ]
+        ledger = tmp_path / "ledger"
         ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        assert phases(ledger) == [
-            ("stage", 1.0),
-            ("apply", 1.0),
+        began = datetime(2026, 1, 1, 0, 0, 2, tzinfo=timezone.utc).timestamp()
+        assert phases(ledger, began) == [
+            ("preflight, stage", 0.5),
+            ("apply", 3.0),
             ("prove", 1.0),
             ("promote", 1.0),
-            ("reload, observe", 1.0),
+            ("reload", 1.0),
+            ("observe", 1.0),
+            ("release", 1.0),
         ]
+
+
+class TestStory:
+    def test_a_keyring_is_described_in_a_line(self) -> None:
+        stages = {
+            "previous": {"fields": {"username": "a"}, "status": "grace", "failed": True},
+            "current": {"fields": {"username": "b"}, "status": "observed"},
+            "retained": [],
+        }
+        assert describe({"stages": stages}) == "current b (observed), previous a (grace, failed)"
+
+    def test_acts_have_names_of_their_own_and_short_headings(self) -> None:
+        assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
+        assert all(len(scenario.title) <= 50 for scenario in SCENARIOS)
+
+    def test_the_task_to_kill_after_is_in_the_role(self) -> None:
+        tasks = "".join(
+            path.read_text(encoding="utf-8") for path in (ROOT / "roles").rglob("tasks/*.yml")
+        )
+        (killed,) = [scenario.kill_after for scenario in SCENARIOS if scenario.kill_after]
+        assert f"- name: {killed}\n" in tasks

@@ -162,6 +162,37 @@ def test_a_link_is_read_through_and_never_replaced(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
+def test_a_link_put_there_while_waiting_for_the_lock_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"of somebody else")
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with hold(str(path), OPTION) as held:
+        path.unlink()
+        path.symlink_to(precious)
+        for use in (held.read, held.status, lambda: held.replace(b"new")):
+            with pytest.raises(BadInput, match=f"symbolic link to {precious}"):
+                use()
+    assert path.is_symlink()
+    assert precious.read_bytes() == b"of somebody else"
+    assert others(path) == ["precious"]
+
+
+def test_a_directory_put_in_place_of_the_held_one_is_left_alone(tmp_path: Path) -> None:
+    place, aside, other = tmp_path / "place", tmp_path / "aside", tmp_path / "other"
+    for folder, text in ((place, b"old"), (other, b"of somebody else")):
+        folder.mkdir()
+        (folder / "file").write_bytes(text)
+    with hold(str(place / "file"), OPTION) as held:
+        place.rename(aside)
+        place.symlink_to(other)
+        assert held.read() == b"old"
+        held.replace(b"new")
+    assert (aside / "file").read_bytes() == b"new"
+    assert [item.name for item in other.iterdir()] == ["file"]
+    assert (other / "file").read_bytes() == b"of somebody else"
+
+
 def test_a_directory_reached_through_a_link_is_fine(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir()
@@ -305,7 +336,7 @@ def test_an_error_in_the_middle_leaves_the_old_file(
     path.write_bytes(b"old")
     for name in ("write", "fsync", "rename", "fchmod"):
 
-        def fail(*_args: object) -> None:
+        def fail(*_args: object, **_named: object) -> None:
             raise OSError(errno.ENOSPC, "no space")
 
         with monkeypatch.context() as patched, hold(str(path), OPTION) as held:

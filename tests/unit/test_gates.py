@@ -15,6 +15,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._due import measu
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import (
     PURPOSES,
+    REFRESH,
     Facts,
     due_status,
     gates,
@@ -65,6 +66,13 @@ def closed(
 @pytest.mark.parametrize("document", [None, keyring(current=None), keyring()])
 def test_nothing_stops_what_is_due(document: Document | None) -> None:
     assert closed("rotate", document) == {}
+
+
+def test_bringing_sinks_to_what_is_in_use_waits_for_no_policy() -> None:
+    kept = keyring(current=current(DAY), previous=stage("grace"))
+    assert set(closed("rotate", kept)) == {"policy", "previous"}
+    assert closed(REFRESH, kept) == {}
+    assert set(closed(REFRESH, kept, facts=replace(ME, unreadable=("gone",)))) == {"sinks"}
 
 
 def test_an_unknown_purpose_is_refused() -> None:
@@ -147,6 +155,8 @@ def test_a_value_of_unknown_age_may_be_rotated() -> None:
     adopted = keyring(current=replace(current(), made=None, adopted=True))
     assert closed("rotate", adopted) == {}
     assert due_status(adopted, POLICY, NOW)["state"] == "never_rotated"
+    returned = keyring(current=replace(current(), made=None, promoted=NOW, adopted=True))
+    assert due_status(returned, POLICY, NOW)["state"] == "never_rotated"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     ProbeFailed,
+    Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._program import read_argv, read_codes
 
@@ -47,6 +48,11 @@ class Command:
             )
         except Absent as error:
             raise BadInput(f"{self._where}: {error.message}") from None
+        except Unreachable as error:
+            raise Unreachable(
+                f"{self._where}: {error.message}; run it by hand on this host, or give this "
+                "consumer a longer 'timeout'"
+            ) from None
         if ended.code not in self._success:
             raise ProbeFailed(
                 f"{self._where}: '{self._argv[0]}' ended with exit code {ended.code}; run it by "

@@ -55,11 +55,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._passwo
     Credential,
     password_state,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._plan import Wish
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._roles import (
     Role,
     read_roles,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._wish import Wish
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 
 _PASSWORD = {"type": "password", "length": 40}

@@ -39,9 +39,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._passwo
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._plan import (
     DROP_ROLE,
-    Facts,
-    Plan,
-    Wish,
     choose_group,
     complete,
     plan_absent,
@@ -61,6 +58,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._roles 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._surroundings import (
     read_name_policies,
     read_search_paths,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._wish import (
+    Facts,
+    Plan,
+    Wish,
 )
 
 Guard = Callable[[], None]
@@ -147,7 +149,9 @@ class RoleJob:
         refuse(f"role {wish.name}", list(plan.reasons))
         self._warn_of_end(facts)
         role = facts.roles[wish.name]
-        login, state = login_changes(self.server, self.admin, role, wanted, self.context)
+        login, state = login_changes(
+            self.server, self.admin, role, wanted, self.context, endless=True
+        )
         refuse(f"role {wish.name}", missing_rights(login, self.admin, frozenset()))
         self._carry_out([*plan.changes, *login], plan.joined)
         given = {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Callable, List, Mapping, Tuple
 
@@ -33,6 +34,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._roles 
     read_roles,
 )
 
+_THREADS = 4
+
 
 def refuse(what: str, reasons: List[str]) -> None:
     """:raises Refused: when there are reasons, naming all of them."""
@@ -41,15 +44,34 @@ def refuse(what: str, reasons: List[str]) -> None:
 
 
 def login_changes(
-    server: Server, admin: Admin, role: Role, wanted: Credential, context: Context
+    server: Server,
+    admin: Admin,
+    role: Role,
+    wanted: Credential,
+    context: Context,
+    endless: bool = False,
 ) -> Tuple[List[Change], str]:
-    """What lets a role log in with this password, and how its password was before."""
+    """What lets a role log in with this password, and how its password was before.
+
+    :param endless: as :func:`plan_login`.
+    """
     state = password_state(server, admin, role, wanted)
-    return plan_login(role, state, wanted, admin, context), state
+    return plan_login(role, state, wanted, admin, context, endless), state
+
+
+def _in_parallel(
+    function: Callable[[str], Tuple[List[Change], str]], names: List[str]
+) -> List[Tuple[List[Change], str]]:
+    """Call it for each name: a verifier takes milliseconds of one core, and a login waits for the server."""
+    if len(names) == 1:
+        return [function(names[0])]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(function, names))
 
 
 def _outcome(role: Role, changes: List[Change], state: str, wanted: Credential) -> Outcome:
-    after = replace(role, oid=role.oid or -1, login=True, valid_until=None)
+    until = None if role.expired else role.valid_until
+    after = replace(role, oid=role.oid or -1, login=True, valid_until=until)
     if not role.exists:
         after = replace(after, attributes={"inherit": True})
     was, now = password_lines(state, wanted)
@@ -84,9 +106,11 @@ def set_logins(
     )
     everything: List[Change] = []
     outcomes = []
-    for name, credential in wanted.items():
+    logins = _in_parallel(
+        lambda name: login_changes(server, admin, roles[name], wanted[name], context), list(wanted)
+    )
+    for (name, credential), (login, state) in zip(wanted.items(), logins):
         own = plan_create(roles[name], admin)
-        login, state = login_changes(server, admin, roles[name], credential, context)
         everything += [*own, *login]
         outcomes.append(_outcome(roles[name], [*own, *login], state, credential))
     refuse("nothing was changed", missing_rights(everything, admin, frozenset()))

@@ -159,9 +159,10 @@ class Observed:
 
     @property
     def acts_as(self) -> str:
-        """The role that its sessions run as, when it is another."""
-        state = self.settings.get(Setting("", "role"))
-        return state.text if state and state.text not in ("", "none", self.role) else ""
+        """The role that its sessions run as, when it is another: everywhere, or in the databases that say so."""
+        roles = {state.text for setting, state in self.settings.items() if setting.name == "role"}
+        others = roles - {"", "none", self.role}
+        return others.pop() if len(others) == 1 else ""
 
     def as_pattern_for_group(self, group: str) -> Observed:
         """These rights as a group role has to have them that acts in this role's place.

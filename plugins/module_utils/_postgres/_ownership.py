@@ -67,7 +67,11 @@ def _lacking(item: Owned) -> Tuple[Need, ...]:
 
 
 def plan_moves(owner: Observed, group: str) -> List[Change]:
-    """Give everything that a role owns to the group."""
+    """Give everything that a role owns to the group.
+
+    In the order in which it was read: data first, then what works on data with its owner's rights (views, functions), the
+    older before the younger, so that it works at every moment in between: the role has the group's rights, not the reverse.
+    """
     changes: List[Change] = []
     leftover: Set[str] = set()
     needs = (Need("owner", owner.role), Need("set", group))

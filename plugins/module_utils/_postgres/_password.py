@@ -74,11 +74,13 @@ def password_state(server: Server, admin: Admin, role: Role, wanted: Credential)
 
 
 def plan_login(
-    role: Role, state: str, wanted: Credential, admin: Admin, context: Context
+    role: Role, state: str, wanted: Credential, admin: Admin, context: Context, endless: bool
 ) -> List[Change]:
-    """Let the role log in with this password, from now on and without an end.
+    """Let the role log in with this password, from now on.
 
     The server only hears the verifier, so no log of it can hold the password.
+
+    :param endless: take away an end (``VALID UNTIL``) that is still to come, and not only one that has passed.
     """
     words: List[str] = []
     parts: List[str] = []
@@ -88,7 +90,7 @@ def plan_login(
     if state != SAME:
         words.append(f"PASSWORD {literal(_verifier(wanted, context))}")
         parts.append("password")
-    if role.valid_until:
+    if role.expired or (endless and role.valid_until):
         words.append("VALID UNTIL 'infinity'")
         parts.append("VALID UNTIL infinity")
     if not words:

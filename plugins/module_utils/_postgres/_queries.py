@@ -171,7 +171,9 @@ SELECT d.refobjid, i.type, i.identity, {lacking}
    AND NOT EXISTS (SELECT 1 FROM pg_depend s WHERE s.classid = 'pg_class'::regclass AND s.objid = d.objid
                       AND d.classid = 'pg_class'::regclass AND s.deptype IN ('a', 'i')
                       AND s.refclassid = 'pg_class'::regclass AND s.refobjsubid > 0)
- ORDER BY CASE i.type WHEN 'schema' THEN 0 WHEN 'table' THEN 1 ELSE 2 END, 2, 3
+ ORDER BY CASE i.type WHEN 'schema' THEN 0 WHEN 'table' THEN 1 WHEN 'foreign table' THEN 2 WHEN 'sequence' THEN 3
+               WHEN 'materialized view' THEN 5 WHEN 'view' THEN 6 WHEN 'function' THEN 7 WHEN 'procedure' THEN 8 ELSE 4 END,
+          d.objid
 """
 
 _LACKING = """

@@ -15,8 +15,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._observ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._roles import Setting
 
 _USER = re.compile(r'(?P<before>(?:\A|,)\s*)(?:"\$user"|\$user)(?=\s*(?:,|\Z))')
-_ANY_NAME = r"\m(current_user|current_role|session_user|user)\M"
-_LOGIN_NAME = r"\msession_user\M"
+_ANY_NAME = r"""(?<!")\m(current_user|current_role|session_user|user)\M(?!")"""
+_LOGIN_NAME = r"""(?<!")\msession_user\M(?!")"""
 
 
 def with_schema(search_path: str, schema: str) -> str:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._clear_text import libpq_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     MissingLibrary,
@@ -95,6 +96,8 @@ class Session:
             "sslkey": address.sslkey,
         }
         options: Dict[str, Any] = {name: value for name, value in tls.items() if value}
+        libpq = psycopg2.extensions.libpq_version()
+        options.update(libpq_guard(address.host, address.sslmode, libpq))
         self._until = until
         self._connection: Optional[Any] = None
         try:

@@ -20,6 +20,10 @@ import time
 from dataclasses import dataclass
 from typing import Dict, Mapping, Optional, Tuple, Union
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._clear_text import (
+    CLEAR_TEXT,
+    may_ask_for_clear_text,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._scram import saslprep
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
@@ -119,14 +123,17 @@ class _Wire:
         return kind, self.read(length - 4)
 
 
-def _tls(wire: _Wire, address: Address) -> bool:
-    """Whether the connection is encrypted from now on."""
+def _tls(wire: _Wire, address: Address) -> None:
+    """Encrypt the connection, if it is to be.
+
+    :raises _NoAnswer: it is to be, and the server does not.
+    """
     if address.sslmode == "disable" or address.host.startswith("/"):
-        return False
+        return
     wire.send(b"", struct.pack("!I", _SSL_REQUEST))
     if wire.read(1) != b"S":
         if address.sslmode in ("prefer", "allow"):
-            return False
+            return
         raise _NoAnswer(f"the server speaks no TLS, but sslmode is {address.sslmode}")
     # As libpq: a root certificate that is named is checked in the mode require, too.
     check = address.sslmode in ("verify-ca", "verify-full") or (
@@ -140,7 +147,6 @@ def _tls(wire: _Wire, address: Address) -> bool:
     if address.sslcert:
         context.load_cert_chain(address.sslcert, address.sslkey or None)
     wire.connection = context.wrap_socket(wire.connection, server_hostname=address.host)
-    return True
 
 
 def _connect(address: Address) -> socket.socket:
@@ -254,9 +260,7 @@ class _Login:
             self._authenticated = True
         elif method == _AUTH_CLEAR:
             if not self._private:
-                raise _NoAnswer(
-                    "the server asks for the password in clear text over an unencrypted connection: set sslmode"
-                )
+                raise _NoAnswer(CLEAR_TEXT)
             self._wire.send(b"p", self._password.encode() + b"\0")
         elif method == _AUTH_MD5:
             self._wire.send(b"p", _md5(self._user, self._password, body[:4]))
@@ -283,7 +287,8 @@ def try_login(address: Address, user: str, password: Union[str, Secret], nonce: 
     try:
         connection = _connect(address)
         wire = _Wire(connection, time.monotonic() + address.timeout)
-        private = _tls(wire, address) or address.host.startswith("/")
+        _tls(wire, address)
+        private = may_ask_for_clear_text(address.host, address.sslmode)
         connection = wire.connection
         login = _Login(wire, user, text, nonce, private)
         login.start(address.dbname)

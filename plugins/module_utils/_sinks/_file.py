@@ -131,7 +131,8 @@ class FilePlace:
 
         :raises Denied, BadInput, Corrupt, Unreachable: when the file is there and cannot be read.
         """
-        found = read_with_mode(self._path, self._where)
+        held = self._held
+        found = held.read_with_mode() if held else read_with_mode(self._path, self._where)
         if found is None:
             return Observed({}, exists=False, state=_State(""))
         data, mode = found
@@ -150,7 +151,9 @@ class FilePlace:
         return uid, None if group is None else _number(group, "group", self._where)
 
     def _drift(self, mode: int) -> Tuple[str, ...]:
-        status = os.stat(self._path)
+        status = self._held.status() if self._held else os.stat(self._path)
+        if status is None:
+            return ()
         uid, gid = self._owners()
         drift = []
         if self._attributes.mode not in (None, mode):
@@ -193,21 +196,13 @@ class FilePlace:
             raise Conflict(f"{self._where}: the lock is not held")
         text = self._edited(observed, changes)
         if text is None:
-            self._remove()
+            self._held.remove()
             return None
         uid, gid = self._owners()
         self._held.replace(text.encode("utf-8", "surrogateescape"), self._attributes.mode)
         if uid is not None or gid is not None:
             self._give(-1 if uid is None else uid, -1 if gid is None else gid)
         return None
-
-    def _remove(self) -> None:
-        try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise file_error(error, self._where, self._path, "write") from None
 
     def _give(self, uid: int, gid: int) -> None:
         """Set the owners of the file that was just put in place.

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs that fail: what they say last, what they leave behind, and whether doing as they say ends it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from estate.databases import Database
+from estate.playbook import Ansible, PlaybookResult
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rotation import FORCE, Estate
+
+pytestmark = pytest.mark.pg_versions("16")
+Maker = Callable[..., Estate]
+SOON = {**FORCE, "keyturn_wait": "2s"}
+
+
+@pytest.fixture
+def make(scratch: Path, database: Database, ansible: Ansible) -> Maker:
+    """Makes the estate of an adopted credential whose application nobody runs: what is told to it succeeds."""
+
+    def maker(**options: Any) -> Estate:
+        first = f"{database.name}_a"
+        password = database.create_login(first)
+        made = Estate(scratch, database, ansible, **options)
+        told = {"name": "app", "type": "command", "argv": ["true"], "reads": ["app"]}
+        made.variables.setdefault("keyturn_consumers", [told])
+        made.hand_over(first, password)
+        made.add_probe({"type": "command", "argv": ["true"]})
+        made.run("adopt", extra=made.adoption).check()
+        return made
+
+    return maker
+
+
+def redefine(estate: Estate, **variables: Any) -> None:
+    """Change the credential's host_vars."""
+    estate.variables.update(variables)
+    estate.add_probe({"type": "command", "argv": ["true"]})
+
+
+def contact(estate: Estate) -> Path:
+    """Where the owner's mail goes from now on."""
+    told = estate.folder / "told"
+    writer = {"type": "command", "argv": ["sh", "-c", f"cat >> {told}"]}
+    redefine(estate, keyturn_policy={**estate.definition()["keyturn_policy"], "contacts": [writer]})
+    return told
+
+
+def refused_in_use(estate: Estate) -> dict[str, Any]:
+    """A check that fails once the new role is in the env file."""
+    code = f"import sys; sys.exit({estate.roles[1]!r} in open({str(estate.env_file)!r}).read())"
+    return {"type": "command", "argv": [sys.executable, "-c", code]}
+
+
+def last_message(run: PlaybookResult) -> str:
+    """What the last failed task said."""
+    return [line for line in run.stdout.splitlines() if line.startswith("fatal: ")][-1]
+
+
+def test_phases_one_run_each_and_a_failed_one_returns(make: Maker) -> None:
+    estate = make()
+    told = contact(estate)
+    for tags in ("preflight", "stage", "apply,prove", "promote"):
+        estate.run("rotate_db", "--tags", tags, extra=FORCE).check()
+        assert estate.document().claim is None
+    document = estate.document()
+    assert document.current and document.current.status == "promoted"
+    assert not told.exists(), "success was told before there was any"
+    estate.add_probe(refused_in_use(estate))
+    failed = estate.run("rotate_db", "--tags", "observe", extra=SOON).check(2)
+    assert "The previous value was made current again" in last_message(failed)
+    assert "Watch the health of what uses it: command" in last_message(failed)
+    document = estate.document()
+    assert document.current and document.current.text("username") == estate.roles[0]
+    assert document.previous and document.previous.failed and document.claim is None
+    assert '"event": "failure"' in told.read_text()
+
+
+def test_a_killed_cut_over_goes_on(make: Maker) -> None:
+    estate = make(strategy="same_role")
+    told = contact(estate)
+    estate.killed("rotate_db", "Make the new value the current one", "after", extra=FORCE)
+    estate.run("rotate_db").check()
+    document = estate.document()
+    assert document.current and document.current.status == "observed"
+    assert document.previous and not document.previous.failed
+    assert estate.accepts("current") and not estate.accepts("previous")
+    assert f"Rotation {document.current.rotation_id} is in use; the previous" in told.read_text()
+
+
+def test_a_host_that_does_not_answer_is_named(make: Maker) -> None:
+    estate = make()
+    far = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_connection": "ssh"}
+    hosts = {"all": {"hosts": {"app1": far}}}
+    (estate.folder / "inventory" / "machines.yml").write_text(yaml.safe_dump(hosts))
+    estate.add_consumer({"name": "far", "type": "command", "host": "app1", "argv": ["true"]})
+    failed = estate.run("rotate_db", extra=FORCE).check(2)
+    assert "Reload consumers: the host of this task cannot be reached: " in last_message(failed)
+    assert "defect" not in failed.output
+    assert estate.document().claim is None and estate.accepts("current")
+
+
+def test_a_sink_that_is_behind_is_written_as_the_gate_says(make: Maker) -> None:
+    estate = make()
+    estate.run("rotate_db", extra=FORCE).check()
+    right = estate.env_file.read_text()
+    estate.env_file.write_text(right.replace("DATABASE_URL=", "DATABASE_URL=other"))
+    refused = estate.run("retire_due").check(2)
+    assert "with --tags promote" in last_message(refused)
+    estate.run("rotate_db", "--tags", "promote").check()
+    assert estate.env_file.read_text() == right
+    estate.run("retire_due").check()
+    assert estate.document().previous is None
+
+
+def test_a_return_that_fails_too_tells_both_causes(make: Maker) -> None:
+    estate = make()
+    broken = estate.folder / "broken"
+    argv = ["sh", "-c", f"echo . >> {estate.folder}/reloads; test ! -e {broken}"]
+    consumer = {"name": "app", "type": "command", "argv": argv, "reads": ["app"]}
+    gone = {"type": "command", "argv": ["test", "!", "-e", str(broken)]}
+    redefine(estate, keyturn_consumers=[consumer])
+    estate.killed("rotate_db", "Promote the proved value", "after", extra=FORCE)
+    broken.touch()
+    estate.add_probe(gone)
+    failed = estate.run("rotate_db", extra=SOON).check(2)
+    message = last_message(failed)
+    assert "consumer app: 'sh' ended with exit code 1" in message
+    assert "The return to the previous value was begun and failed too" in message
+    broken.unlink()
+    reloads = (estate.folder / "reloads").read_text()
+    ended = estate.run("rotate_db").check()
+    assert "is in use again: the one that failed" in ended.stdout
+    document = estate.document()
+    assert document.current and document.current.status == "observed" and document.claim is None
+    assert document.current.text("username") == estate.roles[0]
+    assert (estate.folder / "reloads").read_text() != reloads, "it may use the value that failed"
