@@ -125,6 +125,8 @@ class Session:
         self._what = f"login of {login}"
         self._until = until
         self._connection: Any = None
+        libpq = psycopg2.extensions.libpq_version()
+        options: dict[str, Any] = dict(libpq_guard(login.host, login.sslmode, libpq))
         try:
             self._connection = psycopg2.connect(
                 host=login.host,
@@ -135,7 +137,7 @@ class Session:
                 sslmode=login.sslmode,
                 application_name="keyturn",
                 async_=True,
-                **libpq_guard(login.host, login.sslmode, psycopg2.extensions.libpq_version()),
+                **options,
             )
             _wait(self._connection, until)
         except (psycopg2.Error, Unreachable) as error:

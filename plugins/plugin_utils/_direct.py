@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ansible import constants
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
@@ -26,9 +26,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     prepared,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import looks_like_reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MASK, Secret
 
 COLLECTION = "keyturn.runbooks"
+# Ansible puts a task's environment into the command line on the host, and shows that at -vvv.
+_TELLING_VARIABLE = re.compile(
+    r"(TOKEN|SECRET|SECRET_ID|PASSWORD|PASSWD|ACCESS_KEY)\Z", re.IGNORECASE
+)
 _WHO = ("keyturn_who", "awx_user_name", "tower_user_name")
 
 
@@ -41,6 +46,26 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     return value
+
+
+class Arguments(dict[str, Any]):
+    """A module's arguments, which show their names alone: Ansible prints what it executes when ANSIBLE_DEBUG is set."""
+
+    def __repr__(self) -> str:
+        return repr(dict.fromkeys(self, MASK))
+
+
+def _is_value(item: Any) -> bool:
+    if isinstance(item, Mapping):
+        return any(_is_value(held) for name, held in item.items() if name != "username")
+    return item not in (None, "") and not looks_like_reference(item)
+
+
+def holds_values(spec: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Whether an option that is kept from logs holds a value itself, and not a reference to one."""
+    return any(
+        option.get("no_log") and _is_value(params.get(name)) for name, option in spec.items()
+    )
 
 
 def _user() -> str:
@@ -89,7 +114,8 @@ class DirectAction(ActionBase):
         if self._is_direct(variables):
             return execute(self.module, params, context)
         if not self.module.host:
-            return self._remote(params, variables, carries_secrets=False)
+            given = holds_values(self.module.argument_spec, params)
+            return self._remote(params, variables, carries_secrets=given)
         ready = prepared(self.module, params, context)
         result = self._remote(to_plain(ready), variables, carries_secrets=True)
         return result if result.get("failed") else concluded(self.module, ready, result, context)
@@ -116,20 +142,24 @@ class DirectAction(ActionBase):
     def _context(self, warnings: list[str]) -> Context:
         display = Display()
         host = self._task_host()
+        secrets = getattr(getattr(self._loader, "_vault", None), "secrets", None)
+        return Context(
+            check_mode=bool(self._task.check_mode),
+            diff=bool(self._task.diff),
+            environ={**os.environ, **self._environment()},
+            warn=warnings.append,
+            progress=lambda line: display.display(f"  {host}: {line}"),
+            vault_secrets=secrets,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """The task's own environment."""
         environment: dict[str, str] = {}
         for item in self._task.environment or []:
             filled = self._templar.template(item)
             if isinstance(filled, Mapping):
                 environment.update({str(key): str(value) for key, value in filled.items()})
-        secrets = getattr(getattr(self._loader, "_vault", None), "secrets", None)
-        return Context(
-            check_mode=bool(self._task.check_mode),
-            diff=bool(self._task.diff),
-            environ={**os.environ, **environment},
-            warn=warnings.append,
-            progress=lambda line: display.display(f"  {host}: {line}"),
-            vault_secrets=secrets,
-        )
+        return environment
 
     def _task_host(self) -> str:
         return str(self._task.args.get("credential") or self._task.delegate_to or "keyturn")
@@ -167,11 +197,33 @@ class DirectAction(ActionBase):
             self._keep_arguments_off_disk(variables)
         name = f"{COLLECTION}.{self.module.name}"
         wrap = bool(self._task.async_val)
-        return dict(
-            self._execute_module(
-                module_name=name, module_args=params, task_vars=variables, wrap_async=wrap
+        before = self._task.environment
+        self._task.environment = [self._public_environment()]
+        try:
+            return dict(
+                self._execute_module(
+                    module_name=name,
+                    module_args=Arguments(params),
+                    task_vars=variables,
+                    wrap_async=wrap,
+                )
             )
-        )
+        finally:
+            self._task.environment = before
+
+    def _public_environment(self) -> dict[str, str]:
+        """The task's environment without tokens and passwords: the references that need them are resolved here.
+
+        :raises Refused: for a module that resolves them on the host.
+        """
+        environment = self._environment()
+        telling = [name for name in environment if _TELLING_VARIABLE.search(name)]
+        if telling and not self.module.host:
+            raise Refused(
+                f"{self.module.name}: Ansible would put {telling[0]} from this task's 'environment' into the command line on the host, "
+                "which every user there sees. Set it in the environment of the login there, or name a file (such as VAULT_TOKEN_FILE)"
+            )
+        return {name: value for name, value in environment.items() if name not in telling}
 
     def _keep_arguments_off_disk(self, variables: Mapping[str, Any]) -> None:
         """Make Ansible send the module through the connection instead of writing it, with its arguments, to a file.
@@ -183,16 +235,13 @@ class DirectAction(ActionBase):
             "yes",
             "1",
         )
-        possible = (
-            bool(self._connection.has_pipelining)
-            and not constants.DEFAULT_KEEP_REMOTE_FILES
-            and not self._task.async_val
+        self._connection.always_pipeline_modules = True
+        possible = bool(self._connection.has_pipelining) and self._is_pipelining_enabled(
+            "new", bool(self._task.async_val)
         )
-        if possible:
-            self._connection.always_pipeline_modules = True
-        elif not allowed:
+        if not possible and not allowed:
             raise Refused(
                 f"{self.module.name}: the connection '{self._connection.transport}' would put this task's secret values into a temporary "
-                "file on the host, and a killed run would leave it there. Use ssh without ANSIBLE_KEEP_REMOTE_FILES and without async, "
-                "or accept it with keyturn_allow_unpipelined=true"
+                "file on the host, and a killed run would leave it there. Use ssh without ANSIBLE_KEEP_REMOTE_FILES, without async "
+                "and without a become method that cannot be piped to (su), or accept it with keyturn_allow_unpipelined=true"
             )

@@ -90,7 +90,8 @@ def predicted(estate: Estate, playbook: str, extra: Any = None) -> PlaybookResul
     assert estate.snapshot() == before, "the dry run wrote something"
     real = estate.run(playbook, "--diff", extra=extra).check()
     assert statuses(dry) == statuses(real)
-    again = estate.run(playbook, "--check", extra=None).check()
+    unforced = {name: value for name, value in (extra or {}).items() if name not in FORCE}
+    again = estate.run(playbook, "--check", extra=unforced).check()
     assert changes(again) == 0, again.stdout
     return real
 
@@ -115,6 +116,21 @@ def test_adopt_rotate_retire_under_load(make: Maker) -> None:
     assert estate.ledger_faults() == []
     assert_no_leak(estate, *runs)
     assert "LOG_LEVEL=info" in estate.env_file.read_text()
+
+
+@pytest.mark.pg_versions("16")
+def test_as_ordinary_modules_instead_of_in_ansible_s_process(make: Maker) -> None:
+    estate = make(variables={"keyturn_direct": False})
+    with estate.client as client:
+        runs = [
+            estate.run("adopt", extra=estate.adoption).check(),
+            estate.run("rotate_db", "-vvv", "--diff", extra=FORCE).check(),
+            estate.run("retire_due", "-vvv").check(),
+        ]
+        client.work(20)
+        assert client.failures() == NO_FAILURES
+    assert estate.document().previous is None
+    assert_no_leak(estate, *runs)
 
 
 @pytest.mark.pg_versions("16")

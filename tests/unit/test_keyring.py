@@ -47,6 +47,11 @@ def test_what_is_written_is_read_back() -> None:
     assert parse_document(dump_text(original)) == original
 
 
+def test_a_value_that_exists_has_no_fingerprint_before_there_is_a_salt() -> None:
+    assert fingerprint(bytes(32), "password", Secret("hunter2")) == "(some value)"
+    assert fingerprint(bytes(32), "password", Secret.new()) == "(new)"
+
+
 def test_a_fingerprint_is_no_oracle_without_the_salt() -> None:
     word = secrets.token_urlsafe(6)
     first, second = document(word), document(word)

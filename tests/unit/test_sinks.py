@@ -478,6 +478,29 @@ def test_a_write_in_between_makes_it_plan_again_and_not_for_ever() -> None:
         bring(endless, what.wanted, lambda: endless.guarded.append(1), context)
 
 
+def test_a_link_put_in_place_of_the_file_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    precious, path = tmp_path / "precious", tmp_path / "file"
+    precious.write_text("ROOTS=own\n")
+
+    def swap() -> None:
+        path.unlink()
+        path.symlink_to(precious)
+
+    what = job(path, {"K": Secret("new")})
+    path.write_text("K=old\n")
+    place = open_place(what.address, what.options, Context())
+    with place.exclusive():
+        swap()
+        with pytest.raises(BadInput, match="symbolic link"):
+            place.read(("K",))
+    path.unlink()
+    path.write_text("K=old\n")
+    with pytest.raises(BadInput, match="symbolic link"):
+        bring(place, what.wanted, swap, Context())
+    assert path.is_symlink()
+    assert precious.read_text() == "ROOTS=own\n"
+
+
 def test_a_lost_claim_stops_before_the_write(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("K=old\n")
