@@ -21,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._passwo
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._wish import Wish
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from estate.databases import Database
+from psycopg2 import sql
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -251,6 +252,48 @@ class TestUnderLoad:
         assert world.differences() == []
 
     @pytest.mark.pg_versions("16")
+    @pytest.mark.parametrize(
+        ("change", "kept"),
+        [
+            (
+                "GRANT UPDATE ON plain.v TO {other}",
+                "SELECT has_table_privilege({other}, 'plain.v', 'UPDATE')",
+            ),
+            (
+                "ALTER POLICY not_a ON plain.rows TO {a}, {other}",
+                "SELECT {other}::regrole = ANY (polroles) FROM pg_policy WHERE polname = 'not_a'",
+            ),
+        ],
+        ids=["access list", "policy"],
+    )
+    def test_what_somebody_else_changes_meanwhile_is_kept(
+        self, make_world: Callable[[bool], World], pg_role: Tasks, change: str, kept: str
+    ) -> None:
+        """After the plan is made, another transaction changes the same access list or policy, and commits late."""
+        world = make_world(False)
+        other = world.server.connect(world.name)
+        other.autocommit = False
+        names = {key: sql.Identifier(name) for key, name in world.names.items()}
+
+        begun: list[bool] = []
+
+        def guard() -> None:
+            if not begun:
+                other.cursor().execute(sql.SQL(change).format(**names))
+                begun.append(True)
+
+        job = pg_role.job(Wish(world.b, world.a), guard=guard)
+        done = threading.Thread(target=job.present, args=(Credential(Secret(password())),))
+        done.start()
+        waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'keyturn' AND wait_event_type = 'Lock'"
+        while done.is_alive() and not world.run(waits):
+            time.sleep(0.005)
+        other.commit()
+        done.join(20)
+        assert world.differences() == []
+        assert world.run(kept.replace("{other}", f"'{world.names['other']}'")) == [(True,)]
+
+    @pytest.mark.pg_versions("16")
     def test_two_stand_ins_on_the_same_things_at_once(
         self, make_world: Callable[[bool], World], pg_role: Tasks
     ) -> None:
@@ -283,6 +326,16 @@ class _Died(Exception):
     """The run ended here."""
 
 
+def _dies_after(writes: int) -> Callable[[], None]:
+    left = iter(range(writes))
+
+    def guard() -> None:
+        if next(left, None) is None:
+            raise _Died
+
+    return guard
+
+
 @pytest.mark.pg_versions("16")
 class TestDeath:
     """Killed before any write, a rerun comes to the same end, and nobody has lost or won anything meanwhile."""
@@ -292,14 +345,7 @@ class TestDeath:
         wish = Wish(world.b, world.a, default_group=world.names["group"])
         start = {row for row in world.rights(world.a, world.name) if row[3] is True}
         for lives in range(200):
-            left = [min(lives, 1)]
-
-            def guard(left: list[int] = left) -> None:
-                if left[0] == 0:
-                    raise _Died
-                left[0] -= 1
-
-            job = pg_role.job(wish, guard=guard)
+            job = pg_role.job(wish, guard=_dies_after(min(lives, 1)))
             try:
                 with job.server:
                     job.present(secret)

@@ -257,7 +257,9 @@ class TestStates:
         world.run(
             "REVOKE UPDATE ({strange}) ON {strange}.{strange} FROM {b} CASCADE; DROP POLICY hers ON plain.rows"
         )
-        world.run("DROP TABLE plain.hers")
+        world.run(
+            "DROP TABLE plain.hers; SET ROLE {grantor}; GRANT DELETE ON plain.passed_on TO {b}"
+        )
         world.run("DROP TABLE {strange}.hers", world.second)
         assert pg_role(name=world.b, state="absent")["changed"]
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._clear_text import libpq_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -30,12 +31,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._names 
 
 try:
     import psycopg2
+    import psycopg2.extensions
 except ImportError as _error:
     _MISSING: Optional[ImportError] = _error
 else:
     _MISSING = None
 
 Row = Tuple[Any, ...]
+Result = TypeVar("Result")
 
 _STATEMENT_TIMEOUT = 30_000
 _LOCK_TIMEOUT = 2_000
@@ -165,7 +168,9 @@ class Server:
                 "package python3-psycopg2"
             ) from _MISSING
         try:
-            connection = psycopg2.connect(**self.login.arguments(database))
+            version = psycopg2.extensions.libpq_version()
+            guard = libpq_guard(self.login.host, self.login.sslmode, version)
+            connection = psycopg2.connect(**self.login.arguments(database), **guard)
         except psycopg2.OperationalError as error:
             raise self._explain_login(database, str(error)) from None
         connection.autocommit = True
@@ -218,14 +223,31 @@ class Server:
         :param parameters: for the placeholders of psycopg2.
         :raises Denied, Unreachable: and the other kinds of :func:`explain`.
         """
+        what = f"reading from database {database or self.login.dbname}"
+
+        def read(cursor: Any) -> List[Row]:
+            cursor.execute(query, parameters)
+            return list(cursor.fetchall())
+
+        return self._patiently(read, what, database)
+
+    def _patiently(self, job: Callable[[Any], Result], what: str, database: str) -> Result:
+        """Do it again when a lock or a concurrent change got in the way."""
         connection = self._connection(database)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(query, parameters)
-                return list(cursor.fetchall())
-        except psycopg2.Error as error:
-            self._forget_if_lost(connection)
-            raise explain(error, f"reading from database {database or self.login.dbname}") from None
+        until = time.monotonic() + self._lock_wait
+        attempt = 0
+        while True:
+            try:
+                with connection.cursor() as cursor:
+                    return job(cursor)
+            except psycopg2.Error as error:
+                self._roll_back(connection)
+                if not _may_pass(error):
+                    raise explain(error, what) from None
+                if time.monotonic() > until:
+                    raise self._gave_up(error, what, database) from None
+            time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+            attempt += 1
 
     def write(
         self,
@@ -245,22 +267,7 @@ class Server:
         :raises Refused: when the lock could not be had in all the time allowed, naming who holds it back.
         """
         text = self._transaction(statements, run_as, settings, strong_lock)
-        connection = self._connection(database)
-        until = time.monotonic() + self._lock_wait
-        attempt = 0
-        while True:
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(text)
-                return
-            except psycopg2.Error as error:
-                self._roll_back(connection)
-                if not _may_pass(error):
-                    raise explain(error, what) from None
-                if time.monotonic() > until:
-                    raise self._gave_up(error, what, database) from None
-            time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
-            attempt += 1
+        self._patiently(lambda cursor: cursor.execute(text), what, database)
 
     def _gave_up(self, error: Any, what: str, database: str) -> KeyturnError:
         explained = explain(error, what)
@@ -287,17 +294,15 @@ class Server:
         return "; ".join([*parts, *statements, "COMMIT"])
 
     def _roll_back(self, connection: Any) -> None:
-        if not self._forget_if_lost(connection):
+        """Leave the failed transaction, if there is one; forget a connection that is lost."""
+        if connection.closed:
+            kept = {
+                name: item for name, item in self._connections.items() if item is not connection
+            }
+            self._connections = kept
+        elif connection.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
             with connection.cursor() as cursor:
                 cursor.execute("ROLLBACK")
-
-    def _forget_if_lost(self, connection: Any) -> bool:
-        if not connection.closed:
-            return False
-        self._connections = {
-            name: kept for name, kept in self._connections.items() if kept is not connection
-        }
-        return True
 
 
 __all__ = ["Login", "Row", "Server", "explain"]
