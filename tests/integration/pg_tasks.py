@@ -60,11 +60,13 @@ class Tasks:
 @contextlib.contextmanager
 def worlds(database: Database) -> Iterator[Callable[[bool], World]]:
     """A function that makes an estate; ``owned`` when the role in use owns things."""
-    with second_database(database.server, f"{database.name}_two") as second:
+    with contextlib.ExitStack() as stack:
+        second = stack.enter_context(second_database(database.server, f"{database.name}_two"))
 
         def make(owned: bool = False) -> World:
             secret = database.create_login(f"{database.name}_a", member_of_owner=False)
             world = World(database.server, database.name, second, secret)
+            stack.callback(world.close)
             world.build(owned)
             return world
 

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from estate.postgres import PostgresServer
 from psycopg2 import sql
+
+Ask = Callable[..., list[Any]]
 
 STRANGE = 'we"ird; $keyturn$ name'
 """A name that would break out of badly quoted statements."""
@@ -214,19 +217,21 @@ SELECT 'member', r.rolname, '', pg_has_role(r.oid, me.oid, 'USAGE') FROM me, pg_
 """
 
 
-def rights(
-    server: PostgresServer, role: str, dbname: str, pair: tuple[str, ...]
-) -> set[tuple[Any, ...]]:
-    """Everything that the server says this role may do in one database; large objects by what reaches them."""
-    new = int(server.version) >= 16
+def rights(ask: Ask, version: int, role: str, pair: tuple[str, ...]) -> set[tuple[Any, ...]]:
+    """Everything that the server says this role may do in one database; large objects by what reaches them.
+
+    :param ask: runs a query in that database.
+    :param pair: roles whose relation to each other is left out.
+    """
+    new = version >= 16
     tables = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"]
     parameters = {
         "me": role,
         "pair": list(pair),
-        "table_rights": tables + (["MAINTAIN"] if int(server.version) >= 17 else []),
+        "table_rights": tables + (["MAINTAIN"] if version >= 17 else []),
         "role_rights": ["MEMBER", "USAGE", "USAGE WITH ADMIN OPTION"] + (["SET"] if new else []),
     }
-    found = set(server.execute(_ROLE_RIGHTS, parameters, dbname))
+    found = set(ask(_ROLE_RIGHTS, parameters))
     # Of a large object's access list, an entry of the role itself stands for the role.
     reach = {
         (kind, name, right) for kind, name, right, yes in found if kind == "large object" and yes
@@ -234,14 +239,14 @@ def rights(
     return {row for row in found if row[0] != "large object"} | {(*item, True) for item in reach}
 
 
-def settings(server: PostgresServer, role: str) -> set[tuple[Any, ...]]:
+def settings(ask: Ask, role: str) -> set[tuple[Any, ...]]:
     """The role's own settings and attributes, apart from its name and number."""
-    rows = server.execute(
+    rows = ask(
         "SELECT coalesce(d.datname, ''), unnest(setconfig) FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase "
-        "WHERE setrole = %s::regrole",
-        (f'"{role}"' if '"' not in role else '"' + role.replace('"', '""') + '"',),
+        "WHERE setrole = (SELECT oid FROM pg_roles WHERE rolname = %s)",
+        (role,),
     )
-    attributes = server.execute(
+    attributes = ask(
         "SELECT rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, "
         "rolvaliduntil = 'infinity' OR rolvaliduntil IS NULL FROM pg_roles WHERE rolname = %s",
         (role,),
@@ -262,6 +267,7 @@ class World:
     name: str
     second: str
     password: str
+    sessions: dict[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> dict[str, str]:
@@ -300,25 +306,46 @@ class World:
         user: str | None = None,
         password: str | None = None,
     ) -> list[Any]:
-        """Run statements in one of the databases."""
-        return run(self.server, text, dbname or self.name, user, password, **self.names)
+        """Run statements in one of the databases, as the superuser unless told otherwise."""
+        if user:
+            return run(self.server, text, dbname or self.name, user, password, **self.names)
+        names = {key: sql.Identifier(name) for key, name in self.names.items()}
+        found = self.ask(sql.SQL(text).format(**names), None, dbname or self.name)
+        self.ask("RESET ROLE", None, dbname or self.name)
+        return found
 
-    def rights(self, role: str, dbname: str) -> set[tuple[Any, ...]]:
+    def ask(self, query: Any, parameters: Any = None, dbname: str = "") -> list[Any]:
+        """Run one query as the superuser, over a connection that is kept."""
+        dbname = dbname or self.name
+        if dbname not in self.sessions:
+            self.sessions[dbname] = self.server.connect(dbname)
+        with self.sessions[dbname].cursor() as cursor:
+            cursor.execute(query, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        """End the kept connections."""
+        for session in self.sessions.values():
+            session.close()
+        self.sessions.clear()
+
+    def rights(self, role: str, dbname: str, pair: tuple[str, ...] = ()) -> set[tuple[Any, ...]]:
         """Everything that a role may do in one database."""
-        return rights(self.server, role, dbname, (self.a, self.b))
+        ask = functools.partial(self.ask, dbname=dbname)
+        return rights(ask, int(self.server.version), role, pair or (self.a, self.b))
 
     def mappings(self, role: str, dbname: str) -> set[tuple[Any, ...]]:
         """The user mappings of a role for foreign servers, with their options."""
         query = "SELECT srvname, umoptions::text FROM pg_user_mappings WHERE usename = %s"
-        return set(self.server.execute(query, (role,), dbname))
+        return set(self.ask(query, (role,), dbname))
 
     def attributes(self, role: str) -> list[Any]:
         """Whether a role can log in; nothing when it is not there."""
-        return self.server.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (role,))
+        return self.ask("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (role,))
 
     def differences(self) -> list[str]:
         """Where the two roles differ, over both databases, the attributes and the settings."""
-        found = settings(self.server, self.a) ^ settings(self.server, self.b)
+        found = settings(self.ask, self.a) ^ settings(self.ask, self.b)
         for dbname in self.databases:
             found |= self.rights(self.a, dbname) ^ self.rights(self.b, dbname)
             found |= self.mappings(self.a, dbname) ^ self.mappings(self.b, dbname)

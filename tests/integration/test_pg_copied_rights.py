@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     Refused,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._ensure import RoleJob
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._password import Credential
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._wish import Wish
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -26,7 +28,7 @@ from psycopg2 import sql
 sys.path.insert(0, str(Path(__file__).parent))
 
 from pg_tasks import Params, Tasks, log_since, password, worlds
-from pg_world import STRANGE, World, rights, visible_rows
+from pg_world import STRANGE, World, visible_rows
 
 
 @pytest.fixture
@@ -318,7 +320,7 @@ class TestUnderLoad:
         )
         assert set(rows[0][0]) == {world.a, *names}
         everybody = (world.a, *names)
-        first, *others = (rights(world.server, name, world.name, everybody) for name in everybody)
+        first, *others = (world.rights(name, world.name, everybody) for name in everybody)
         assert all(one == first for one in others)
 
 
@@ -344,16 +346,17 @@ class TestDeath:
         world, secret = make_world(True), Credential(Secret(password()))
         wish = Wish(world.b, world.a, default_group=world.names["group"])
         start = {row for row in world.rights(world.a, world.name) if row[3] is True}
+        server = pg_role.job(wish).server
         for lives in range(200):
-            job = pg_role.job(wish, guard=_dies_after(min(lives, 1)))
+            job = RoleJob(server, wish, Context(), _dies_after(min(lives, 1)))
             try:
-                with job.server:
-                    job.present(secret)
+                job.present(secret)
                 break
             except _Died:
                 if lives % 6 == 0:
                     assert start <= world.rights(world.a, world.name)
                 assert not any(login for (login,) in world.attributes(world.b))
+        server.close()
         assert lives > 20
         assert world.differences() == []
         assert start <= world.rights(world.a, world.name)

@@ -170,7 +170,7 @@ class Server:
         try:
             version = psycopg2.extensions.libpq_version()
             guard = libpq_guard(self.login.host, self.login.sslmode, version)
-            connection = psycopg2.connect(**self.login.arguments(database), **guard)
+            connection = psycopg2.connect(**{**self.login.arguments(database), **guard})
         except psycopg2.OperationalError as error:
             raise self._explain_login(database, str(error)) from None
         connection.autocommit = True
