@@ -11,7 +11,6 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psycopg2
@@ -22,7 +21,7 @@ from estate.binaries import pgbouncer_binary
 from estate.errors import EstateError
 from estate.ports import Port, reserve
 from estate.postgres import PostgresServer
-from estate.processes import Daemon
+from estate.processes import Daemon, Running
 from estate.users import make_run_dir, server_user, write_private
 
 ADMIN_USER = "pgbouncer_admin"
@@ -32,7 +31,7 @@ AUTH_QUERY = "SELECT username, password FROM pgbouncer.get_auth($1)"
 START_TRIES = 3
 
 
-class PgBouncer:
+class PgBouncer(Running):
     """One PgBouncer; a context manager that starts and stops it.
 
     :param server: the PostgreSQL behind it.
@@ -201,21 +200,6 @@ class PgBouncer:
         self._port.release()
         if self._own_run_dir:
             shutil.rmtree(self.run_dir, ignore_errors=True)
-
-    def __enter__(self) -> PgBouncer:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _process(self) -> Daemon:
         if self._daemon is None:

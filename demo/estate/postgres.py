@@ -12,7 +12,6 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psycopg2
@@ -21,7 +20,7 @@ import psycopg2.extensions
 from estate.binaries import postgres_bindir
 from estate.errors import EstateError
 from estate.ports import Port, reserve
-from estate.processes import Daemon, tail
+from estate.processes import Daemon, Running, tail
 from estate.users import make_run_dir, private_dir, server_user, write_private
 
 VERSIONS = ("15", "16", "18")
@@ -29,7 +28,7 @@ SUPERUSER = "postgres"
 START_TRIES = 3
 
 
-class PostgresServer:
+class PostgresServer(Running):
     """One server; a context manager that starts and stops it.
 
     :param version: the major version: 15, 16 or 18.
@@ -155,21 +154,6 @@ class PostgresServer:
         self._port.release()
         if self._own_run_dir:
             shutil.rmtree(self.run_dir, ignore_errors=True)
-
-    def __enter__(self) -> PostgresServer:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _process(self) -> Daemon:
         if self._daemon is None:

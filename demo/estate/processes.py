@@ -11,10 +11,12 @@ import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 from estate.errors import EstateError
 from estate.users import OsUser
@@ -60,6 +62,36 @@ def _parents_signal(number: signal.Signals | None) -> list[str]:
     ):
         return []
     return [setpriv, "--pdeathsig", number.name[3:]]
+
+
+Self = TypeVar("Self", bound="Running")
+
+
+class Running(ABC):
+    """Something that is started on entry and closed on exit, also when starting it fails half way."""
+
+    @abstractmethod
+    def start(self: Self) -> Self:
+        """Start it; returns itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it and remove its state; safe to call when it was never started."""
+
+    def __enter__(self: Self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 @dataclass

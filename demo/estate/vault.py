@@ -12,12 +12,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from estate.errors import EstateError, Missing
 from estate.ports import reserve
-from estate.processes import Daemon, wait_until
+from estate.processes import Daemon, Running, wait_until
 from estate.users import make_run_dir
 
 FINDER = Path(__file__).resolve().parents[2] / "scripts" / "vault-binary"
@@ -54,7 +53,7 @@ class VaultSaysNo(EstateError):
         self.status = status
 
 
-class VaultServer:
+class VaultServer(Running):
     """One server; a context manager that starts and stops it.
 
     :param run_dir: where its state goes; a fresh temporary directory, removed by :meth:`close`, when none is given.
@@ -164,21 +163,6 @@ class VaultServer:
         self._cluster_port.release()
         if self._own_run_dir:
             shutil.rmtree(self.run_dir, ignore_errors=True)
-
-    def __enter__(self) -> VaultServer:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _argv(self) -> list[str]:
         config = self.run_dir / "vault.json"

@@ -14,13 +14,13 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psycopg2.extensions
 from estate.load import PROGRAM, LoadClient, database_url, write_env_file
 from estate.pgbouncer import PgBouncer
 from estate.postgres import PostgresServer
+from estate.processes import Running
 from estate.users import make_run_dir
 from psycopg2 import sql
 
@@ -80,7 +80,7 @@ class Places:
         return self.root / "secrets" / name
 
 
-class Scene:
+class Scene(Running):
     """The estate; a context manager that starts and stops it.
 
     :param keep: leave the files where they are at the end.
@@ -157,21 +157,6 @@ class Scene:
         finally:
             if not self._keep:
                 shutil.rmtree(self.run_dir, ignore_errors=True)
-
-    def __enter__(self) -> Scene:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _prepare(self) -> tuple[str, str]:
         """Make the database as it was before anybody thought of rotation; gives the role's password and verifier."""

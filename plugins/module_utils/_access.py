@@ -14,7 +14,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     Conflict,
-    Refused,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
@@ -235,6 +234,3 @@ def open_keyring(params: Mapping[str, Any], context: Context) -> KeyringAccess:
     :raises BadInput, Absent, Denied, Sealed, Unreachable, Corrupt, Refused: as the reference, the store and the document give cause.
     """
     return KeyringAccess(params, context)
-
-
-__all__ = ["KeyringAccess", "Refused", "open_keyring", "request_to_replay"]
