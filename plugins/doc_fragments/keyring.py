@@ -21,7 +21,10 @@ options:
     description: Name of the credential, as the keyring keeps it. The role gives the inventory name of the host.
     type: str
   ledger:
-    description: Reference to the audit log that each step is written to. Without it no log is kept.
+    description:
+      - Reference to the audit log that each step is written to, such as V(ref+vault://secret/ledgers),
+        V(ref+file:///var/log/keyturn.jsonl) or V(ref+syslog://log.example:601), which cannot be read back.
+      - Without it no log is kept.
     type: str
   run:
     description:

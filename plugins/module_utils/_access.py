@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -21,11 +21,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     dump_text,
     parse_document,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
-    missing_line,
-    next_head,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger_stores import open_ledger
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import next_head
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import Ledger, open_ledger
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead, run_of
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -34,6 +31,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import form
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
     Request,
     Run,
+    check_clock,
     only_claimed,
     transition,
 )
@@ -110,6 +108,7 @@ class KeyringAccess:
         self._reference = parse_reference(str(text), OPTION)
         self._store = open_store(self._reference, context, OPTION)
         self._ledger_text = str(params.get("ledger") or "")
+        self._opened: Optional[Ledger] = None
         self._own = False
         self._read()
 
@@ -141,6 +140,10 @@ class KeyringAccess:
             )
         return self.document
 
+    def store_time(self) -> Optional[datetime]:
+        """What the store's own clock says, where it tells it."""
+        return self._store.time()
+
     def guard(self) -> None:
         """Make sure that this run still holds the claim; called right before each external write.
 
@@ -151,7 +154,9 @@ class KeyringAccess:
         found = self._store.read()
         document = parse_document(found[0], f"{OPTION} {self._reference.text}") if found else None
         claim = document.claim if document else None
-        if claim is None or claim.run_id != self.run.run_id:
+        # A module that is used alone may work on a keyring that nobody has claimed: then nobody may have written meanwhile.
+        unclaimed = claim is None and self.document is not None and self.document.claim is None
+        if not unclaimed and (claim is None or claim.run_id != self.run.run_id):
             holder = f"run {claim.run_id} holds it now" if claim else "nobody holds it now"
             raise Conflict(
                 f"{self.credential}: this run lost its claim on the keyring ({holder}); nothing more was written. Run again"
@@ -173,6 +178,9 @@ class KeyringAccess:
             credential=request.credential or self.credential,
             take_over=self.take_over,
         )
+        # Also in check mode, so that a reference that cannot be meant is told there already.
+        ledger = self._ledger()
+        check_clock(self.credential, self.document, self.context.now(), self.store_time())
         for _attempt in range(_TRIES):
             asked = replace(
                 request,
@@ -181,6 +189,9 @@ class KeyringAccess:
             )
             after = transition(self.document, asked, self.context.now())
             if after is self.document:
+                if asked.transition == "release" and not self.context.check_mode:
+                    # The run before may have been killed between its last write and that line, and this one has nothing to write.
+                    self._recover(ledger, first=False)
                 return False
             if self.context.check_mode:
                 self.replay.append(request_to_replay(asked))
@@ -188,7 +199,7 @@ class KeyringAccess:
                 return True
             if only_claimed(self.document, after):
                 asked = replace(asked, transition="claim")
-            if self._write(after, asked, message, outcome):
+            if self._write(ledger, after, asked, message, outcome):
                 return True
             self._read()
         raise Conflict(
@@ -198,9 +209,17 @@ class KeyringAccess:
     def _new_salt(self) -> bytes:
         return bytes(SALT_BYTES) if self.context.check_mode else self.context.randbytes(SALT_BYTES)
 
-    def _write(self, after: Document, request: Request, message: str, outcome: str) -> bool:
-        ledger = open_ledger(self._ledger_text, self.context)
-        self._recover(ledger)
+    def _ledger(self) -> Ledger:
+        if self._opened is None:
+            self._opened = open_ledger(self._ledger_text, self.context)
+        return self._opened
+
+    def _write(
+        self, ledger: Ledger, after: Document, request: Request, message: str, outcome: str
+    ) -> bool:
+        head = self.document.ledger if self.document else None
+        first = head is None or head.line.get("run_id") != self.run.run_id
+        self._recover(ledger, first, failed=outcome != "done")
         after = replace(
             after, ledger=next_head(after, request, self.context.now(), outcome, message)
         )
@@ -213,19 +232,16 @@ class KeyringAccess:
             ledger.append(after.ledger.line)
         return True
 
-    def _recover(self, ledger: Any) -> None:
+    def _recover(self, ledger: Ledger, first: bool, failed: bool = False) -> None:
         head = self.document.ledger if self.document else None
-        if head is None or not self._ledger_text:
-            return
-        last = ledger.last(self.credential)
-        line = missing_line(last, head)
-        if line is None:
-            return
-        if line["number"] - int((last or {}).get("number", 0)) > 1:
+        owner = self.document.credential if self.document else self.credential
+        found = ledger.review(owner, head, first, failed)
+        if found.faults:
             self.context.warn(
-                f"{self.credential}: the ledger lacks lines before number {line['number']}; run the verify_ledger module"
+                f"{owner}: the ledger is not whole: {'; '.join(found.faults)}. Run the verify_ledger module, and find out who did it"
             )
-        ledger.append(line)
+        if found.lost:
+            ledger.append(found.lost)
 
 
 def open_keyring(params: Mapping[str, Any], context: Context) -> KeyringAccess:

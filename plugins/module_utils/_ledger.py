@@ -41,6 +41,7 @@ def _stage_facts(document: Document) -> Dict[str, Dict[str, Any]]:
             "rotation_id": stage.rotation_id,
             "status": stage.status,
             "fingerprints": dict(stage.fingerprints),
+            **({} if stage.outage is None else {"outage_seconds": stage.outage}),
         }
         for name, stage in stages.items()
         if stage
@@ -121,6 +122,24 @@ def tail_faults(lines: Sequence[Mapping[str, Any]], head: Optional[LedgerHead]) 
     return [
         f"the end is cut: the last line here is {number}, the keyring remembers line {head.number}"
     ]
+
+
+def once(lines: Sequence[Line]) -> List[Line]:
+    """The lines without exact repetitions: one that was sent or appended twice, the second time perhaps as recovered."""
+    seen: Dict[str, Dict[str, Any]] = {}
+    kept = []
+    for line in lines:
+        body = {name: value for name, value in line.items() if name != "recovered"}
+        if seen.setdefault(str(line.get("hash")), body) is body or seen[str(line["hash"])] != body:
+            kept.append(line)
+    return kept
+
+
+def run_faults(lines: Sequence[Mapping[str, Any]], head: Optional[LedgerHead]) -> List[str]:
+    """What a run should warn of before it goes on: all but a last line that the run itself adds again."""
+    last = lines[-1].get("number") if lines else 0
+    recoverable = head is not None and last == head.number - 1
+    return chain_faults(lines) + ([] if recoverable else tail_faults(lines, head))
 
 
 def missing_line(last: Optional[Mapping[str, Any]], head: Optional[LedgerHead]) -> Optional[Line]:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Corrupt,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
     chain_faults,
     tail_faults,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger_stores import open_ledger
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import open_ledger
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -31,13 +35,23 @@ def run(params: Params, context: Context) -> Result:
             "ledger: missing; name the ledger to check, such as ref+file:///var/log/keyturn/NAME.jsonl"
         )
     access = open_keyring(params, context)
-    lines = open_ledger(params["ledger"], context).lines(access.credential)
-    faults = chain_faults(lines)
+    credential = access.credential or (access.document.credential if access.document else "")
+    reading = open_ledger(params["ledger"], context, "ledger", to_verify=True).read(credential)
+    lines = reading.lines
+    faults = [*reading.faults, *chain_faults(lines)]
     if access.document is not None:
         faults += tail_faults(lines, access.document.ledger)
+    elif not lines:
+        raise Absent(
+            f"ledger: {params['ledger']} has no line of '{credential}', and there is no keyring that could tell of one"
+        )
+    else:
+        context.warn(
+            f"{credential}: there is no keyring to compare the ledger with, so a cut end would not show"
+        )
     if faults:
         raise Corrupt(
-            f"the ledger of {access.credential} does not hold: {'; '.join(faults)}",
+            f"the ledger of {credential} does not hold: {'; '.join(faults)}",
             faults=faults,
             lines=len(lines),
         )

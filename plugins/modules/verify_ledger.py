@@ -13,6 +13,9 @@ version_added: 0.1.0
 description:
   - Checks the hash of every line, the chain between them, and the end against what the keyring remembers, so that a line that
     was removed, changed or cut is found.
+  - Reads a ledger in Vault, a ledger's file, and a file with lines that were exported from the system log. What was sent to
+    C(ref+syslog://) cannot be read back from there.
+  - A line that was sent twice, as a run does after an earlier one whose end it cannot know, counts once.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.attributes.info
@@ -26,12 +29,18 @@ EXAMPLES = r"""
     keyring: ref+vault://secret/keyrings/db_musehub
     ledger: ref+file:///var/log/keyturn/db_musehub.jsonl
     credential: db_musehub
+
+- name: Check lines that were exported with 'journalctl -t keyturn -o cat'
+  keyturn.runbooks.verify_ledger:
+    keyring: ref+vault://secret/keyrings/db_musehub
+    ledger: ref+file:///root/exported.log
+    credential: db_musehub
 """
 
 RETURN = r"""
 lines:
-  description: How many lines the credential has.
-  returned: always
+  description: How many lines the credential has, a repeated one counted once.
+  returned: when the ledger could be read
   type: int
   sample: 42
 recovered:
@@ -40,8 +49,8 @@ recovered:
   type: list
   elements: int
 faults:
-  description: What is wrong, in words.
-  returned: always
+  description: What is wrong, in words; empty when the task succeeds.
+  returned: when the ledger could be read
   type: list
   elements: str
 """

@@ -28,7 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
     chain_faults,
     tail_faults,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger_stores import FileLedger
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import FileLedger
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
@@ -55,7 +55,7 @@ class Place:
         return open_keyring(params, Context.system(check_mode=check))
 
     def lines(self) -> list[dict[str, Any]]:
-        return FileLedger(str(self.ledger)).lines("db_app")
+        return list(FileLedger(str(self.ledger)).read("db_app").lines)
 
 
 @pytest.fixture
@@ -144,6 +144,17 @@ def test_the_guard_stops_a_run_that_lost_its_claim(place: Place) -> None:
         first.guard()
 
 
+def test_the_guard_lets_a_module_work_on_a_keyring_that_nobody_claimed(place: Place) -> None:
+    first = place.open("run1")
+    first.step(ask("stage"))
+    first.step(ask("release"))
+    alone = place.open("run2")
+    alone.guard()
+    place.open("run3").step(ask("applied"))
+    with pytest.raises(Conflict, match=r"lost its claim .*run run3 holds it now"):
+        alone.guard()
+
+
 def test_a_dead_run_on_this_machine_is_taken_over_at_once(place: Place) -> None:
     sleeper = subprocess.Popen(["sleep", "60"])
     dead = describe_process(sleeper.pid)
@@ -165,6 +176,58 @@ def test_a_line_lost_between_keyring_and_ledger_is_recovered(place: Place) -> No
     found = place.lines()
     assert [line["phase"] for line in found] == ["stage", "applied", "proved"]
     assert found[1]["recovered"] is True and chain_faults(found) == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda lines: [lines[0], *lines[2:]], "after line 1 comes line 3"),
+        (lambda lines: [*lines[:-1], lines[-1].replace('"ann"', '"eve"')], "line 4: its content"),
+        (lambda lines: lines[:-2], "the end is cut"),
+        (lambda lines: [], "the end is cut"),
+    ],
+    ids=["removed", "last changed", "cut", "emptied"],
+)
+def test_a_run_that_finds_the_ledger_not_whole_warns_once(
+    place: Place, harm: Any, words: str
+) -> None:
+    before = {"run_id": "run1", "host": "elsewhere", "pid": 1, "who": "ann"}
+    for name in ("stage", "applied", "proved", "release"):
+        place.open(before).step(ask(name))
+    lines = place.ledger.read_text().splitlines(keepends=True)
+    place.ledger.write_text("".join(harm(lines)))
+    warnings: list[str] = []
+    for name in ("promote", "note", "observed"):
+        access = place.open("run2")
+        access.context.warn = warnings.append
+        access.step(ask(name))
+    told = [text for text in warnings if "ledger" in text]
+    assert len(told) == 1 and words in told[0] and "verify_ledger" in told[0]
+    assert place.lines()[-1]["phase"] == "observed"
+
+
+def test_a_whole_ledger_and_a_recovered_line_do_not_warn(place: Place) -> None:
+    place.open("run1").step(ask("stage"))
+    kept = place.ledger.read_text()
+    place.open("run1").step(ask("release"))
+    place.ledger.write_text(kept)
+    warnings: list[str] = []
+    for name in ("applied", "proved"):
+        access = place.open("run2")
+        access.context.warn = warnings.append
+        access.step(ask(name))
+    assert not [text for text in warnings if "ledger" in text]
+    assert [line["phase"] for line in place.lines()] == ["stage", "release", "applied", "proved"]
+
+
+def test_check_mode_tells_of_a_ledger_that_cannot_be_meant(place: Place) -> None:
+    params = {
+        "keyring": f"ref+file://{place.keyring}",
+        "credential": "db_app",
+        "ledger": "ref+syslog://nowhere",
+    }
+    with pytest.raises(BadInput, match="keyturn_ledger: "):
+        open_keyring(params, Context.system(check_mode=True)).step(ask("stage"))
 
 
 def test_an_absent_keyring_names_what_makes_one(place: Place) -> None:

@@ -20,9 +20,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
     line_hash,
     missing_line,
     next_head,
+    once,
+    run_faults,
     tail_faults,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger_stores import FileLedger
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import FileLedger
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
 
 NOW = datetime(2026, 1, 31, tzinfo=timezone.utc)
@@ -92,7 +94,7 @@ def test_a_line_lost_in_a_crash_is_recovered_once(tmp_path: Path) -> None:
     assert lost and lost["recovered"] and lost["number"] == 4
     ledger.append(lost)
     assert missing_line(ledger.last("db_app"), document.ledger) is None
-    found = ledger.lines("db_app")
+    found = ledger.read("db_app").lines
     assert chain_faults(found) == [] and tail_faults(found, document.ledger) == []
 
 
@@ -108,8 +110,8 @@ def test_a_fragment_left_by_a_crash_is_cut_off_and_two_credentials_share_a_file(
     with path.open("a", encoding="utf-8") as file:
         file.write(encode_line(lines[0])[:40])
     assert ledger.last("db_app") == lines[-1]
-    ledger.append({**lines[0], "credential": "db_other"})
-    assert len(ledger.lines("db_app")) == 3 and len(ledger.lines("db_other")) == 4
+    ledger.append({**lines[0], "credential": "db_other", "number": 4})
+    assert len(ledger.read("db_app").lines) == 3 and len(ledger.read("db_other").lines) == 4
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -121,3 +123,29 @@ def test_the_last_line_is_found_across_blocks(tmp_path: Path) -> None:
         ledger.append({**lines[0], "credential": "db_other", "message": "x" * 4000})
     assert ledger.last("db_app") == lines[0]
     assert ledger.last("nobody") is None
+
+
+def test_a_line_sent_twice_counts_once_and_a_changed_repetition_does_not() -> None:
+    lines, document = chain(4)
+    resent = [*lines[:2], {**lines[1], "recovered": True}, *lines[2:], lines[3]]
+    assert once(resent) == lines and chain_faults(once(resent)) == []
+    forged = once([*lines, {**lines[3], "who": "eve"}])
+    assert "its content was changed" in "; ".join(chain_faults(forged))
+    assert tail_faults(once(resent), document.ledger) == []
+
+
+def test_a_resent_line_stands_in_for_one_that_was_lost() -> None:
+    lines, _document = chain(4)
+    found = once([*lines[:2], {**lines[2], "recovered": True}, lines[3]])
+    assert chain_faults(found) == [] and found[2]["recovered"]
+
+
+def test_a_run_warns_of_all_but_a_line_that_it_adds_again() -> None:
+    lines, document = chain(6)
+    assert run_faults(lines, document.ledger) == run_faults(lines[:5], document.ledger) == []
+    assert "were removed" in run_faults([*lines[:2], *lines[3:]], document.ledger)[0]
+    assert "the end is cut" in run_faults(lines[:4], document.ledger)[0]
+    assert "keyring was replaced" in run_faults(lines, None)[0]
+    lines[5] = {**lines[5], "who": "eve"}
+    lines[5]["hash"] = line_hash(lines[5])
+    assert "the end was rewritten" in run_faults(lines, document.ledger)[0]
