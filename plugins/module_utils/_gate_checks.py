@@ -21,7 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_time,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    CLOCK_TOLERANCE,
+    clock_fault,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._windows import window_state
 
@@ -128,23 +128,8 @@ def claim(case: Case) -> Gate:
 
 def clock(case: Case) -> Gate:
     """The clocks can be trusted."""
-    document, store = case.document, case.facts.store_time
-    here = format_time(case.now)
-    if store is not None and abs(store - case.now) > CLOCK_TOLERANCE:
-        apart = format_duration(store - case.now)
-        return Gate(
-            "clock",
-            False,
-            f"the clock here says {here}, the secret store's {format_time(store)}, {apart} apart: set them right (NTP)",
-        )
-    if document and document.updated and document.updated - case.now > CLOCK_TOLERANCE:
-        wrote = format_time(document.updated)
-        return Gate(
-            "clock",
-            False,
-            f"the clock here says {here}, but the keyring was written at {wrote}: the clock went back; set it right (NTP)",
-        )
-    return Gate("clock", True, "the clocks agree")
+    fault = clock_fault(case.document, case.now, case.facts.store_time)
+    return Gate("clock", not fault, fault or "the clocks agree")
 
 
 def leftover(case: Case) -> Gate:

@@ -11,7 +11,7 @@ import hmac
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
@@ -59,6 +59,8 @@ class Stage:
     :param retire_after: when its grace ends; only in ``previous``.
     :param failed: it was rolled back: no grace, never a rollback target.
     :param compromised: an emergency named it: never a rollback target.
+    :param outage: seconds in which consumers could not log in anew, at most, while it was cut over to; none where the issuer
+        accepts two values.
     """
 
     rotation_id: str
@@ -74,6 +76,7 @@ class Stage:
     failed: bool = False
     compromised: bool = False
     adopted: bool = False
+    outage: Optional[float] = None
 
     def text(self, name: str) -> str:
         """The text of a plain field; empty when there is none."""
@@ -192,6 +195,8 @@ def _dump_stage(stage: Stage) -> Dict[str, Any]:
         }
     )
     body.update({name: True for name in _FLAGS if getattr(stage, name)})
+    if stage.outage is not None:
+        body["outage"] = stage.outage
     body["evidence"] = [dict(item) for item in stage.evidence]
     return body
 
@@ -241,7 +246,9 @@ def dump_text(document: Document) -> str:
     return json.dumps(dump_document(document), indent=1, sort_keys=True) + "\n"
 
 
-def _want(body: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+def _want(
+    body: Mapping[str, Any], name: str, kind: Union[type, Tuple[type, ...]], where: str
+) -> Any:
     value = body.get(name)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Corrupt(
@@ -281,6 +288,7 @@ def _parse_stage(name: str, body: Any, salt: bytes, where: str) -> Stage:
             "secrets",
             "fingerprints",
             "evidence",
+            "outage",
             *_TIMES,
             *_FLAGS,
         ),
@@ -306,6 +314,8 @@ def _parse_stage(name: str, body: Any, salt: bytes, where: str) -> Stage:
         key: parse_time(body[key], f"{where}, {key}") for key in _TIMES if key in body
     }
     found.update({key: body.get(key) is True for key in _FLAGS})
+    if "outage" in body:
+        found["outage"] = float(_want(body, "outage", (int, float), where))
     rotation = _want(body, "rotation_id", str, where)
     definition = _want(body, "definition", str, where)
     return Stage(

@@ -30,7 +30,9 @@ def _stage_state(stage: Stage, now: datetime) -> Dict[str, Any]:
         moment = getattr(stage, name)
         state[name] = format_time(moment) if moment else None
     state["age"] = format_duration(now - stage.made) if stage.made else None
+    state["age_seconds"] = int((now - stage.made).total_seconds()) if stage.made else None
     state.update(failed=stage.failed, compromised=stage.compromised, adopted=stage.adopted)
+    state["outage_seconds"] = stage.outage
     state["evidence"] = [dict(item) for item in stage.evidence]
     return state
 
@@ -45,6 +47,7 @@ def document_state(document: Optional[Document], now: datetime) -> Dict[str, Any
             "step": 0,
             "receipts": {},
             "retained": 0,
+            "retained_stages": [],
         }
     claim = document.claim
     stages = {name: document.stage(name) for name in STAGES}
@@ -54,10 +57,12 @@ def document_state(document: Optional[Document], now: datetime) -> Dict[str, Any
         "step": document.step,
         "stages": {name: _stage_state(stage, now) for name, stage in stages.items() if stage},
         "retained": len(document.retained),
+        "retained_stages": [_stage_state(stage, now) for stage in document.retained],
         "claim": {
             "run_id": claim.run_id,
             "host": claim.host,
             "pid": claim.pid,
+            "renewed": format_time(claim.renewed),
             "expires": format_time(claim.expires),
         }
         if claim

@@ -42,5 +42,8 @@ class Store(Protocol):
         :raises Conflict: somebody else wrote meanwhile; nothing was written.
         """
 
+    def time(self) -> Optional[datetime]:
+        """What the store's own clock said when it was last asked something; none where it has none of its own, or tells no time."""
+
     def versions(self) -> List[StoredVersion]:
         """What the store still has or knows of, newest first; empty when there is no document."""

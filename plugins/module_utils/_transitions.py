@@ -122,16 +122,36 @@ def check_claim(document: Document, request: Request, now: datetime) -> None:
     )
 
 
-def check_clock(document: Document, now: datetime) -> None:
-    """Refuse when this clock is behind the document's own times.
+def clock_fault(
+    document: Optional[Document], now: datetime, store_time: Optional[datetime] = None
+) -> str:
+    """Why this clock cannot be trusted; empty when it can. Grace periods and claims are measured by it.
 
-    :raises Refused: grace periods are measured by these times, so a clock that went back would end none or end them early.
+    :param store_time: the secret store's own clock, where it tells it.
     """
-    if document.updated and document.updated - now > CLOCK_TOLERANCE:
-        raise Refused(
-            f"{document.credential}: the clock here says {format_time(now)}, but the keyring was written at "
-            f"{format_time(document.updated)}: set the clock right (NTP) and run again"
-        )
+    here = format_time(now)
+    if store_time is not None and abs(store_time - now) > CLOCK_TOLERANCE:
+        apart = format_duration(abs(store_time - now))
+        return f"the clock here says {here}, the secret store's {format_time(store_time)}, {apart} apart: set them right (NTP)"
+    if document and document.updated and document.updated - now > CLOCK_TOLERANCE:
+        wrote = format_time(document.updated)
+        return f"the clock here says {here}, but the keyring was written at {wrote}: the clock went back; set it right (NTP)"
+    return ""
+
+
+def check_clock(
+    credential: str,
+    document: Optional[Document],
+    now: datetime,
+    store_time: Optional[datetime] = None,
+) -> None:
+    """Refuse when this clock is behind the document's own times, or differs from the store's.
+
+    :raises Refused: naming both times.
+    """
+    fault = clock_fault(document, now, store_time)
+    if fault:
+        raise Refused(f"{credential}: {fault}")
 
 
 def _claimed(document: Document, request: Request, now: datetime) -> Document:
@@ -253,6 +273,18 @@ def _cutover(document: Document, request: Request, now: datetime) -> Document:
     return replace(document, pending=None, current=current, previous=_to_previous(document.current))
 
 
+def _outage(document: Document, current: Stage, now: datetime) -> Optional[float]:
+    """From the write that came right before the issuer's change, to the moment when the last consumer was seen using the value.
+
+    Nobody's receipt falls into it when there is no consumer, or when a killed run's successor only had to look: then it ends now.
+    """
+    begun = current.promoted
+    if current.status != "cutover" or begun is None:
+        return None
+    seen = [receipt.at for receipt in document.receipts.values() if receipt.at >= begun]
+    return round((max(seen, default=now) - begun).total_seconds(), 3)
+
+
 def _observed(document: Document, request: Request, now: datetime) -> Document:
     current = document.current
     if current is None or document.pending:
@@ -266,7 +298,11 @@ def _observed(document: Document, request: Request, now: datetime) -> Document:
         grace = timedelta(0) if previous.failed or previous.compromised else request.grace
         previous = replace(previous, retire_after=now + grace)
     seen = replace(
-        current, status="observed", observed=now, evidence=current.evidence + request.evidence
+        current,
+        status="observed",
+        observed=now,
+        evidence=current.evidence + request.evidence,
+        outage=_outage(document, current, now),
     )
     return replace(document, current=seen, previous=previous)
 
@@ -457,7 +493,7 @@ def transition(document: Optional[Document], request: Request, now: datetime) ->
     if request.transition == "release" and document is not None:
         return _release(document, request, now)
     known = document if document is not None else _begin(request)
-    check_clock(known, now)
+    check_clock(known.credential, known, now)
     check_claim(known, request, now)
     after = _STEPS[request.transition](known, request, now)
     held = known.claim is not None and _same(known.claim, request.run)

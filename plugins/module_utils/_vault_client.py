@@ -10,6 +10,8 @@ what Vault or the HTTP library say, nothing is passed on: their texts quote URLs
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Optional
 from urllib.parse import urlsplit
 
@@ -183,6 +185,7 @@ class VaultClient:
         self.option = option
         self._sleep = sleep
         self._end = 0.0
+        self._ahead: Optional[timedelta] = None
         self._logged_in = settings.role_id == ""
         self._client = self._connect()
 
@@ -191,13 +194,15 @@ class VaultClient:
 
     def _connect(self) -> Any:
         settings = self._settings
-        left = self._left
+        left, heard = self._left, self._hear_clock
 
         class InTime(requests.Session):
             """Gives each request no more than what is left of the deadline."""
 
             def request(self, *args: Any, **kwargs: Any) -> Any:
-                return super().request(*args, **{**kwargs, "timeout": max(0.05, left())})
+                answer = super().request(*args, **{**kwargs, "timeout": max(0.05, left())})
+                heard(answer.headers.get("Date"))
+                return answer
 
         session = InTime()
         session.verify = settings.verify
@@ -210,6 +215,19 @@ class VaultClient:
             namespace=settings.namespace,
             session=session,
         )
+
+    def _hear_clock(self, date: Optional[str]) -> None:
+        """Keep how far the server's clock is ahead of ours: every answer of HTTP tells its time, in whole seconds (RFC 9110, 6.6.1)."""
+        try:
+            told = parsedate_to_datetime(date or "")
+        except (TypeError, ValueError):
+            return
+        if told.tzinfo is not None:
+            self._ahead = told - self._context.now()
+
+    def time(self) -> Optional[datetime]:
+        """What the server's clock says now, to the second; none before its first answer."""
+        return None if self._ahead is None else self._context.now() + self._ahead
 
     def _left(self) -> float:
         return self._end - time.monotonic()

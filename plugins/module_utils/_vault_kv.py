@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import quote
 
@@ -140,6 +141,10 @@ class KvSecret:
 
         number: int = self._client.call(self.place, "write to it", ask, writes=True)
         return number
+
+    def time(self) -> Optional[datetime]:
+        """What Vault's clock says now, to the second; none before its first answer."""
+        return self._client.time()
 
     def versions(self) -> List[StoredVersion]:
         """All versions that Vault knows of, newest first.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from datetime import datetime
 from typing import List, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ansible_vault import (
@@ -113,6 +114,10 @@ class FileStore:
                 self._warn_plain()
             held.replace(data)
         return _version(data)
+
+    def time(self) -> Optional[datetime]:
+        """None: a file has no clock but this machine's."""
+        return None
 
     def versions(self) -> List[StoredVersion]:
         """The present version alone: a file keeps no others."""

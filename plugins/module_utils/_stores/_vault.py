@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -134,6 +135,10 @@ class VaultStore:
         except KeyturnError:
             return False
         return found.version == number and found.data == data
+
+    def time(self) -> Optional[datetime]:
+        """What Vault's clock says now, to the second; none before its first answer."""
+        return self._secret.time()
 
     def versions(self) -> List[StoredVersion]:
         """Vault's versions, newest first.
