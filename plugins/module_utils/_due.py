@@ -102,6 +102,18 @@ def being_rolled_back(document: Optional[Document]) -> bool:
     return bool(previous and previous.failed) and cut_over(document)
 
 
+def was_rolled_back(document: Optional[Document], rotation_id: str = "") -> bool:
+    """Whether a rollback was written and observed, and nothing was begun since.
+
+    :param rotation_id: only the rollback of this rotation, when one is named.
+    """
+    if document is None or document.current is None or document.pending:
+        return False
+    previous = document.previous
+    done = previous is not None and previous.failed and document.current.status == "observed"
+    return bool(done and previous and rotation_id in ("", previous.rotation_id))
+
+
 def _state(policy: Policy, age: Optional[timedelta], max_age: timedelta) -> str:
     if age is None:
         return "never_rotated"

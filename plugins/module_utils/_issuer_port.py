@@ -68,6 +68,12 @@ class Issuer(Protocol):
     ) -> Dict[str, Value]:
         """The fields of a new stage, made once; nothing is written."""
 
+    def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
+        """The fields of a stage for a value that is in use today, with what the issuer knows of it; nothing is written.
+
+        :raises Refused: when the issuer does not accept that value.
+        """
+
     def check(self, document: Optional[Document], context: Context) -> List[str]:
         """Every reason why a rotation could not work, each a sentence with what to do; nothing is written."""
 

@@ -87,8 +87,10 @@ def build_request(access: KeyringAccess, params: Params) -> Request:
         raise BadInput(f"issuer: missing; '{name}' needs the credential's keyturn_issuer")
     if issuer and name == "stage":
         fields = _stage_fields(access, issuer, params)
-    if name == "adopt":
+    if issuer and name == "adopt":
         fields = given_fields(params["value"], issuer_definition, context)
+        if not (access.document and access.document.current):
+            fields = issuer.adopt(fields, context)
     return Request(
         transition=name,
         run=access.run,

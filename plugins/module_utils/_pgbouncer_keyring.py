@@ -71,6 +71,22 @@ def _by_name(stages: list[Stage], field: str) -> dict[str, Secret]:
     return found
 
 
+def _entries(stages: list[Stage]) -> dict[str, Secret]:
+    """The secret of each name's line.
+
+    An adopted stage may have no verifier; its line is right as it is. But where one role has one password, the line held the
+    value that is returned from: then it takes the password itself, which PgBouncer understands as well.
+    """
+    found: dict[str, Secret] = {}
+    for stage in stages:
+        name = stage.text(USERNAME)
+        replaced = found.pop(name, None)
+        secret = stage.secret(VERIFIER) or (stage.secret(PASSWORD) if replaced else None)
+        if secret is not None:
+            found[name] = secret
+    return found
+
+
 def _listed(document: Document, issuer: Mapping[str, Any]) -> list[str]:
     """The roles that the definition names; none of them is touched before one is in use."""
     return [str(name) for name in issuer.get("roles") or []] if document.current else []
@@ -91,7 +107,7 @@ def wanted(document: Document, issuer: Mapping[str, Any]) -> Wanted:
     proved = _by_name(newest, PASSWORD)
     current = [stage for stage in kept if stage is document.current]
     return Wanted(
-        entries=_by_name(kept, VERIFIER),
+        entries=_entries(kept),
         absent=tuple(name for name in left if name not in names),
         accepted=proved,
         kept={name: it for name, it in _by_name(current, PASSWORD).items() if name not in proved},
@@ -107,7 +123,7 @@ def digest(document: Document, issuer: Mapping[str, Any]) -> str:
     :param issuer: as for :func:`wanted`.
     """
     kept = _kept_stages(document)
-    entries = _by_name(kept, VERIFIER)
+    entries = _entries(kept)
     names = {stage.text(USERNAME) for stage in kept}
     lines = [f"+{name}\0{reveal(entries.get(name, ''))}" for name in sorted(names)]
     lines += [f"-{name}" for name in sorted(set(_listed(document, issuer)) - names)]

@@ -22,6 +22,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     cut_over,
     due_status,
     notices,
+    was_rolled_back,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError, Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import (
@@ -93,6 +94,7 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         emergency=params["emergency"],
         rotation_id=params["rotation_id"],
         probes=defined.presenting,
+        store_time=access.store_time() if access else None,
     )
 
 
@@ -115,6 +117,11 @@ def todo(
     due_gate = _DUE_GATES.get(purpose, "")
     if due_gate in closed:
         return NOTHING, closed[due_gate]
+    if purpose == "rollback" and was_rolled_back(document, facts.rotation_id):
+        return (
+            NOTHING,
+            "the last rotation was rolled back before, and the value before it is in use",
+        )
     if purpose == "abandon" and pending is None:
         return NOTHING, "nothing is pending"
     if (
@@ -197,6 +204,19 @@ def _in_use(case: Case, defined: Definitions) -> Optional[int]:
     return None if users is None else len(users)
 
 
+def _interruption(what: str, case: Case) -> str:
+    """What a person is told before an issuer without overlap is cut over."""
+    if case.facts.overlap or what not in ("rotate", "rollback", "use"):
+        return ""
+    current = case.document.current if case.document else None
+    last = current.outage if current else None
+    measured = "" if last is None else f"; the last time that took {last:.1f} s at most"
+    return (
+        "the issuer knows one value at a time: from the moment when it takes the new one until the last consumer was seen using it, "
+        f"new logins with the old one fail, while open sessions live on{measured}"
+    )
+
+
 def _result(case: Case, defined: Definitions, what: str, message: str, found: List[Gate]) -> Result:
     told = notices(
         case.document, case.policy, case.now, _in_use(case, defined), case.facts.credential
@@ -215,6 +235,7 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
             {"name": gate.name, "passed": gate.passed, "message": gate.message} for gate in found
         ],
         "overlap": case.facts.overlap,
+        "interruption": _interruption(what, case),
         "can_return": _can_return(what, case.document),
         "status": status,
         "notices": [vars(item) for item in told],

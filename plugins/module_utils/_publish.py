@@ -24,7 +24,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     KeyturnError,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, fingerprint
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    SALT_BYTES,
+    Document,
+    fingerprint,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -145,7 +149,9 @@ def prepare(params: Params, context: Context) -> Params:
     """
     sinks = parse_sinks(params["sinks"], OPTION)
     access = open_keyring(params, context)
-    document = access.need()
+    # Before the first rotation there is nothing to show; whether the places can be read is to be known all the same.
+    unborn = context.check_mode and access.document is None
+    document = Document(access.credential, bytes(SALT_BYTES)) if unborn else access.need()
     rendered = _of_host(render_sinks(document, sinks), params.get("host"))
     body = {
         "salt": base64.b64encode(document.salt).decode(),
@@ -237,9 +243,14 @@ def _difference(job: Job, outcome: Outcome) -> Dict[str, str]:
 
 
 def _outcome(job: Job, guard: Guard, context: Context) -> Outcome:
-    if not job.wanted.fields:
-        return Outcome(Observed({}), {}, None)
-    return bring(open_place(job.address, job.options, context), job.wanted, guard, context)
+    place = open_place(job.address, job.options, context)
+    if job.wanted.fields:
+        return bring(place, job.wanted, guard, context)
+    held = [name for sink in job.sinks for name in sink["held"]]
+    # Nothing is to be written yet. A dry run tells all the same what could not be read.
+    return Outcome(
+        place.read(tuple(held)) if context.check_mode and held else Observed({}), {}, None
+    )
 
 
 def _result(done: Sequence[Tuple[Job, Outcome]], context: Context) -> Result:

@@ -42,7 +42,8 @@ options:
         C(timezone), an IANA name or V(UTC). A window that ends before it begins ends on the next day. A time that a change of the clock
         skips counts by the offset before it, one that comes twice counts as the first.
       - C(reason_required) demands a O(reason). C(owner) and C(contacts) are for M(keyturn.runbooks.notify).
-      - C(alert) has either C(command), a list of words that ends with 0 (or one of C(rc)) while all is quiet, or C(url), with C(headers),
+      - C(alert) has either C(command), a list of words that ends with 0 (or one of C(rc)) while all is quiet and gets the variables of
+        C(environment), texts or references, beside a few ordinary ones, or C(url), with C(headers),
         C(status), C(json), C(contains), C(validate_certs) and C(ca_path) as in M(keyturn.runbooks.probe), which say what the quiet answer
         is. What cannot be asked counts as firing. C(timeout) is 10s.
     type: dict
@@ -187,6 +188,10 @@ overlap:
   description: Whether the issuer accepts the old and the new value together.
   returned: success, or when a gate is closed
   type: bool
+interruption:
+  description: What is interrupted by an issuer without overlap, in a sentence, with what was measured the last time; else empty.
+  returned: success, or when a gate is closed
+  type: str
 can_return:
   description: Whether a failure later in this run can be answered by returning to the value that is in use now.
   returned: success, or when a gate is closed

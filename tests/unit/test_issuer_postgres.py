@@ -63,6 +63,8 @@ def document(current: str, previous: str = "") -> Document:
         ({**ALTERNATE, "login": {**LOGIN, "hots": "x"}}, "no key 'hots'"),
         ({**ALTERNATE, "login": {**LOGIN, "sslmode": "yes"}}, "sslmode: expected one of"),
         ({**SAME, "role": ""}, r"role: expected the name"),
+        ({**SAME, "roles": ["app"]}, "name that one alone"),
+        ({**SAME, "role": None, "roles": ["a", "b"]}, "name that one alone"),
         ({**SAME, "owner_role": "x"}, "means nothing for strategy same_role"),
         ({**NEW, "role_template": ""}, "role_template: missing"),
         ({**NEW, "role_template": "app"}, "role of its own"),

@@ -23,7 +23,7 @@ NEW = "new_role"
 
 _KEYS = {
     ALTERNATE: ("roles", "like", "owner_role", "ownership", "databases", "name_policies"),
-    SAME: ("role",),
+    SAME: ("role", "roles"),
     NEW: (
         "role_template",
         "retire",
@@ -83,9 +83,24 @@ def _choice(definition: Mapping[str, Any], key: str, choices: Tuple[str, ...], o
     return str(value)
 
 
+def _one_role(definition: Mapping[str, Any], option: str) -> str:
+    roles = definition.get("roles")
+    if roles is None:
+        return check_role_name(definition.get("role"), f"{option}.role")
+    if (
+        definition.get("role") is not None
+        or not isinstance(roles, (list, tuple))
+        or len(roles) != 1
+    ):
+        raise BadInput(
+            f"{option}.roles: strategy same_role changes the password of one role; name that one alone"
+        )
+    return check_role_name(roles[0], f"{option}.roles[0]")
+
+
 def _roles(definition: Mapping[str, Any], strategy: str, option: str) -> Tuple[str, ...]:
     if strategy == SAME:
-        return (check_role_name(definition.get("role"), f"{option}.role"),)
+        return (_one_role(definition, option),)
     if strategy == NEW:
         return ()
     roles = definition.get("roles")

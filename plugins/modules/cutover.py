@@ -1,0 +1,101 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cut over an issuer that knows one value at a time."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cutover
+short_description: Cut over an issuer that knows one value at a time, and whoever shows that value, in one task
+version_added: 0.1.0
+description:
+  - For issuers without overlap, such as the strategy C(same_role) of a PostgreSQL role. From the moment when the issuer takes the
+    new value until the last consumer uses it, new logins with the old value fail. This module keeps that time short.
+  - It writes the step to the keyring, has the issuer take the value, writes the sinks and reloads the consumers that are reached
+    from where it runs. Sinks and consumers with a C(host) are left to M(keyturn.runbooks.publish) and
+    M(keyturn.runbooks.consumer), delegated to that host.
+  - Run again after a failure it goes on from where it was.
+  - How long it took is measured by the step V(observed), and kept in the keyring as C(outage_seconds) of the stage.
+extends_documentation_fragment:
+  - keyturn.runbooks.keyring
+  - keyturn.runbooks.attributes
+options:
+  keyring:
+    required: true
+  transition:
+    description:
+      - V(cutover) makes the pending value the current one. When nothing is pending, the current value is brought to where it
+        should be.
+      - V(rollback) makes the previous value the current one again.
+    type: str
+    default: cutover
+    choices: [cutover, rollback]
+  issuer:
+    description: The credential's issuer, as in C(keyturn_issuer). Its key C(type) says which kind.
+    type: dict
+    required: true
+  sinks:
+    description: The places that the credential is published to, as in C(keyturn_sinks).
+    type: list
+    elements: dict
+    default: []
+  consumers:
+    description: What must pick it up, as in C(keyturn_consumers).
+    type: list
+    elements: dict
+    default: []
+author:
+  - keyturn.runbooks contributors (@keyturn)
+"""
+
+EXAMPLES = r"""
+- name: Change the password of the role, and tell the application at once
+  keyturn.runbooks.cutover:
+    keyring: "{{ keyturn_keyring }}"
+    credential: db_musehub
+    issuer: "{{ keyturn_issuer }}"
+    sinks: "{{ keyturn_sinks }}"
+    consumers: "{{ keyturn_consumers }}"
+"""
+
+RETURN = r"""
+keyring:
+  description: The state of the keyring afterwards, without values. A failure that came after the step returns it too.
+  returned: success
+  type: dict
+facts:
+  description: What the issuer found and did, as booleans, counts and names.
+  returned: success
+  type: dict
+  sample: {role: musehub, created: false}
+sinks:
+  description: The sinks that were written, as M(keyturn.runbooks.publish) returns them.
+  returned: success
+  type: list
+  elements: dict
+consumers:
+  description: The consumers that were told from here.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{consumer: app, action: reload, seen: true}]
+replay:
+  description: The steps predicted so far, for the tasks that follow.
+  returned: in check mode
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._cutover import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(MODULE)
+
+
+if __name__ == "__main__":
+    main()

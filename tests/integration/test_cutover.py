@@ -1,0 +1,119 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One role with one password: what a person is told before, how long it takes, and the way back."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from estate.databases import Database
+from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible, PlaybookResult
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rotation import FORCE, Estate
+
+pytestmark = pytest.mark.pg_versions("16")
+Maker = Callable[..., Estate]
+
+
+@pytest.fixture
+def make(
+    scratch: Path,
+    database: Database,
+    ansible: Ansible,
+    pgbouncer_factory: Callable[..., PgBouncer],
+) -> Maker:
+    """Makes the estate of one role behind PgBouncer, adopted."""
+
+    def maker(**options: Any) -> Estate:
+        name = f"{database.name}_a"
+        password = database.create_login(name)
+        users = {name: database.verifier(name) or ""}
+        pooler = pgbouncer_factory(
+            database.server, auth="userlist", database=database.name, users=users
+        )
+        made = Estate(scratch, database, ansible, pooler, strategy="same_role", **options)
+        made.hand_over(name, password)
+        return made
+
+    return maker
+
+
+def tasks(run: PlaybookResult) -> list[str]:
+    """Each task with how it ended, in order."""
+    found, name = [], ""
+    for line in run.stdout.splitlines():
+        heading = re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line)
+        ended = re.match(r"(ok|changed|failed|fatal): \[", line)
+        if heading:
+            name = heading.group(1)
+        elif ended:
+            found.append(f"{ended.group(1)}: {name}")
+    return found
+
+
+def test_the_gap_is_said_before_and_measured_after(make: Maker) -> None:
+    estate = make()
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        before = estate.snapshot()
+        dry = estate.run("rotate_db", "--check", "--diff", extra=FORCE).check()
+        assert estate.snapshot() == before
+        assert "new logins with the old one fail, while open sessions live on" in dry.stdout
+        assert "the last time" not in dry.stdout
+        real = estate.run("rotate_db", "--diff", extra=FORCE).check()
+        assert tasks(dry) == tasks(real)
+        client.work(50)
+        assert client.failures()["failed_transactions"] == 0
+        current = estate.document().current
+        assert current and current.outage is not None and 0 < current.outage < 10
+        assert f'"outage_seconds": {current.outage}' in estate.ledger_path.read_text()
+        estate.run("retire_due").check()
+        again = estate.run("rotate_db", "--check", extra=FORCE).check()
+        assert f"the last time that took {current.outage:.1f} s at most" in again.stdout
+    assert estate.ledger_faults() == []
+    for secret in estate.secrets():
+        assert secret not in dry.output + real.output + again.output
+
+
+def test_the_gap_holds_no_task_of_the_playbook(make: Maker) -> None:
+    """The issuer, the sinks and the consumers follow each other in one task, so the gap is far below a playbook's own time."""
+    estate = make()
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        real = estate.run("rotate_db", extra=FORCE).check()
+        client.work(20)
+    told = tasks(real)
+    assert (
+        "changed: keyturn.runbooks.keyturn : Cut over an issuer that knows one value at a time"
+        in told
+    )
+    assert "changed: keyturn.runbooks.keyturn : Reload consumers" not in told
+
+
+def test_an_adopted_password_is_returned_to_behind_the_pooler(make: Maker) -> None:
+    estate = make()
+    with estate.client as client:
+        estate.run("adopt", extra=estate.adoption).check()
+        estate.run("rotate_db", extra=FORCE).check()
+        assert not estate.database.accepts(*estate.first)
+        dry = estate.run("rollback", "--check", "--diff").check()
+        back = estate.run("rollback", "--diff").check()
+        assert tasks(dry) == tasks(back)
+        client.work(50)
+        assert client.failures()["failed_transactions"] == 0
+    assert estate.database.accepts(*estate.first)
+    assert estate.accepts("current") and not estate.accepts("previous")
+    document = estate.document()
+    assert document.current and document.current.outage is not None
+    assert document.previous and document.previous.failed
+    again = estate.run("rollback").check()
+    assert "was rolled back before" in again.stdout

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sink on another machine: looked at before anything is begun, and before the old value is ended."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from estate.databases import Database
+from estate.playbook import Ansible
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rotation import FORCE, Estate
+
+pytestmark = pytest.mark.pg_versions("16")
+
+
+@pytest.fixture
+def estate(scratch: Path, database: Database, ansible: Ansible) -> Estate:
+    """A credential whose env file is on the machine app1, where nobody has to be told of it."""
+    name = f"{database.name}_a"
+    password = database.create_login(name)
+    made = Estate(scratch, database, ansible)
+    sinks: list[dict[str, Any]] = made.definition()["keyturn_sinks"]
+    made.variables["keyturn_sinks"] = [{**sink, "host": "app1"} for sink in sinks]
+    made.variables["keyturn_consumers"] = [
+        {"name": "app", "type": "none", "host": "app1", "reads": ["app"]}
+    ]
+    # Writes the inventory anew, too.
+    made.add_probe({"type": "command", "argv": ["true"]})
+    machine = {"all": {"hosts": {"app1": {"ansible_connection": "local"}}}}
+    (made.folder / "inventory" / "machines.yml").write_text(yaml.safe_dump(machine))
+    made.hand_over(name, password)
+    return made
+
+
+def test_the_first_rotation_finds_what_cannot_be_written(estate: Estate) -> None:
+    text = estate.env_file.read_text()
+    estate.env_file.unlink()
+    estate.env_file.mkdir()
+    estate.database.execute(f'DROP ROLE "{estate.roles[0]}"')
+    for arguments in (["--check"], []):
+        refused = estate.run("rotate_db", *arguments, extra=FORCE).check(2)
+        assert "1 gate is closed. (1) sinks: " in refused.stdout
+        assert str(estate.env_file) in refused.stdout
+        assert not estate.keyring_path.exists()
+    estate.env_file.rmdir()
+    estate.env_file.write_text(text)
+    estate.run("rotate_db", "--check", "--diff", extra=FORCE).check()
+    assert estate.env_file.read_text() == text
+    estate.run("rotate_db", extra=FORCE).check()
+    assert estate.env_file.read_text() != text
+
+
+def test_a_machine_that_cannot_be_reached_stops_before_anything_is_begun(estate: Estate) -> None:
+    estate.run("adopt", extra=estate.adoption).check()
+    before = estate.snapshot()
+    far = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_connection": "ssh"}
+    machine = {"all": {"hosts": {"app1": far}}}
+    (estate.folder / "inventory" / "machines.yml").write_text(yaml.safe_dump(machine))
+    refused = estate.run("rotate_db", extra=FORCE).check(2)
+    assert "sinks: the host of this task cannot be reached" in refused.stdout
+    after = estate.snapshot()
+    keys = [str(estate.env_file), "roles"]
+    assert [after[key] for key in keys] == [before[key] for key in keys]
+    assert estate.document().pending is None
+
+
+def test_drift_there_keeps_the_old_value_until_it_is_mended(estate: Estate) -> None:
+    estate.run("adopt", extra=estate.adoption).check()
+    estate.run("rotate_db", extra=FORCE).check()
+    right = estate.env_file.read_text()
+    estate.env_file.write_text(right.replace("DATABASE_URL=", "DATABASE_URL=other"))
+    refused = estate.run("retire_due").check(2)
+    assert "behind: these sinks are behind: app. " in refused.stdout
+    assert "--tags promote" in refused.stdout
+    previous = estate.document().previous
+    assert previous and previous.status == "grace"
+    estate.run("rotate_db", "--tags", "promote").check()
+    assert estate.env_file.read_text() == right
+    estate.run("retire_due").check()
+    assert estate.document().previous is None
