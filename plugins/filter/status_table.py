@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from typing import Any
+
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import build_report
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status_table import table
 
 DOCUMENTATION = r"""
 name: status_table
@@ -14,72 +18,41 @@ short_description: Set out the state of credentials as a table
 version_added: 0.1.0
 description:
   - Takes results of M(keyturn.runbooks.keyring_info), by the names of their credentials, and returns the lines of a table.
+  - What is overdue comes first. A result that failed is a row with its message.
 options:
   _input:
     description: Names of credentials and the results of M(keyturn.runbooks.keyring_info) for them.
     type: dict
     required: true
+  width:
+    description: How many columns the last column is wrapped to.
+    type: int
+    default: 100
+seealso:
+  - module: keyturn.runbooks.status_report
 author:
   - keyturn.runbooks contributors (@keyturn)
 """
 
 EXAMPLES = r"""
-- name: Show two credentials
-  ansible.builtin.debug:
-    msg: "{{ {'db_musehub': musehub_keyring, 'db_nova': nova_keyring} | keyturn.runbooks.status_table }}"
+- name: Send the state of two credentials by mail
+  community.general.mail:
+    subject: Credentials
+    to: platform@example.com
+    body: "{{ {'db_musehub': musehub_keyring, 'db_nova': nova_keyring} | keyturn.runbooks.status_table | join('\n') }}"
 """
 
 RETURN = r"""
 _value:
-  description: The lines of the table, headings first.
+  description: The lines of the table, headings first, counts last.
   type: list
   elements: str
 """
 
-HEADINGS = ("CREDENTIAL", "DUE", "AGE", "CURRENT", "PREVIOUS", "PENDING", "AT WORK")
 
-
-def _stage(stages: Mapping[str, Any], name: str) -> str:
-    stage = stages.get(name)
-    if not stage:
-        return "-"
-    words = [
-        stage["fields"].get("username", ""),
-        stage["status"],
-        *(mark for mark in ("failed", "compromised") if stage.get(mark)),
-    ]
-    if name == "previous" and stage.get("retire_after"):
-        words.append(f"until {stage['retire_after'][:16].replace('T', ' ')}")
-    return " ".join(word for word in words if word)
-
-
-def _row(name: str, result: Mapping[str, Any]) -> list[str]:
-    state = result.get("keyring")
-    if not state:
-        return [name, "unreadable", "-", str(result.get("msg", "no answer"))[:100], "-", "-", "-"]
-    stages, claim = state["stages"], state.get("claim")
-    age = (stages.get("current") or {}).get("age") or "-"
-    due = result.get("due", {}).get("state", "-").replace("_", " ")
-    worker = f"{claim['host']} ({claim['pid']})" if claim else "-"
-    return [
-        name,
-        due,
-        age,
-        _stage(stages, "current"),
-        _stage(stages, "previous"),
-        _stage(stages, "pending"),
-        worker,
-    ]
-
-
-def table(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Lines with columns as wide as they need to be."""
-    rows = [list(HEADINGS), *(_row(name, result) for name, result in sorted(results.items()))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+def status_table(results: Mapping[str, Mapping[str, Any]], width: int = 100) -> list[str]:
+    """Lines with columns as wide as they need to be, and the last one wrapped."""
+    return table(build_report(results, datetime.now(timezone.utc)), int(width))
 
 
 class FilterModule:
@@ -87,4 +60,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filter by its name."""
-        return {"status_table": table}
+        return {"status_table": status_table}

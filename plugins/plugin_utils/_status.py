@@ -1,0 +1,172 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One report of many credentials, made of what ``keyring_info`` returned for each. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
+    format_duration,
+    format_time,
+    parse_time,
+)
+
+KIND = "keyturn.status"
+SCHEMA = 1
+# What a person looks at first.
+STATES = ("overdue", "unreadable", "due", "never_rotated", "soon", "fresh", "on_demand")
+FAIL_ON = ("nothing", "overdue", "due")
+# Which stand in the way of the next rotation however far off that is. What the others say passes by itself.
+_LASTING = frozenset({"clock", "leftover", "issuer"})
+_NO_MORE_THAN_STATES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "nothing": frozenset(),
+        "overdue": frozenset({"overdue", "unreadable"}),
+        "due": frozenset({"overdue", "unreadable", "due", "never_rotated"}),
+    }
+)
+
+Result = Mapping[str, Any]
+
+
+def holder(claim: Result) -> str:
+    """How a claim's run is named."""
+    return f"run {claim['run_id']} on {claim['host']} (process {claim['pid']})"
+
+
+def _closed(result: Result, purpose: str) -> dict[str, str]:
+    """The closed gates of a purpose, but for the claim, of which more is known."""
+    return {
+        gate["name"]: gate["message"]
+        for gate in result["gates"][purpose]
+        if not gate["passed"] and gate["name"] != "claim"
+    }
+
+
+def _of_claim(result: Result) -> list[str]:
+    claim = result["keyring"]["claim"]
+    if claim is None:
+        begun = "begun and not at its end: run the same playbook again, it goes on from there"
+        return [begun] if result["due"]["under_way"] else []
+    if claim.get("alive"):
+        return []
+    if claim.get("alive") is False:
+        return [
+            f"{holder(claim)} is dead: run the same playbook again, it takes over and goes on from there"
+        ]
+    gates = result["gates"]["rotate"]
+    return [gate["message"] for gate in gates if gate["name"] == "claim"]
+
+
+def _of_gates(result: Result) -> list[str]:
+    due, found = result["due"], []
+    rotate = _closed(result, "rotate")
+    if not due["due"] and due["state"] != "soon":
+        rotate = {name: message for name, message in rotate.items() if name in _LASTING}
+    if result["keyring"]["stages"].get("previous"):
+        retire = _closed(result, "retire")
+        if not retire:
+            rotate.pop("previous", None)
+            found.append("the grace of the previous value is over: run the retire_due playbook")
+        elif "grace" not in retire:
+            found += [f"retire, gate {name}: {text}" for name, text in retire.items()]
+    return [f"rotate, gate {name}: {message}" for name, message in rotate.items()] + found
+
+
+def _read(result: Result) -> dict[str, Any]:
+    due, keyring, gates = result["due"], result["keyring"], result["gates"]
+    return {
+        "state": due["state"],
+        "owner": result.get("owner") or "",
+        "error": None,
+        "attention": _of_claim(result) + _of_gates(result),
+        "due": due,
+        "keyring": keyring,
+        "gates": gates,
+    }
+
+
+def _unread(result: Result) -> dict[str, Any]:
+    said = " ".join(str(result.get("msg") or "").split())
+    # Before 2.19 Ansible adds the lines of the playbook to what it says of a variable.
+    said = said.partition(" The error appears to be in ")[0]
+    message = said or "it was not read: see why its host failed, above"
+    return {
+        "state": "unreadable",
+        "owner": result.get("owner") or "",
+        "error": {"kind": str(result.get("kind") or "Failed"), "message": message},
+        "attention": [message],
+        "due": None,
+        "keyring": None,
+        "gates": None,
+    }
+
+
+def plain(value: Any) -> Any:
+    """JSON types, of whatever kind Ansible gives them."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _left(entry: Result) -> timedelta:
+    due = entry["due"] or {}
+    age, most = due.get("age_seconds"), due.get("max_age_seconds")
+    return timedelta.max if age is None or most is None else timedelta(seconds=most - age)
+
+
+def build_report(results: Mapping[str, Result], now: datetime) -> dict[str, Any]:
+    """The report: JSON types, the credentials in the order in which they want looking at.
+
+    :param results: by credential, what ``keyring_info`` returned; of one that failed its message, or nothing at all.
+    """
+    entries = {}
+    for name, given in results.items():
+        result = plain(given or {})
+        entries[name] = _read(result) if "keyring" in result else _unread(result)
+    order = sorted(
+        entries.items(),
+        key=lambda item: (STATES.index(item[1]["state"]), _left(item[1]), item[0]),
+    )
+    counts = Counter(entry["state"] for entry in entries.values())
+    states = {state: counts[state] for state in STATES if counts[state]}
+    return {
+        "kind": KIND,
+        "schema": SCHEMA,
+        "at": format_time(now),
+        "summary": {"credentials": len(entries), "states": states},
+        "credentials": dict(order),
+    }
+
+
+def brief(report: Result) -> dict[str, Any]:
+    """What is short enough to be handed from job to job."""
+    credentials = {}
+    for name, entry in report["credentials"].items():
+        short = {key: entry[key] for key in ("state", "owner", "attention")}
+        dates = {key: (entry["due"] or {}).get(key) for key in ("due_at", "retire_at")}
+        credentials[name] = {**short, **dates}
+    return {"at": report["at"], "summary": report["summary"], "credentials": credentials}
+
+
+def failing(report: Result, fail_on: str) -> dict[str, str]:
+    """The credentials that an audit does not let pass, each with why. What cannot be read is not known to be in time."""
+    found = {}
+    for name, entry in report["credentials"].items():
+        if entry["state"] in _NO_MORE_THAN_STATES[fail_on]:
+            why = entry["error"]["message"] if entry["error"] else entry["due"]["text"]
+            found[name] = f"{name} is {entry['state'].replace('_', ' ')}: {why}"
+    return found
+
+
+def since(text: str, now: str) -> str:
+    """How long ago, by the report's own time."""
+    return format_duration(parse_time(now, "at") - parse_time(text, "time")).split()[0]
