@@ -28,9 +28,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._program import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
     looks_like_reference,
+    parse_reference,
     resolve,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 _OPTION = "keyturn_policy.alert"
@@ -53,11 +54,39 @@ def resolved_headers(given: Any, context: Context, option: str) -> Dict[str, Val
     return headers
 
 
+def checked_environment(given: Any, option: str) -> Mapping[str, Any]:
+    """A program's own variables, read without resolving anything.
+
+    :raises BadInput: when it is no mapping, or a name cannot be one of a variable.
+    """
+    if not isinstance(given, Mapping):
+        raise BadInput(f"{option}: expected a mapping of names and values")
+    for name, value in given.items():
+        if not str(name) or any(sign in str(name) for sign in "=\0"):
+            raise BadInput(f"{option}: '{name}' is no name of an environment variable")
+        if looks_like_reference(str(value)):
+            parse_reference(str(value), f"{option}.{name}")
+    return given
+
+
+def resolved_environment(given: Any, context: Context, option: str) -> Dict[str, Secret]:
+    """A program's own variables, each plain or a reference.
+
+    :raises KeyturnError: as :func:`checked_environment` and the references give cause.
+    """
+    values = resolved_headers(checked_environment(given, option), context, option)
+    return {
+        name: value if isinstance(value, Secret) else Secret(value)
+        for name, value in values.items()
+    }
+
+
 def _command(alert: Mapping[str, Any], seconds: float, context: Context) -> Optional[str]:
     argv = read_argv(alert["command"], f"{_OPTION}.command")
     quiet = read_codes(alert.get("rc", 0), f"{_OPTION}.rc")
+    own = resolved_environment(alert.get("environment") or {}, context, f"{_OPTION}.environment")
     try:
-        ran = run_program(Program(argv, dict(context.environ)), seconds)
+        ran = run_program(Program(argv, dict(context.environ), own), seconds)
     except Unreachable as error:
         return f"whether an alert is firing cannot be told: {error.message}"
     return None if ran.rc in quiet else f"an alert is firing: {argv[0]} ended with {ran}"
@@ -83,8 +112,8 @@ def _address(alert: Mapping[str, Any], seconds: float, context: Context) -> Opti
 def firing(alert: Mapping[str, Any], context: Context) -> Optional[str]:
     """What is firing, in words; none when all is quiet. What cannot be asked counts as firing.
 
-    :param alert: ``keyturn_policy.alert``: ``command`` is quiet when it ends with 0 (or one of ``rc``); ``url`` is quiet when its
-        answer is as ``status``, ``json`` and ``contains`` say.
+    :param alert: ``keyturn_policy.alert``: ``command``, with the variables of ``environment``, is quiet when it ends with 0 (or one
+        of ``rc``); ``url`` is quiet when its answer is as ``status``, ``json`` and ``contains`` say.
     :raises KeyturnError: when it cannot be meant, or a header's reference cannot be resolved.
     """
     if not alert:

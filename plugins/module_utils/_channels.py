@@ -14,7 +14,11 @@ from email.utils import format_datetime, make_msgid
 from types import MappingProxyType
 from typing import Any, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import resolved_headers
+from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import (
+    checked_environment,
+    resolved_environment,
+    resolved_headers,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Unreachable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._http_call import (
@@ -114,18 +118,21 @@ class CommandChannel:
 
 
 class CommandType:
-    """``type: command``: ``argv``."""
+    """``type: command``: ``argv``, ``environment`` (plain texts or references)."""
 
     def check(self, contact: Mapping[str, Any], option: str) -> None:
         """Read the definition."""
-        refuse_unknown(contact, (*_COMMON, "argv"), option)
+        refuse_unknown(contact, (*_COMMON, "argv", "environment"), option)
         read_argv(contact.get("argv"), f"{option}.argv")
+        checked_environment(contact.get("environment") or {}, f"{option}.environment")
 
     def open(self, contact: Mapping[str, Any], context: Context, option: str) -> CommandChannel:
         """The program."""
         self.check(contact, option)
         argv = read_argv(contact["argv"], f"{option}.argv")
-        return CommandChannel(Program(argv, dict(context.environ)))
+        given = contact.get("environment") or {}
+        own = resolved_environment(given, context, f"{option}.environment")
+        return CommandChannel(Program(argv, dict(context.environ), own))
 
 
 class WebhookChannel:

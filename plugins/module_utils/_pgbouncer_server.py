@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import re
+import secrets
 import select
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._clear_text import (
-    CLEAR_TEXT,
-    libpq_guard,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._clear_text import libpq_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     KeyturnError,
@@ -23,6 +20,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._wire import (
+    ACCEPTED,
+    NOT_ADMIN,
+    REFUSED,
+    UNPROVEN,
+    Address,
+    Verdict,
+    judge_error,
+    try_login,
+)
 
 try:
     import psycopg2
@@ -42,23 +49,7 @@ _REFUSAL_STANDS = 1.0
 # must not use up the whole time.
 _ATTEMPT = 5.0
 _PAUSES = (0.02, 0.05, 0.1, 0.25)
-
-_REFUSALS = re.compile(
-    r"SASL authentication failed|password authentication failed|auth(entication)? failed"
-    r"|no such user|is not permitted to log in|role \".*\" does not exist|login rejected",
-    re.IGNORECASE,
-)
-_FATAL = re.compile(r"(?:FATAL|ERROR):\s+([^\n]{1,300})")
-_LIBPQ = (
-    ("server requested a cleartext password", CLEAR_TEXT),
-    ("Connection refused", "nothing listens there"),
-    ("could not translate host name", "its name is not known"),
-    ("No route to host", "there is no route to it"),
-    ("Network is unreachable", "its network is out of reach"),
-    ("server closed the connection", "it closed the connection"),
-    ("SSL", "the TLS handshake failed"),
-    ("certificate", "the TLS handshake failed"),
-)
+_NONCE_BYTES = 18
 
 
 @dataclass(frozen=True)
@@ -78,20 +69,27 @@ class Login:
     def __str__(self) -> str:
         return f"{self.username} to {self.dbname} at {self.host}:{self.port}"
 
-
-def _reason(error: BaseException) -> str:
-    """What a driver's error says, without the parts that may quote a connection string."""
-    text = str(error)
-    told = _FATAL.search(text)
-    if told:
-        return told.group(1).strip()
-    return next((words for mark, words in _LIBPQ if mark in text), "the connection failed")
+    def attempt(self, seconds: float, randbytes: Callable[[int], bytes]) -> Verdict:
+        """Log in once and ask a question, which shows that the server behind PgBouncer takes the login, too."""
+        address = Address(self.host, self.port, self.dbname, self.sslmode, timeout=seconds)
+        return try_login(address, self.username, self.password, randbytes(_NONCE_BYTES))
 
 
-def _translated(error: BaseException, what: str) -> KeyturnError:
-    reason = _reason(error)
-    kind = Denied if _REFUSALS.search(reason) or reason == "not allowed" else Unreachable
-    return kind(f"{what}: {reason}")
+def _translated(verdict: Verdict, what: str) -> KeyturnError:
+    if verdict.outcome == REFUSED or verdict.reason in NOT_ADMIN:
+        return Denied(f"{what}: {verdict.reason}")
+    if verdict.entered:
+        return Unreachable(f"{what}: it failed once, and worked when it was tried again")
+    return Unreachable(f"{what}: {verdict.reason}")
+
+
+def _verdict(error: Any) -> Verdict:
+    """What the server's answer to a statement says."""
+    diag = error.diag
+    fields = {"C": error.pgcode, "M": diag.message_primary, "R": diag.source_function}
+    if not error.pgcode:
+        return Verdict(UNPROVEN, "the connection broke")
+    return judge_error({key: text or "" for key, text in fields.items()}, authenticated=True)
 
 
 def _wait(connection: Any, until: float) -> None:
@@ -140,14 +138,14 @@ class Session:
                 **options,
             )
             _wait(self._connection, until)
-        except (psycopg2.Error, Unreachable) as error:
+        except Unreachable as error:
             self.close()
-            raise self._told(error) from None
-
-    def _told(self, error: BaseException) -> KeyturnError:
-        if isinstance(error, KeyturnError):
-            return Unreachable(f"{self._what}: {error.message}")
-        return _translated(error, self._what)
+            raise Unreachable(f"{self._what}: {error.message}") from None
+        except psycopg2.Error:
+            self.close()
+            # libpq keeps the code of a refusal to itself.
+            left = min(max(until - time.monotonic(), 1.0), _ATTEMPT)
+            raise _translated(login.attempt(left, secrets.token_bytes), self._what) from None
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
         """The rows that a statement without parameters returns, by column name.
@@ -162,8 +160,10 @@ class Session:
                     return []
                 names = [column[0] for column in cursor.description]
                 return [dict(zip(names, row)) for row in cursor.fetchall()]
-        except (psycopg2.Error, Unreachable) as error:
-            raise self._told(error) from None
+        except Unreachable as error:
+            raise Unreachable(f"{self._what}: {error.message}") from None
+        except psycopg2.Error as error:
+            raise _translated(_verdict(error), self._what) from None
 
     def close(self) -> None:
         """End the connection."""
@@ -203,23 +203,25 @@ def ask_through(login: Login, question: str, seconds: float) -> list[dict[str, A
         return session.rows(question)
 
 
-def _try(login: Login, until: float) -> None:
-    # PgBouncer welcomes a client before it has a server connection for it: only an answer of the
-    # server shows that both logins work.
+def _attempt(wish: Expectation, until: float, randbytes: Callable[[int], bytes]) -> str:
+    """Why the expectation is not met; empty when it is.
+
+    :raises Unreachable: the login ended in a way that says nothing about it.
+    """
     # The last attempt gets a little more time, or it would say no more than that time is up.
-    ask_through(login, "SELECT 1", min(max(until - time.monotonic(), 1.0), _ATTEMPT))
+    seconds = min(max(until - time.monotonic(), 1.0), _ATTEMPT)
+    verdict = wish.login.attempt(seconds, randbytes)
+    told = f"login of {wish.login}: {verdict.reason}"
+    if verdict.outcome == UNPROVEN:
+        raise Unreachable(told)
+    if wish.accepted:
+        return "" if verdict.entered else told
+    return f"login of {wish.login}: it was accepted" if verdict.outcome == ACCEPTED else ""
 
 
-def _attempt(wish: Expectation, until: float) -> str:
-    """Why the expectation is not met; empty when it is."""
-    try:
-        _try(wish.login, until)
-    except Denied as error:
-        return error.message if wish.accepted else ""
-    return "" if wish.accepted else f"login of {wish.login}: it was accepted"
-
-
-def prove(wish: Expectation, seconds: float) -> None:
+def prove(
+    wish: Expectation, seconds: float, randbytes: Callable[[int], bytes] = secrets.token_bytes
+) -> None:
     """Log in until it ends as expected, or time is up.
 
     :param seconds: for an answer that is neither yes nor no; a wrong answer stands after a second.
@@ -233,7 +235,7 @@ def prove(wish: Expectation, seconds: float) -> None:
     while True:
         problem: KeyturnError
         try:
-            wrong = _attempt(wish, until)
+            wrong = _attempt(wish, until, randbytes)
             if not wrong:
                 return
             problem, limit = ProbeFailed(wrong), stands
@@ -245,10 +247,12 @@ def prove(wish: Expectation, seconds: float) -> None:
         tries += 1
 
 
-def holds(wish: Expectation, seconds: float) -> bool:
+def holds(
+    wish: Expectation, seconds: float, randbytes: Callable[[int], bytes] = secrets.token_bytes
+) -> bool:
     """Whether one login ends as expected, without waiting for it to change."""
     try:
-        return not _attempt(wish, time.monotonic() + seconds)
+        return not _attempt(wish, time.monotonic() + seconds, randbytes)
     except Unreachable:
         return False
 

@@ -38,6 +38,7 @@ _ALERT_KEYS = (
     "ca_path",
     "timeout",
     "rc",
+    "environment",
 )
 
 

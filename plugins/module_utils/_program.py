@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import program_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Unreachable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
@@ -30,7 +31,8 @@ class Ran:
 class Program:
     """A program to run, without a shell.
 
-    :param secrets: environment variables that hold values.
+    :param environ: the task's whole environment, of which it gets what :func:`_environ.program_environ` leaves.
+    :param secrets: environment variables of its own; their values may be secret.
     """
 
     argv: Tuple[str, ...]
@@ -73,7 +75,8 @@ def run_program(program: Program, seconds: float) -> Ran:
     :raises Unreachable: it could not be started, or did not end in time (then it and its children are killed).
     """
     name = program.argv[0]
-    environ = {**program.environ, **{key: value.reveal() for key, value in program.secrets.items()}}
+    own = {key: value.reveal() for key, value in program.secrets.items()}
+    environ = {**program_environ(program.environ), **own}
     try:
         process = subprocess.Popen(
             program.argv,

@@ -34,7 +34,8 @@ options:
     description:
       - Who is told. By default C(contacts) of O(policy). Each has a C(type), and can have C(events), the list of those that it wants to
         hear of, by default all.
-      - B(command) runs C(argv), a list of words without a shell, where the task runs, with the payload as JSON on its standard input.
+      - B(command) runs C(argv), a list of words without a shell, where the task runs, with the payload as JSON on its standard input. It
+        gets the variables of C(environment), texts or references, beside a few ordinary ones.
       - B(webhook) posts the payload as JSON to C(url), which can be a reference because such an address often is a password, and of which
         only the host is shown. C(headers) are texts or references; one that looks like a secret has to be a reference.
         C(validate_certs) and C(ca_path) are as usual.

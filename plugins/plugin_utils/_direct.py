@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +16,9 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import TELLING, named
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import _vault as _ledgers
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
     concluded,
@@ -28,12 +29,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import looks_like_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MASK, Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import _vault as _sinks
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import _vault as _stores
 
+# What a module imports where it first needs it would here be imported by each forked worker anew; Ansible loads an action before it forks.
+LOADED_BEFORE_FORKS = (_ledgers, _sinks, _stores)
 COLLECTION = "keyturn.runbooks"
-# Ansible puts a task's environment into the command line on the host, and shows that at -vvv.
-_TELLING_VARIABLE = re.compile(
-    r"(TOKEN|SECRET|SECRET_ID|PASSWORD|PASSWD|ACCESS_KEY)\Z", re.IGNORECASE
-)
 _WHO = ("keyturn_who", "awx_user_name", "tower_user_name")
 
 
@@ -153,13 +154,13 @@ class DirectAction(ActionBase):
         )
 
     def _environment(self) -> dict[str, str]:
-        """The task's own environment."""
+        """The task's own environment; it names its variables, because programs get those that somebody wrote there."""
         environment: dict[str, str] = {}
         for item in self._task.environment or []:
             filled = self._templar.template(item)
             if isinstance(filled, Mapping):
                 environment.update({str(key): str(value) for key, value in filled.items()})
-        return environment
+        return named(environment)
 
     def _task_host(self) -> str:
         return str(self._task.args.get("credential") or self._task.delegate_to or "keyturn")
@@ -217,7 +218,8 @@ class DirectAction(ActionBase):
         :raises Refused: for a module that resolves them on the host.
         """
         environment = self._environment()
-        telling = [name for name in environment if _TELLING_VARIABLE.search(name)]
+        # Ansible puts it into the command line on the host, and shows that at -vvv.
+        telling = [name for name in environment if TELLING.search(name)]
         if telling and not self.module.host:
             raise Refused(
                 f"{self.module.name}: Ansible would put {telling[0]} from this task's 'environment' into the command line on the host, "

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 import psycopg2.extensions
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.module_utils import _pgbouncer_server
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _pgbouncer_server, _wire
 from ansible_collections.keyturn.runbooks.plugins.module_utils._clear_text import (
     libpq_guard,
     may_ask_for_clear_text,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
-from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import _session, _wire
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import _session
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
 PASSWORD = "told-to-nobody"

@@ -33,6 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._pgbouncer_server
     _translated,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._wire import judge_error
 
 CONFIG = {"default_pool_size": "20", "reserve_pool_size": "5", "max_db_connections": "0"}
 
@@ -88,20 +89,20 @@ def test_reserved_connections_are_not_for_ordinary_roles() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "told"),
     [
-        ("connection to server … failed: FATAL:  SASL authentication failed\n", Denied, "SASL"),
-        ('… FATAL:  role "a" is not permitted to log in\n', Denied, "not permitted to log in"),
-        ('… FATAL:  password authentication failed for user "a"\n', Denied, "for user"),
-        ("… FATAL:  not allowed\n", Denied, "not allowed"),
-        ("… FATAL:  no such database: nodb\n", Unreachable, "no such database"),
-        ("… FATAL:  no more connections allowed (max_client_conn)\n", Unreachable, "no more"),
-        ("… FATAL:  server login has been failing, try again later\n", Unreachable, "failing"),
-        ("… failed: Connection refused\n\tIs the server running", Unreachable, "nothing listens"),
-        ('could not translate host name "h" to address', Unreachable, "its name is not known"),
-        ('invalid dsn: missing "=" after "hunter2" in string', Unreachable, "connection failed"),
+        ("SASL authentication failed", Denied, "SASL authentication failed"),
+        ('role "hunter2" is not permitted to log in', Denied, "not permitted to log in"),
+        ('password authentication failed for user "hunter2"', Denied, "authentication failed"),
+        ("not allowed", Denied, "not allowed"),
+        ("admin access needed", Denied, "admin access needed"),
+        ("no such database: hunter2", Unreachable, "no such database"),
+        ("no more connections allowed (max_client_conn)", Unreachable, "no more connections"),
+        ("server login has been failing, try again later", Unreachable, "been failing"),
+        ("invalid command 'hunter2', use SHOW HELP;", Unreachable, "another error (08P01)"),
     ],
 )
 def test_a_refusal_is_told_from_no_answer(text: str, kind: type[Exception], told: str) -> None:
-    error = _translated(Exception(text), "login of a")
+    verdict = judge_error({"C": "08P01", "M": text}, authenticated=True)
+    error = _translated(verdict, "login of a")
     assert error.__class__ is kind
     assert told in error.message and error.message.startswith("login of a: ")
     assert "hunter2" not in error.message

@@ -49,13 +49,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port imp
     unclear,
     wait_for,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._wire import (
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._wire import (
     ACCEPTED,
     REFUSED,
     UNPROVEN,
     judge_error,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
 ISSUER = {"type": "postgres_role", "login": {"host": "db1.example", "dbname": "shop"}}
 VALUE = secrets.token_urlsafe(16)

@@ -13,6 +13,10 @@ import string
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _scram
+from ansible_collections.keyturn.runbooks.plugins.module_utils._scram_client import (
+    Exchange,
+    Malformed,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +36,44 @@ def test_the_keys_are_those_of_rfc_7677() -> None:
     mask = hmac.new(stored, exchange, hashlib.sha256).digest()
     client_key = bytes(one ^ other for one, other in zip(proof, mask, strict=True))
     assert hashlib.sha256(client_key).digest() == stored
+
+
+def exchange() -> tuple[Exchange, bytes]:
+    """The client of RFC 7677, section 3, and the server's challenge."""
+    client = Exchange("pencil", base64.b64decode("rOprNGfwEbeRWgbNEkqO"), "user")
+    nonce = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    return client, nonce + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+
+
+def test_both_sides_prove_what_they_know_as_in_rfc_7677() -> None:
+    client, challenge = exchange()
+    assert client.first() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    assert not client.server_knows(b"v=")
+    final = client.final(challenge)
+    assert final.endswith(b",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+    signature = b"6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+    assert client.server_knows(b"v=" + signature)
+    for wrong in (b"", b"v=", b"v=x", b"e=other-error", b"v=" + signature[:-4] + b"AAA="):
+        assert not client.server_knows(wrong)
+
+
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [
+        (b"r=rOpr", b"r=other"),
+        (b"%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0", b""),
+        (b"s=W22ZaJ0SNY7soEsUEjb6gQ==", b"s="),
+        (b"s=W22Z", b"s=W2!Z"),
+        (b"i=4096", b"i=0"),
+        (b"i=4096", b"i=-1"),
+        (b"i=4096", b"i=99999999"),
+        (b"i=4096", b"i=" + "٣".encode()),
+    ],
+)
+def test_what_is_no_challenge_is_not_answered(part: bytes, instead: bytes) -> None:
+    client, challenge = exchange()
+    with pytest.raises(Malformed):
+        client.final(challenge.replace(part, instead))
 
 
 def test_the_text_is_the_one_that_postgresql_keeps() -> None:

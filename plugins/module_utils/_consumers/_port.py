@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Protocol, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import program_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     KeyturnError,
@@ -54,7 +55,8 @@ class Runner(Protocol):
     ) -> Completed:
         """Run it.
 
-        :param environ: its whole environment; this process's own when none is given.
+        :param environ: its whole environment; what a program may inherit of this process's when
+            none is given.
         :raises Absent: there is no such program or directory.
         :raises Unreachable: it did not end in time, or could not be started.
         """
@@ -79,7 +81,7 @@ def run_command(
                 stdout=out,
                 stderr=err,
                 cwd=chdir,
-                env=None if environ is None else dict(environ),
+                env=program_environ(os.environ) if environ is None else dict(environ),
                 start_new_session=True,
             )
         except (FileNotFoundError, NotADirectoryError):
@@ -143,6 +145,11 @@ class Task:
     def seconds(self, key: str, default: str) -> float:
         """A duration of the definition."""
         return parse_duration(self.definition.get(key, default), key).total_seconds()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a program inherits."""
+        return program_environ(self.context.environ)
 
     @property
     def timeout(self) -> float:
@@ -210,7 +217,7 @@ def prove_seen(task: Task) -> None:
 
     def look() -> str:
         try:
-            ended = task.machine.run(argv, task.timeout, environ=task.context.environ)
+            ended = task.machine.run(argv, task.timeout, environ=task.environ)
         except Unreachable as error:
             return error.message
         return f"it ends with exit code {ended.code}" if ended.code else ""

@@ -28,6 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._names 
     identifier,
     literal,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._wire import Address, try_login
 
 try:
     import psycopg2
@@ -196,11 +197,6 @@ class Server:
         self, username: str, password: Any, database: str = ""
     ) -> Optional[Tuple[str, str]]:
         """How a login ends: ``accepted``, ``refused`` or ``unproven``, and why; none without a password."""
-        from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._wire import (
-            Address,
-            try_login,
-        )
-
         login = self.login
         if password is None:
             return None

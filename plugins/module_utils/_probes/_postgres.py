@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Optional, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _wire
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Unreachable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import as_flag
-from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import _wire
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port import (
     REFUSED,
     Attempt,
@@ -29,11 +29,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._session 
     Session,
     SqlFailed,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._wire import (
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._wire import (
     Address,
     try_login,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
 KEYS = (
     "host", "port", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey",
@@ -43,6 +43,7 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 _READING = ("select", "table", "values", "with", "show")
 _PER_ATTEMPT = 10.0
 _PER_REFUSAL = 4.0
+_LEAST = 1.0
 _WRITES = "SELECT pg_current_xact_id()"
 
 
@@ -195,17 +196,22 @@ class PostgresProbe:
         )
 
     def _accepted(self, seconds: float) -> Attempt:
-        until = time.monotonic() + seconds
+        """The proof that the password is right, then with the applications' driver what the session may do.
+
+        libpq goes in wherever it is let in; whether the server knows the password is seen in the first login alone.
+        """
+        # The last attempt gets a little more time, or it would say no more than that time is up.
+        until = time.monotonic() + max(seconds, _LEAST)
+        verdict = self._try(self._address, max(seconds, _LEAST))
+        if verdict.outcome == _wire.UNPROVEN:
+            return unclear(verdict.reason)
+        if not verdict.entered:
+            return denied(verdict.reason)
         try:
             with Session(self._address, self._user, self._password, until) as session:
                 return self._examine(session)
         except LoginFailed:
-            verdict = self._try(self._address, max(until - time.monotonic(), 1.0))
-            return (
-                unclear(verdict.reason)
-                if verdict.outcome == _wire.UNPROVEN
-                else denied(verdict.reason)
-            )
+            return unclear("one login worked, the next one did not")
         except SqlFailed as error:
             # After the login: a server behind a pooler says no only now.
             return denied(error.message)

@@ -16,8 +16,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     MissingLibrary,
     Unreachable,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._wire import Address
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._wire import Address
 
 try:
     import psycopg2
@@ -51,7 +51,7 @@ class SqlFailed(KeyturnError):
 
 
 class LoginFailed(KeyturnError):
-    """libpq could not log in; why is found out by :func:`_wire.try_login`, because libpq's text depends on the language."""
+    """libpq could not log in; its text depends on the language, so that :func:`_wire.try_login` finds out why."""
 
 
 def _wait(connection: Any, until: float) -> None:

@@ -6,13 +6,14 @@
 libpq keeps the SQLSTATE of a failed login to itself, and the server's words depend on its language. To take a refusal for a
 proof, its code and the server's routine that gave it must be known, so the few messages of a login are spoken here
 (PostgreSQL documentation, "Message Flow", "Message Formats", "SASL Authentication"; protocol 3.0). Used for nothing else.
+
+A yes is a proof only of a server that is known: one that showed by its SCRAM signature that it keeps this password, or whose
+certificate was checked, or that is reached through a Unix socket. Anybody else who listens on the port can say yes, too.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import socket
 import ssl
 import struct
@@ -24,16 +25,22 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._clear_text impor
     CLEAR_TEXT,
     may_ask_for_clear_text,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._scram import saslprep
+from ansible_collections.keyturn.runbooks.plugins.module_utils._scram_client import (
+    MECHANISM,
+    Exchange,
+    Malformed,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
 ACCEPTED, REFUSED, UNPROVEN = "accepted", "refused", "unproven"
+
+NOT_ADMIN = ("not allowed", "admin access needed")
+"""What PgBouncer says to a user who may not (or not fully) use its console."""
 
 _PROTOCOL = 196608
 _SSL_REQUEST = 80877103
 _LONGEST = 1 << 20
 _AUTH_OK, _AUTH_CLEAR, _AUTH_MD5, _AUTH_SASL, _AUTH_SASL_GO_ON, _AUTH_SASL_END = 0, 3, 5, 10, 11, 12
-_MECHANISM = "SCRAM-SHA-256"
 # Behind AuthenticationOk: the database is undefined, or the role has no CONNECT right on it.
 _AFTER_AUTHENTICATION = ("3D000", "42501")
 # PgBouncer has one code (08P01) for everything and no routines; these are its words for a refused login, the last ones
@@ -45,11 +52,31 @@ _POOLER_REFUSALS = (
     "auth failed",
     "is not permitted to log in",
 )
+# What else it says that helps: none of these quotes a value.
+_POOLER_TROUBLES = (
+    *NOT_ADMIN,
+    "no such database",
+    "no more connections allowed",
+    "server login has been failing",
+    "cannot connect to server",
+    "query_wait_timeout",
+    "client_login_timeout",
+)
 # pg_hba.conf turned the address away, whoever it was: ClientAuthentication in src/backend/libpq/auth.c.
 _HBA_ROUTINE = "ClientAuthentication"
 
 
 NO_ANSWER = "no answer in time"
+_NOT_ASKED = (
+    "the server lets this login in without asking for the password, so that its yes proves nothing"
+)
+_NOT_SIGNED = (
+    "the server did not prove that it knows the password (its SCRAM signature is missing or wrong)"
+)
+_NOT_KNOWN = (
+    "the server asks for no SCRAM proof and is not known by a certificate, so that anybody could say yes in its place; "
+    "use scram-sha-256 there, or sslmode verify-full"
+)
 
 
 @dataclass(frozen=True)
@@ -78,11 +105,13 @@ class Verdict:
     :param outcome: ``accepted``, ``refused`` (for what the user or the password is) or ``unproven`` (for another reason).
     :param reason: in words, without any text that could quote a value.
     :param turned_away: the server takes no login of this user from this machine, whatever the password.
+    :param entered: the session answered a query.
     """
 
     outcome: str
     reason: str
     turned_away: bool = False
+    entered: bool = False
 
 
 class _NoAnswer(Exception):
@@ -123,6 +152,12 @@ class _Wire:
         return kind, self.read(length - 4)
 
 
+def _checks(address: Address) -> bool:
+    """Whether the server's certificate is checked. As libpq: a root certificate that is named is, in the mode require, too."""
+    named = address.sslmode == "require" and bool(address.sslrootcert)
+    return address.sslmode in ("verify-ca", "verify-full") or named
+
+
 def _tls(wire: _Wire, address: Address) -> None:
     """Encrypt the connection, if it is to be.
 
@@ -135,15 +170,11 @@ def _tls(wire: _Wire, address: Address) -> None:
         if address.sslmode in ("prefer", "allow"):
             return
         raise _NoAnswer(f"the server speaks no TLS, but sslmode is {address.sslmode}")
-    # As libpq: a root certificate that is named is checked in the mode require, too.
-    check = address.sslmode in ("verify-ca", "verify-full") or (
-        address.sslmode == "require" and address.sslrootcert
-    )
     context = ssl.create_default_context(
         cafile=None if address.sslrootcert in ("", "system") else address.sslrootcert
     )
     context.check_hostname = address.sslmode == "verify-full"
-    context.verify_mode = ssl.CERT_REQUIRED if check else ssl.CERT_NONE
+    context.verify_mode = ssl.CERT_REQUIRED if _checks(address) else ssl.CERT_NONE
     if address.sslcert:
         context.load_cert_chain(address.sslcert, address.sslkey or None)
     wire.connection = context.wrap_socket(wire.connection, server_hostname=address.host)
@@ -183,43 +214,17 @@ def judge_error(fields: Mapping[str, str], authenticated: bool) -> Verdict:
         return Verdict(REFUSED, "the role may not log in (28000)")
     if code in _AFTER_AUTHENTICATION and authenticated:
         return Verdict(ACCEPTED, f"the password was accepted, the database was not ({code})")
-    if not routine and any(words in fields.get("M", "") for words in _POOLER_REFUSALS):
-        return Verdict(REFUSED, "PgBouncer refuses the login")
+    return _judge_pooler("" if routine else fields.get("M", ""), code)
+
+
+def _judge_pooler(told: str, code: str) -> Verdict:
+    words = next((words for words in _POOLER_REFUSALS if words in told), "")
+    if words:
+        return Verdict(REFUSED, f"PgBouncer refuses the login: {words}")
+    trouble = next((words for words in _POOLER_TROUBLES if words in told), "")
+    if trouble:
+        return Verdict(UNPROVEN, trouble)
     return Verdict(UNPROVEN, f"the server gave another error ({code or 'no code'})")
-
-
-class _Scram:
-    """The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding."""
-
-    def __init__(self, password: str, nonce: bytes) -> None:
-        self._password = saslprep(password)
-        self._nonce = base64.b64encode(nonce).decode()
-        self._first = f"n=,r={self._nonce}"
-
-    def first(self) -> bytes:
-        message = f"n,,{self._first}".encode()
-        return _MECHANISM.encode() + b"\0" + struct.pack("!I", len(message)) + message
-
-    def final(self, challenge: bytes) -> bytes:
-        server_first = challenge.decode("ascii", "replace")
-        parts = dict(part.split("=", 1) for part in server_first.split(",") if "=" in part)
-        nonce, salt, rounds = parts.get("r", ""), parts.get("s", ""), parts.get("i", "")
-        if (
-            not nonce.startswith(self._nonce)
-            or not salt
-            or not rounds.isdigit()
-            or not 0 < int(rounds) < 10_000_000
-        ):
-            raise _NoAnswer("the server's SCRAM challenge is malformed")
-        salted = hashlib.pbkdf2_hmac(
-            "sha256", self._password.encode(), base64.b64decode(salt), int(rounds)
-        )
-        client_key = hmac.new(salted, b"Client Key", hashlib.sha256).digest()
-        without_proof = f"c=biws,r={nonce}"
-        signed = f"{self._first},{server_first},{without_proof}".encode()
-        signature = hmac.new(hashlib.sha256(client_key).digest(), signed, hashlib.sha256).digest()
-        proof = bytes(left ^ right for left, right in zip(client_key, signature))
-        return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 
 
 def _md5(user: str, password: str, salt: bytes) -> bytes:
@@ -228,13 +233,21 @@ def _md5(user: str, password: str, salt: bytes) -> bytes:
 
 
 class _Login:
-    """One login: answers the server's questions until it says yes, no or something else."""
+    """One login: answers the server's questions until it says yes, no or something else.
 
-    def __init__(self, wire: _Wire, user: str, password: str, nonce: bytes, private: bool) -> None:
-        self._wire, self._user, self._password, self._private = wire, user, password, private
-        self._scram = _Scram(password, nonce)
+    :param private: the password itself may be told.
+    :param known: the server is known before it has said anything.
+    """
+
+    def __init__(
+        self, wire: _Wire, user: str, password: str, nonce: bytes, private: bool, known: bool
+    ) -> None:
+        self._wire, self._user, self._password = wire, user, password
+        self._private, self._known = private, known
+        self._scram = Exchange(password, nonce)
         self._authenticated = False
         self._asked = False
+        self._doubt = _NOT_ASKED
 
     def start(self, dbname: str) -> None:
         pairs = ("user", self._user, "database", dbname, "application_name", "keyturn probe", "")
@@ -242,6 +255,12 @@ class _Login:
         self._wire.send(b"", body)
 
     def run(self) -> Verdict:
+        verdict = self._ended()
+        if verdict.outcome == ACCEPTED and self._doubt:
+            return Verdict(UNPROVEN, self._doubt)
+        return verdict
+
+    def _ended(self) -> Verdict:
         while True:
             kind, body = self._wire.receive()
             if kind == b"E":
@@ -249,7 +268,7 @@ class _Login:
             if kind == b"R":
                 self._answer(struct.unpack("!I", body[:4])[0], body[4:])
             if kind == b"Z" and self._asked:
-                return Verdict(ACCEPTED, "the login works")
+                return Verdict(ACCEPTED, "the login works", entered=True)
             if kind == b"Z":
                 # A pooler says yes before its own login at the server: only a query shows that.
                 self._asked = True
@@ -261,26 +280,55 @@ class _Login:
         elif method == _AUTH_CLEAR:
             if not self._private:
                 raise _NoAnswer(CLEAR_TEXT)
-            self._wire.send(b"p", self._password.encode() + b"\0")
+            self._tell(self._password.encode() + b"\0")
         elif method == _AUTH_MD5:
-            self._wire.send(b"p", _md5(self._user, self._password, body[:4]))
-        elif method == _AUTH_SASL:
-            if _MECHANISM.encode() not in body.split(b"\0"):
-                raise _NoAnswer("the server offers no SCRAM-SHA-256")
-            self._wire.send(b"p", self._scram.first())
-        elif method == _AUTH_SASL_GO_ON:
-            self._wire.send(b"p", self._scram.final(body))
-        elif method != _AUTH_SASL_END:
+            self._tell(_md5(self._user, self._password, body[:4]))
+        elif method in (_AUTH_SASL, _AUTH_SASL_GO_ON, _AUTH_SASL_END):
+            self._answer_scram(method, body)
+        else:
             raise _NoAnswer(
                 f"the server asks for an authentication (number {method}) that no password answers"
             )
+
+    def _tell(self, answer: bytes) -> None:
+        """Answer in a way in which the server proves nothing in its turn."""
+        self._doubt = "" if self._known else _NOT_KNOWN
+        self._wire.send(b"p", answer)
+
+    def _answer_scram(self, method: int, body: bytes) -> None:
+        if method == _AUTH_SASL:
+            if MECHANISM.encode() not in body.split(b"\0"):
+                raise _NoAnswer("the server offers no SCRAM-SHA-256")
+            self._doubt, message = _NOT_SIGNED, self._scram.first()
+            head = MECHANISM.encode() + b"\0" + struct.pack("!I", len(message))
+            self._wire.send(b"p", head + message)
+        elif method == _AUTH_SASL_GO_ON:
+            self._wire.send(b"p", self._scram.final(body))
+        elif self._scram.server_knows(body):
+            self._doubt = ""
+        else:
+            raise _NoAnswer(_NOT_SIGNED)
+
+
+def _unanswered(error: Exception) -> str:
+    """Why there was no answer, without the error's own words."""
+    if isinstance(error, socket.timeout):
+        return NO_ANSWER
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or 'certificate or protocol'})"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    return f"no usable answer ({type(error).__name__})"
 
 
 def try_login(address: Address, user: str, password: Union[str, Secret], nonce: bytes) -> Verdict:
     """Log in once, ask for ``SELECT 1`` and go away.
 
     :param nonce: 18 random bytes, fresh for each call.
-    :return: ``unproven`` with the reason when the server could not be reached or gave an error of another kind.
+    :return: ``unproven`` with the reason when the server could not be reached, gave an error of another kind, or said yes
+        without being known.
     """
     text = password.reveal() if isinstance(password, Secret) else password
     connection: Optional[socket.socket] = None
@@ -290,17 +338,14 @@ def try_login(address: Address, user: str, password: Union[str, Secret], nonce: 
         _tls(wire, address)
         private = may_ask_for_clear_text(address.host, address.sslmode)
         connection = wire.connection
-        login = _Login(wire, user, text, nonce, private)
+        known = address.host.startswith("/") or _checks(address)
+        login = _Login(wire, user, text, nonce, private, known)
         login.start(address.dbname)
         return login.run()
-    except _NoAnswer as error:
+    except (_NoAnswer, Malformed) as error:
         return Verdict(UNPROVEN, str(error))
-    except socket.timeout:
-        return Verdict(UNPROVEN, NO_ANSWER)
-    except ssl.SSLError as error:
-        return Verdict(UNPROVEN, f"TLS failed ({error.reason or 'certificate or protocol'})")
     except (OSError, ValueError, struct.error) as error:
-        return Verdict(UNPROVEN, f"no usable answer ({type(error).__name__})")
+        return Verdict(UNPROVEN, _unanswered(error))
     finally:
         if connection is not None:
             connection.close()
