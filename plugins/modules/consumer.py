@@ -61,6 +61,8 @@ options:
       timeout:
         description:
           - How long it may take to be seen using the value, as a duration. V(60s) if left out, for V(pgbouncer) V(20s).
+          - For V(container) and V(compose), the engine's own command has 30 seconds more. podman that is ended half way has stopped a
+            container and not started it again.
         type: str
       seen:
         description:
@@ -69,7 +71,9 @@ options:
         type: list
         elements: str
       settle:
-        description: How long it must stay up after it came up. V(1s) if left out. For V(systemd), V(container) and V(compose).
+        description:
+          - How long it must stay up after it came up. V(1s) if left out. For V(systemd), V(container) and V(compose).
+          - One that came up by itself since the files were written must have lived for as long, or it is told.
         type: str
       inactive:
         description:
@@ -81,7 +85,10 @@ options:
         description:
           - For V(systemd), V(reload), V(restart) or V(auto). V(auto), also if left out, reloads a unit that has C(ExecReload), and
             restarts another one. It also restarts a unit whose C(EnvironmentFile) or C(LoadCredential) is one of the files it reads.
-            systemd copies these when the unit starts, and a reload leaves the copies as they are.
+            systemd copies these when the unit starts, and a reload leaves the copies as they are. A specifier such as C(%i) in such a
+            path is taken to stand for anything.
+          - A reload is believed when systemd says that it worked. A unit whose C(ExecReload) only sends a signal has not said that its
+            process read the file. Give O(definition.seen) for one that may refuse what it reads.
           - For V(compose), V(recreate) or V(restart). V(recreate), also if left out, makes a new container. V(restart) starts the same
             container again with the environment that it was made with, so that a changed env file is B(not) read; it is right only for
             values that the service reads from files.
@@ -106,12 +113,16 @@ options:
         description: Directory of the compose project, where its containers do not say it.
         type: path
       files:
-        description: The compose files, where its containers do not say them.
+        description:
+          - The compose files, where its containers do not say them, or name some that were moved. Relative ones are looked for in the
+            project's directory.
         type: list
         elements: str
       compose_command:
         description:
           - The command that recreates, as a list of words. V([docker, compose]) or V([podman-compose]) if left out.
+          - What else it was brought up with belongs here too, such as V([podman-compose, --env-file, production.env]).
+          - C(podman-compose) also recreates the services that depend on this one.
         type: list
         elements: str
       argv:
@@ -122,7 +133,9 @@ options:
         description: The directory that the command is run in.
         type: path
       environment:
-        description: Further environment variables of the command. Never a secret; the command reads those from a sink.
+        description:
+          - Further environment variables of the command. Never a secret; the command reads those from a sink.
+          - Of the run's own it gets ordinary ones (C(PATH), C(HOME), the locale and the like) and what the task's C(environment) says.
         type: dict
       success:
         description: Exit codes of the command that mean success. V([0]) if left out.

@@ -24,6 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
     parse_consumer,
     parse_consumers,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._compose import located
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._container import (
     parse_moment,
     parse_state,
@@ -406,16 +407,19 @@ UNIT_FILE = """\
 [Service]
 EnvironmentFile=/etc/app/app.env
 EnvironmentFile=-/etc/app/optional.env
+EnvironmentFile=/etc/app/%i-100%%.d/*.env
   LoadCredential=token:/etc/app/token
 LoadCredentialEncrypted = keys:/etc/app/keys
 # EnvironmentFile=/etc/app/not.env
 Environment=EnvironmentFile=/etc/app/neither.env
 """
 JOURNAL = (
-    '{"MESSAGE":"Reloading app.service...","_PID":"1"}\n'
-    '{"MESSAGE":[1,2],"_PID":"1"}\n'
+    '{"MESSAGE":"Reloading app.service...","MESSAGE_ID":"d34d037fff1847e6ae669a370e694725"}\n'
+    '{"MESSAGE":[1,2],"MESSAGE_ID":"d34d037fff1847e6ae669a370e694725"}\n'
     "not json\n"
-    '{"MESSAGE":"app.service: Control process exited, code=exited, status=1/FAILURE"}\n'
+    '{"MESSAGE":"app.service: Control process exited, code=exited, status=1/FAILURE",'
+    '"MESSAGE_ID":"98e322203f7a4ed290d09fe03c09fe15"}\n'
+    '{"MESSAGE":"Ignoring invalid environment assignment \'1X=value\': /etc/app/app.env"}\n'
 )
 
 
@@ -429,8 +433,8 @@ def test_what_systemctl_shows_is_read() -> None:
 
 
 def test_files_that_only_a_start_brings_into_a_process_are_found() -> None:
-    files = ["/etc/app/app.env", "/etc/app/optional.env", "/etc/app/token", "/etc/app/keys"]
-    assert copied_files(UNIT_FILE) == files
+    names = ["app.env", "optional.env", "*-100%.d/*.env", "token", "keys"]
+    assert copied_files(UNIT_FILE) == [f"/etc/app/{name}" for name in names]
 
 
 def test_systemds_own_messages_are_read() -> None:
@@ -520,10 +524,12 @@ def test_check_mode_touches_no_unit_and_makes_no_lock(tmp_path: Path) -> None:
 def test_a_file_that_systemd_copies_at_start_means_a_restart(tmp_path: Path) -> None:
     systemd = Systemd()
     systemd.unit_file = UNIT_FILE.replace("/etc/app", str(tmp_path))
-    for name in ("token", "other"):
+    (tmp_path / "a-100%.d").mkdir()
+    for name in ("token", "a-100%.d/b.env", "other"):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (2e9, 2e9))
     assert systemd.pick_up(tmp_path, [f"{tmp_path}/token"])["action"] == "restart"
+    assert systemd.pick_up(tmp_path, [f"{tmp_path}/a-100%.d/b.env"])["action"] == "restart"
     assert systemd.pick_up(tmp_path, [f"{tmp_path}/other"])["action"] == "reload"
 
 
@@ -699,6 +705,22 @@ def test_a_container_is_ready_when_it_runs_and_is_not_unwell(
 )
 def test_times_of_both_engines_are_read(text: str, moment: float) -> None:
     assert parse_moment(text) == pytest.approx(moment)
+
+
+@pytest.mark.parametrize(
+    ("directory", "files", "found"),
+    [
+        ("/srv/hub", [], []),
+        ("/srv/hub", ["compose.yaml"], ["/srv/hub/compose.yaml"]),
+        ("/srv/hub", ["hub/c.yaml", "over.yaml"], ["/srv/hub/c.yaml", "/srv/over.yaml"]),
+        ("/srv/hub", ["/srv/hub/c.yaml", "/etc/o.yaml"], ["/srv/hub/c.yaml", "/etc/o.yaml"]),
+        ("/srv/myhub", ["hub/c.yaml"], ["/srv/myhub/hub/c.yaml"]),
+    ],
+)
+def test_compose_files_are_found_from_what_labels_say(
+    directory: str, files: list[str], found: list[str]
+) -> None:
+    assert located(directory, files) == found
 
 
 class Engine:

@@ -41,7 +41,7 @@ class Command:
     def pick_up(self) -> str:
         """See :meth:`_port.Adapter.pick_up`."""
         given = self._task.definition
-        environ = {**self._task.context.environ, **_texts(given.get("environment") or {})}
+        environ = {**self._task.environ, **_texts(given.get("environment") or {})}
         try:
             ended = self._task.machine.run(
                 self._argv, self._task.timeout, given.get("chdir"), environ

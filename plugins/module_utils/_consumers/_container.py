@@ -1,12 +1,11 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Consumers that are containers: by name, restarted; or a service of a compose project, recreated.
+"""Consumers that are containers, restarted by name.
 
 A restart starts the same container again, with the environment that it was made with: a changed
-env file is seen only by a new container. So a compose service is recreated unless its definition
-says that it only reads files, which a restart does pick up. A file mounted by itself that was
-replaced by a rename is also seen after a restart and not before; mount its directory instead.
+env file is seen only by a new container, see ``_compose``. A file mounted by itself that was
+replaced by a rename is seen after a restart and not before; mount its directory instead.
 """
 
 from __future__ import annotations
@@ -17,10 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._define import (
-    ACTIONS,
-    CHOICES,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._define import CHOICES
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import (
     SETTLE,
     Task,
@@ -35,18 +31,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 
-_QUICK = 30.0
+_QUICK = _STOPPING = 30.0
+LOOK = "It may be down now: see whether {} runs, and start it if not"
 _MARGIN = 0.02
 # Single fields: the whole answer would hold the container's environment.
 FORMAT = '{"created":{{json .Created}},"restarts":{{json .RestartCount}},"state":{{json .State}}}'
-LABELS = "{{json .Config.Labels}}"
-_PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
-_DIRECTORY = "com.docker.compose.project.working_dir"
-_FILES = "com.docker.compose.project.config_files"
-_COMPOSE: Mapping[str, tuple[str, ...]] = {
-    "docker": ("docker", "compose"),
-    "podman": ("podman-compose",),
-}
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)(?:\s+[A-Za-z0-9+-]+)?\Z"
 )
@@ -115,11 +104,11 @@ class Containers:
         :raises ProbeFailed, Unreachable, BadInput: what it said.
         """
         try:
-            ended = self.task.machine.run(
-                [self.engine, *words], seconds, environ=self.task.context.environ
-            )
+            ended = self.task.machine.run([self.engine, *words], seconds, environ=self.task.environ)
         except Absent:
             raise BadInput(f"{self.where}: there is no {self.engine} on this host") from None
+        except Unreachable as error:
+            raise Unreachable(f"{self.where}: {words[0]}: {error.message}") from None
         if ended.code:
             raise ProbeFailed(f"{self.where}: {self.engine} {words[0]}: {ended.first_line}")
         return ended.out
@@ -163,6 +152,23 @@ class Containers:
             "keyturn_consumers, or say 'inactive: warn' if it reads the value when it starts"
         )
 
+    def restart(self, names: Sequence[str]) -> None:
+        """Restart containers, each once, and wait until the new processes run.
+
+        :raises ProbeFailed, Unreachable: it did not work; one that was stopped may not be up again.
+        """
+        before = {name: self.inspect(name).started for name in names}
+        try:
+            self.call("restart", "--", *names, seconds=self.patience)
+        except (ProbeFailed, Unreachable) as error:
+            raise type(error)(f"{error.message}. {LOOK.format(', '.join(names))}") from None
+        self.see("restart", before, born=False)
+
+    @property
+    def patience(self) -> float:
+        """Seconds until the engine's own work is given up: podman killed half way has stopped and not started."""
+        return self.task.timeout + _STOPPING
+
     def see(self, action: str, new: Mapping[str, float], born: bool) -> None:
         """Wait until containers run that began after their time here, and stay up a little.
 
@@ -170,7 +176,6 @@ class Containers:
         :param born: whether its making counts, and not its start.
         :raises ProbeFailed: they did not come up.
         """
-        machine = self.task.machine
 
         def look() -> str:
             wrong = (self._wrong(action, name, new[name], born) for name in new)
@@ -179,13 +184,34 @@ class Containers:
         def failed(wrong: str) -> KeyturnError:
             return ProbeFailed(f"{self.where}: after {action}, {wrong}")
 
-        until(machine, self.task.timeout, look, failed)
-        before = {name: self.inspect(name) for name in new}
-        machine.sleep(self.task.seconds("settle", SETTLE))
+        until(self.task.machine, self.task.timeout, look, failed)
+        settle = self.task.seconds("settle", SETTLE)
+        fallen = self._fallen({name: self.inspect(name) for name in new}, settle)
+        if fallen:
+            raise failed(fallen)
+
+    def young(self, names: Sequence[str], since: float, born: bool) -> bool:
+        """Whether all run, began after a point in time, and stay up.
+
+        :param born: whether their making counts, and not their start.
+        """
+        states = {name: self.inspect(name) for name in names}
+        read = [state.created if born else state.started for state in states.values()]
+        if not all(it.ready for it in states.values()) or min(read) <= since + _MARGIN:
+            return False
+        # One that came up a moment ago must prove as much as one that was restarted from here.
+        age = self.task.machine.clock() - max(state.started for state in states.values())
+        return not self._fallen(states, self.task.seconds("settle", SETTLE) - max(0.0, age))
+
+    def _fallen(self, before: Mapping[str, State], seconds: float) -> str:
+        """What does not live on for so many seconds; empty when all do."""
+        self.task.machine.sleep(max(0.0, seconds))
         for name, was in before.items():
             now = self.inspect(name)
             if not now.ready or (now.started, now.restarts) != (was.started, was.restarts):
-                raise failed(f"container {name} did not stay up ({now.status} {now.health})")
+                told = f"{now.status} {now.health}".strip()
+                return f"container {name} did not stay up ({told})"
+        return ""
 
     def _wrong(self, action: str, name: str, since: float, born: bool) -> str:
         now = self.inspect(name)
@@ -214,116 +240,9 @@ class NamedContainers:
 
     def fresh(self, since: float, done: Mapping[str, float]) -> bool:
         """See :meth:`_port.Adapter.fresh`."""
-        states = [self._engine.inspect(name) for name in self._names]
-        return all(state.ready and state.started > since + _MARGIN for state in states)
+        return self._engine.young(self._names, since, born=False)
 
     def pick_up(self) -> str:
         """See :meth:`_port.Adapter.pick_up`."""
-        before = {name: self._engine.inspect(name).started for name in self._names}
-        self._engine.call("restart", "--", *self._names, seconds=self._task.timeout)
-        self._engine.see("restart", before, born=False)
+        self._engine.restart(self._names)
         return "restart"
-
-
-class ComposeService:
-    """A service of a compose project; see :class:`_port.Adapter`."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._engine = Containers(task)
-        self._name = str(task.definition["service"])
-        self._action = str(task.definition.get("action", ACTIONS["compose"][0]))
-        project = task.definition.get("project") or task.definition.get("project_dir") or ""
-        self.service = f"{self._engine.engine}/compose/{project}/{self._name}"
-
-    def _ids(self) -> list[str]:
-        filters = [f"label={_SERVICE}={self._name}"]
-        for key, label in (("project", _PROJECT), ("project_dir", _DIRECTORY)):
-            if self._task.definition.get(key):
-                filters.append(f"label={label}={self._task.definition[key]}")
-        words = [word for one in filters for word in ("--filter", one)]
-        return self._engine.call("ps", "--all", "--quiet", "--no-trunc", *words).split()
-
-    def _found(self) -> list[str]:
-        """The ids of its containers.
-
-        :raises BadInput: there is none, or those of several projects.
-        """
-        ids = self._ids()
-        if not ids:
-            raise BadInput(
-                f"{self._engine.where}: {self._engine.engine} has no container of compose service "
-                f"'{self._name}'; correct 'service', 'project' or 'engine', or bring it up first"
-            )
-        projects = {self._labels(one).get(_PROJECT, "") for one in ids}
-        if len(projects) > 1:
-            raise BadInput(
-                f"{self._engine.where}: compose service '{self._name}' is in several projects: "
-                f"{', '.join(sorted(projects))}; give 'project'"
-            )
-        return ids
-
-    def _labels(self, container: str) -> dict[str, str]:
-        text = self._engine.call("container", "inspect", "--format", LABELS, "--", container)
-        return {str(key): str(value) for key, value in (json.loads(text) or {}).items()}
-
-    def check(self) -> bool:
-        """See :meth:`_port.Adapter.check`."""
-        ids = self._found()
-        if self._action == "recreate":
-            self._command(ids)
-        return self._engine.running(ids)
-
-    def fresh(self, since: float, done: Mapping[str, float]) -> bool:
-        """See :meth:`_port.Adapter.fresh`."""
-        for state in map(self._engine.inspect, self._found()):
-            read = state.created if self._action == "recreate" else state.started
-            if not state.ready or read <= since + _MARGIN:
-                return False
-        return True
-
-    def _command(self, ids: Sequence[str]) -> tuple[list[str], str]:
-        """The compose command up to its own words, and the directory to run it in.
-
-        :raises BadInput: neither the definition nor the containers say where the project is.
-        """
-        given, labels = self._task.definition, self._labels(ids[0])
-        directory = given.get("project_dir") or labels.get(_DIRECTORY)
-        if not directory:
-            raise BadInput(
-                f"{self._engine.where}: the containers of '{self._name}' do not say where their "
-                "compose project is; give 'project_dir'"
-            )
-        base = given.get("compose_command") or _COMPOSE[self._engine.engine]
-        files = given.get("files") or [it for it in labels.get(_FILES, "").split(",") if it]
-        words = [*base, *(word for file in files for word in ("-f", str(file)))]
-        project = given.get("project") or labels.get(_PROJECT)
-        return [*words, *(["-p", str(project)] if project else [])], str(directory)
-
-    def pick_up(self) -> str:
-        """See :meth:`_port.Adapter.pick_up`."""
-        ids = self._found()
-        if self._action == "restart":
-            before = {one: self._engine.inspect(one).started for one in ids}
-            self._engine.call("restart", "--", *ids, seconds=self._task.timeout)
-            self._engine.see("restart", before, born=False)
-        else:
-            newest = max(self._engine.inspect(one).created for one in ids)
-            self._recreate(ids)
-            self._engine.see("recreate", dict.fromkeys(self._found(), newest), born=True)
-        return self._action
-
-    def _recreate(self, ids: Sequence[str]) -> None:
-        base, directory = self._command(ids)
-        argv = [*base, "up", "-d", "--no-deps", "--force-recreate", self._name]
-        environ = self._task.context.environ
-        try:
-            ended = self._task.machine.run(argv, self._task.timeout, directory, environ)
-        except Absent as error:
-            raise BadInput(f"{self._engine.where}: {error.message}") from None
-        if ended.code:
-            # It prints the commands that it runs, values of the environment included.
-            raise ProbeFailed(
-                f"{self._engine.where}: {' '.join(base)} up ended with exit code {ended.code}; "
-                f"run it by hand in {directory}"
-            )

@@ -9,8 +9,10 @@ import os
 from typing import Any, Callable, Mapping
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._command import Command
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._container import (
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._compose import (
     ComposeService,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._container import (
     NamedContainers,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._lock import hold_service

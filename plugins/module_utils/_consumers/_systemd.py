@@ -10,6 +10,7 @@ one fails, and ``reload-or-restart`` would start what somebody stopped.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -50,6 +51,11 @@ _MOVING = ("activating", "deactivating", "reloading", "refreshing", "maintenance
 _COPIED = re.compile(
     r"^\s*(EnvironmentFile|LoadCredential|LoadCredentialEncrypted)\s*=\s*(\S.*)$", re.MULTILINE
 )
+_SPECIFIER = re.compile(r"%(.)")
+
+
+def _open(specifier: re.Match[str]) -> str:
+    return "%" if specifier.group(1) == "%" else "*"
 
 
 def parse_show(text: str) -> dict[str, str]:
@@ -63,29 +69,34 @@ def parse_show(text: str) -> dict[str, str]:
 
 
 def copied_files(text: str) -> list[str]:
-    """The files that systemd itself reads for a unit, at start only, from ``systemctl cat``.
+    """The files that systemd itself reads for a unit, at start only, from ``systemctl cat``: patterns.
 
     The process sees copies: its environment, or the directory of its credentials. A reload leaves
-    them as they are.
+    them as they are. What a specifier such as ``%i`` stands for is left open.
     """
     found: list[str] = []
     for key, value in _COPIED.findall(text):
         path = value.strip() if key == "EnvironmentFile" else value.partition(":")[2].strip()
-        path = path.strip('"').lstrip("-")
+        path = _SPECIFIER.sub(_open, path.strip('"').lstrip("-"))
         if path:
             found.append(path)
     return found
 
 
 def parse_messages(text: str) -> list[str]:
-    """What systemd itself says about a unit, from ``journalctl -o json``: it quotes no output."""
+    """What systemd itself says about a unit's life, from ``journalctl -o json``.
+
+    Only messages of a kind that systemd's catalogue knows are taken: these name units, jobs and exit
+    codes. Others may quote a line of an environment file, with its value.
+    """
     found: list[str] = []
     for line in text.splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        message = entry.get("MESSAGE") if isinstance(entry, dict) else None
+        known = isinstance(entry, dict) and entry.get("MESSAGE_ID")
+        message = entry.get("MESSAGE") if known else None
         if isinstance(message, str):
             found.append(message[:200].rstrip(". "))
     return found
@@ -112,7 +123,7 @@ class SystemdUnit:
         :raises Unreachable, ProbeFailed: what it said.
         """
         argv = ["systemctl", "--no-pager", "--no-ask-password", *words, "--", self.unit]
-        environ = {**self._task.context.environ, "LC_ALL": "C"}
+        environ = {**self._task.environ, "LC_ALL": "C"}
         try:
             ended = self._task.machine.run(argv, seconds, environ=environ)
         except Absent:
@@ -201,7 +212,15 @@ class SystemdUnit:
         if self.action() == "reload" and state.get("ReloadResult") == "success":
             times.append(done.get("reload", 0.0))
         read = max(time for time in times if time <= self._task.machine.clock())
-        return state.get("ActiveState") == "active" and read > since + _MARGIN
+        active = state.get("ActiveState") == "active" and read > since + _MARGIN
+        return active and self._stays_up(state)
+
+    def _stays_up(self, state: Mapping[str, str]) -> bool:
+        """Whether one that was started a moment ago proves as much as one that was told from here."""
+        machine = self._task.machine
+        age = max(0.0, machine.clock() - self._started(state))
+        machine.sleep(max(0.0, self._task.seconds("settle", SETTLE) - age))
+        return _same_process(state, self.state())
 
     def pick_up(self) -> str:
         """See :meth:`_port.Adapter.pick_up`."""
@@ -229,7 +248,7 @@ class SystemdUnit:
         machine.sleep(self._task.seconds("settle", SETTLE))
         now = self.state()
         wrong = self._wrong(action, before, now)
-        if wrong or any(now.get(name) != settled.get(name) for name in ("MainPID", "NRestarts")):
+        if wrong or not _same_process(settled, now):
             raise failed(wrong or f"{self.unit} did not stay up: its process was replaced")
 
     def _wrong(self, action: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -267,6 +286,12 @@ class SystemdUnit:
         return f"{told}. Its own log: journalctl -u {self.unit} --since=@{int(begun)}"
 
 
-def _covers(source: str, path: str) -> bool:
+def _same_process(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return all(one.get(name) == other.get(name) for name in ("MainPID", "NRestarts"))
+
+
+def _covers(pattern: str, path: str) -> bool:
     """Whether what systemd reads is this file, or a directory that it is in."""
-    return path == source or os.path.dirname(path) == source.rstrip("/")
+    return any(
+        fnmatch.fnmatchcase(name, pattern.rstrip("/")) for name in (path, os.path.dirname(path))
+    )
