@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What references read from: files, environment variables, Vault.
+"""What references read from: files, environment variables, Vault. AWS and Kubernetes have modules of their own beside this.
 
-A source gives a text, or a mapping of keys (which may hold mappings again). Files and variables are texts; where a key of
-them is asked for, the text is read as ``?format=`` or the file's suffix says:
+A source gives a text, or a mapping of keys (which may hold mappings again). Where a key of a text is asked for, the text is
+read as JSON or YAML; that of a file as ``?format=`` or the file's suffix says:
 
 * ``json`` (``.json``) and ``yaml`` (``.yaml``, ``.yml``, and whatever has no known suffix, as vals does). Scalars are taken
   as they are written: ``0123``, ``yes`` and ``1.10`` stay these texts.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Callable, Mapping
 
@@ -29,6 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     Corrupt,
+    KeyturnError,
     MissingLibrary,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import read_with_mode
@@ -39,7 +41,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import (
     values as env_values,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv import open_kv
 
 try:
     import yaml
@@ -81,24 +82,41 @@ def _from_yaml(text: str, where: str) -> Any:
 def _from_env(text: str, where: str) -> Any:
     found = env_values(parse_env(text))
     return {
-        key: _Ambiguous(f"{where}, {key}") if value is None else value
+        key: _ambiguous(f"{where}, {key}") if value is None else value
         for key, value in found.items()
     }
 
 
-class _Ambiguous:
-    """A line of an env file that its readers take differently; refused only when it is asked for."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-
-def refuse_ambiguous(value: Any) -> None:
-    """:raises BadInput: for an env file's value about which systemd, docker compose and shells disagree."""
-    if isinstance(value, _Ambiguous):
-        raise BadInput(
-            f"{value.where}: systemd, docker compose and shells read this line differently; put the value in double quotes"
+def _ambiguous(where: str) -> Unusable:
+    return Unusable(
+        BadInput(
+            f"{where}: systemd, docker compose and shells read this line differently; put the value in double quotes"
         )
+    )
+
+
+class Unusable:
+    """A value that cannot be used, among others that can: an error only when it is asked for."""
+
+    def __init__(self, error: KeyturnError) -> None:
+        self._error = error
+
+    def refuse(self) -> None:
+        """:raises KeyturnError: always; what is wrong with it."""
+        raise self._error
+
+
+def read_keys(text: str, where: str) -> Any:
+    """What a text holds that is JSON or YAML.
+
+    :raises Corrupt: when it is neither.
+    :raises MissingLibrary: for YAML without PyYAML.
+    """
+    if text.lstrip().startswith(("{", "[")):
+        # Else PyYAML would take JSON's pairs of escapes (an emoji) apart. What is no JSON may be YAML's own short form.
+        with suppress(Corrupt):
+            return _from_json(text, where)
+    return _from_yaml(text, where)
 
 
 FORMATS: Mapping[str, Callable[[str, str], Any]] = MappingProxyType(
@@ -124,7 +142,8 @@ def _format(reference: Reference, option: str, structured: bool) -> str:
     return asked or guessed
 
 
-def _decode(data: bytes, where: str) -> str:
+def decode(data: bytes, where: str) -> str:
+    """:raises Corrupt: for bytes that are no text."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -154,7 +173,7 @@ def load_file(reference: Reference, context: Context, option: str, structured: b
         context.warn(
             f"{option}: the secrets file {path} has mode {mode:04o}; only its owner should read it: chmod 600 {path}"
         )
-    text = _decode(data, where)
+    text = decode(data, where)
     return _one_line_break_less(text) if kind == "text" else FORMATS[kind](text, where)
 
 
@@ -172,14 +191,25 @@ def load_environment(reference: Reference, context: Context, option: str, struct
     if not text:
         state = "is not set" if text is None else "is empty"
         raise Absent(f"{where}: the environment variable {name} {state} where this task runs")
-    return _from_yaml(text, where) if structured else text
+    return read_keys(text, where) if structured else text
+
+
+def wanted_version(reference: Reference, option: str) -> str:
+    """The number in ``?version=``, or empty.
+
+    :raises BadInput: when it is no number.
+    """
+    wanted = reference.params.get("version")
+    if wanted is not None and not (wanted.isdigit() and int(wanted) > 0):
+        raise BadInput(f"{option}: {reference.place}: 'version' must be a number from 1 on")
+    return wanted or ""
 
 
 def load_vault(reference: Reference, context: Context, option: str, structured: bool) -> Any:
     """The keys of a secret in Vault, of its newest version or of ``?version=``."""
-    wanted = reference.params.get("version")
-    if wanted is not None and not (wanted.isdigit() and int(wanted) > 0):
-        raise BadInput(f"{option}: {reference.place}: 'version' must be a number from 1 on")
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv import open_kv
+
+    wanted = wanted_version(reference, option)
     secret = open_kv(reference, context, option)
     found = secret.read(int(wanted) if wanted else None)
     if found.data is not None:

@@ -5,17 +5,21 @@
 
 ``ref+SCHEME://PATH[?name=value&...][#/key/...]``, or ``keyring#/STAGE/FIELD`` for the credential's own keyring.
 ``secretref+`` is the same as ``ref+``. ``%XX`` stands for a byte of UTF-8 in each part, for what the grammar uses itself
-(``?``, ``#``, ``&``, ``%``, blanks, and ``/`` inside a key). Unlike vals, a reference is the whole text, never a part of a
-longer one, and what is not understood is refused instead of ignored.
+(``?``, ``#``, ``&``, ``%``, blanks, and ``/`` inside a key). A parameter that is only on or off may stand without a value
+(``?inCluster``). Unlike vals, a reference is the whole text, never a part of a longer one, and what is not understood is
+refused instead of ignored.
+
+The audit log has one scheme more, which nothing can be read back from: ``syslog``, with no path (this machine), the absolute path
+of a socket, or ``host:port``.
 
 ==========  ========================================================================
 scheme      path
 ==========  ========================================================================
 vault       mount/path/of/secret, KV version 2, without the ``data/`` of Vault's API
-awsssm      path/of/parameter, without the leading slash
-awssecrets  name/of/secret
+awsssm      path/of/parameter, without the leading slash, or the parameter's ARN
+awssecrets  name/of/secret, or the secret's ARN
 file        /absolute/path, or a path from the working directory, or ~/path
-k8s         v1/Secret/namespace/name, or v1/Secret/namespace/name/key
+k8s         v1/Secret/namespace/name, or v1/Secret/namespace/name/key; ConfigMap likewise
 envsubst    $VARIABLE or ${VARIABLE}
 ==========  ========================================================================
 """
@@ -36,7 +40,15 @@ KEYRING_STAGES = ("pending", "current", "previous")
 SCHEMES: Mapping[str, Tuple[str, ...]] = MappingProxyType(
     {
         "vault": ("address", "mount", "namespace", "token_env", "token_file", "version"),
-        "awsssm": ("endpoint_url", "mode", "profile", "region", "role_arn", "version"),
+        "awsssm": (
+            "endpoint_url",
+            "mode",
+            "profile",
+            "recursive",
+            "region",
+            "role_arn",
+            "version",
+        ),
         "awssecrets": (
             "endpoint_url",
             "profile",
@@ -52,14 +64,25 @@ SCHEMES: Mapping[str, Tuple[str, ...]] = MappingProxyType(
 )
 """The parameters of each scheme."""
 
+LEDGER_SCHEMES: Mapping[str, Tuple[str, ...]] = MappingProxyType(
+    {"syslog": ("facility", "protocol")}
+)
+"""The schemes that only an audit log has, with their parameters."""
+
+LEDGER_GRAMMAR = (
+    "expected ref+file:///PATH, ref+vault://MOUNT/PATH, ref+syslog:// or ref+syslog://HOST:PORT"
+)
+
 GRAMMAR = (
     "expected ref+SCHEME://PATH[?name=value&...][#/key/...] with SCHEME one of "
     f"{', '.join(sorted(SCHEMES))}, or {KEYRING}#/STAGE/FIELD with STAGE one of {', '.join(KEYRING_STAGES)}"
 )
 
+_SWITCHES = ("inCluster",)
 _PREFIX = re.compile(r"(?:secret)?ref\+")
 _UNWRITTEN = re.compile(r"[\s\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SYSLOG = re.compile(r"(?:/[^\0]*[^\0/]|(?:\[[0-9A-Fa-f:.]+\]|[^:/@\[\]]+):(?P<port>\d{1,5}))?\Z")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})\Z")
 
 
@@ -91,9 +114,12 @@ class Reference:
 class _Parser:
     """One parse; keeps what every message needs."""
 
-    def __init__(self, text: str, option: str) -> None:
+    def __init__(self, text: str, option: str, ledger: bool = False) -> None:
         self.text = text
         self.option = option
+        self.ledger = ledger
+        self.schemes = {**SCHEMES, **LEDGER_SCHEMES} if ledger else SCHEMES
+        self.grammar = LEDGER_GRAMMAR if ledger else GRAMMAR
 
     def bad(self, position: int, problem: str) -> BadInput:
         """:param position: of the first character that is not as expected, counted from 0.
@@ -102,7 +128,7 @@ class _Parser:
         """
         understood = f" (after '{self.text[:position]}')" if position else ""
         return BadInput(
-            f"{self.option}: character {position + 1}{understood}: {problem}; {GRAMMAR}",
+            f"{self.option}: character {position + 1}{understood}: {problem}; {self.grammar}",
             position=position + 1,
         )
 
@@ -133,7 +159,12 @@ class _Parser:
 
     def _stored(self, start: int) -> Reference:
         scheme, colon, _rest = self.text[start:].partition("://")
-        if not colon or scheme not in SCHEMES:
+        if colon and scheme in LEDGER_SCHEMES and not self.ledger:
+            raise self.bad(
+                start,
+                f"'{scheme}' takes the lines of the audit log (keyturn_ledger) and nothing else: it cannot be read back",
+            )
+        if not colon or scheme not in self.schemes:
             named = f" '{scheme}'" if colon and scheme.isalnum() else ""
             raise self.bad(
                 start, f"there is no scheme{named}" if named else "expected SCHEME:// here"
@@ -162,7 +193,7 @@ class _Parser:
         while position <= end and start < end:
             stop = _find(self.text, "&", position, end)
             equals = _find(self.text, "=", position, stop)
-            if equals == stop:
+            if equals == stop and self.text[position:stop] not in _SWITCHES:
                 raise self.bad(position, "expected name=value here")
             name = self.unescape(position, equals)
             self._check_param(scheme, name, position, found)
@@ -171,7 +202,7 @@ class _Parser:
         return found
 
     def _check_param(self, scheme: str, name: str, position: int, found: Mapping[str, str]) -> None:
-        allowed = SCHEMES[scheme]
+        allowed = self.schemes[scheme]
         if name not in allowed:
             which = (
                 f"those of '{scheme}' are {', '.join(allowed)}"
@@ -224,9 +255,11 @@ def _check_vault(parser: _Parser, path: str, start: int) -> None:
 def _check_k8s(parser: _Parser, path: str, start: int) -> None:
     _check_segments(parser, path, start)
     parts = path.split("/")
-    if parts[:2] != ["v1", "Secret"] or len(parts) not in (4, 5):
+    kinds = (["v1", "Secret"], ["v1", "ConfigMap"])
+    if parts[:2] not in kinds or len(parts) not in (4, 5):
         raise parser.bad(
-            start, "the path must be v1/Secret/NAMESPACE/NAME or v1/Secret/NAMESPACE/NAME/KEY"
+            start,
+            "the path must be v1/Secret/NAMESPACE/NAME or v1/Secret/NAMESPACE/NAME/KEY (or ConfigMap instead of Secret)",
         )
 
 
@@ -245,6 +278,14 @@ def _check_envsubst(parser: _Parser, path: str, start: int) -> None:
         raise parser.bad(start, "expected one environment variable here, as $NAME or ${NAME}")
 
 
+def _check_syslog(parser: _Parser, path: str, start: int) -> None:
+    found = _SYSLOG.match(path)
+    if not found or not 0 < int(found.group("port") or 1) < 65536:
+        raise parser.bad(
+            start, "expected nothing (this machine), HOST:PORT, or the absolute path of a socket"
+        )
+
+
 _PATHS: Mapping[str, Callable[[_Parser, str, int], None]] = MappingProxyType(
     {
         "vault": _check_vault,
@@ -253,6 +294,7 @@ _PATHS: Mapping[str, Callable[[_Parser, str, int], None]] = MappingProxyType(
         "file": _check_file,
         "k8s": _check_k8s,
         "envsubst": _check_envsubst,
+        "syslog": _check_syslog,
     }
 )
 
@@ -272,3 +314,11 @@ def parse_reference(text: str, option: str) -> Reference:
     if not isinstance(text, str):
         raise BadInput(f"{option}: a {type(text).__name__} is no reference; {GRAMMAR}")
     return _Parser(text, option).parse()
+
+
+def parse_ledger_reference(text: str, option: str) -> Reference:
+    """Read the reference of an audit log, which may also be ``ref+syslog://``.
+
+    :raises BadInput: as :func:`parse_reference`.
+    """
+    return _Parser(text, option, ledger=True).parse()

@@ -11,11 +11,16 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, U
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_aws import (
+    load_parameter,
+    load_secret,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_k8s import load_object
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_sources import (
+    Unusable,
     load_environment,
     load_file,
     load_vault,
-    refuse_ambiguous,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import (
     KEYRING,
@@ -28,7 +33,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 Source = Callable[[Reference, Context, str, bool], Any]
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
-    {"envsubst": load_environment, "file": load_file, "vault": load_vault}
+    {
+        "awssecrets": load_secret,
+        "awsssm": load_parameter,
+        "envsubst": load_environment,
+        "file": load_file,
+        "k8s": load_object,
+        "vault": load_vault,
+    }
 )
 """Every place that values can be read from, by scheme. Called with whether keys are wanted and not one text."""
 
@@ -43,13 +55,8 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def _load(reference: Reference, context: Context, option: str, structured: bool) -> Any:
-    source = SOURCES.get(reference.scheme)
-    if source is None:
-        raise BadInput(
-            f"{option}: {reference.text}: values cannot be read from '{reference.scheme}' in this version; use one of "
-            f"ref+{', ref+'.join(sorted(SOURCES))}"
-        )
-    return _dig(source(reference, context, option, structured), reference, option)
+    value = SOURCES[reference.scheme](reference, context, option, structured)
+    return _dig(value, reference, option)
 
 
 def _dig(value: Any, reference: Reference, option: str) -> Any:
@@ -76,7 +83,8 @@ def _dig(value: Any, reference: Reference, option: str) -> Any:
 
 
 def _to_secret(value: Any, where: str) -> Secret:
-    refuse_ambiguous(value)
+    if isinstance(value, Unusable):
+        value.refuse()
     if isinstance(value, dict):
         raise BadInput(
             f"{where}: a single value is needed and this is a mapping; add one of its keys to the reference: {_listed(value)}"

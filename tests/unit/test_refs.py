@@ -80,6 +80,24 @@ def parsed(text: str) -> tuple[str, str, dict[str, str], tuple[str, ...]]:
         ("ref+file:///with%20blank%3F%23%25.txt", ("file", "/with blank?#%.txt", {}, ())),
         ("ref+k8s://v1/Secret/ns/name/key", ("k8s", "v1/Secret/ns/name/key", {}, ())),
         ("ref+k8s://v1/Secret/ns/name", ("k8s", "v1/Secret/ns/name", {}, ())),
+        ("ref+k8s://v1/ConfigMap/ns/name/key", ("k8s", "v1/ConfigMap/ns/name/key", {}, ())),
+        (
+            "ref+k8s://v1/Secret/ns/name/key?inCluster",
+            ("k8s", "v1/Secret/ns/name/key", {"inCluster": ""}, ()),
+        ),
+        (
+            "ref+k8s://v1/Secret/ns/name?kubeContext=prod&kubeConfigPath=/etc/k%20c#/key",
+            (
+                "k8s",
+                "v1/Secret/ns/name",
+                {"kubeContext": "prod", "kubeConfigPath": "/etc/k c"},
+                ("key",),
+            ),
+        ),
+        (
+            "ref+awsssm://a/b?recursive=true&mode=singleparam#/c",
+            ("awsssm", "a/b", {"recursive": "true", "mode": "singleparam"}, ("c",)),
+        ),
         ("ref+envsubst://$VAR", ("envsubst", "$VAR", {}, ())),
         ("ref+envsubst://${VAR_2}#/a", ("envsubst", "${VAR_2}", {}, ("a",))),
         ("ref+vault://s/x#/a%2Fb/c%20d", ("vault", "s/x", {}, ("a/b", "c d"))),
@@ -128,7 +146,12 @@ def test_good_references(text: str, expected: object) -> None:
         ("ref+envsubst://$1X", 16, "$NAME or ${NAME}"),
         ("ref+envsubst://${X", 16, "$NAME or ${NAME}"),
         ("ref+envsubst://pre-$X", 16, "$NAME or ${NAME}"),
-        ("ref+k8s://v1/ConfigMap/ns/name/key", 11, "v1/Secret"),
+        ("ref+k8s://v1/Pod/ns/name/key", 11, "v1/Secret"),
+        ("ref+k8s://apps/v1/Secret/ns/name", 11, "v1/Secret"),
+        ("ref+k8s://v1/Secret/ns/name?inCluster&inCluster", 39, "twice"),
+        ("ref+k8s://v1/Secret/ns/name?kubeContext", 29, "name=value"),
+        ("ref+awsssm://a?inCluster", 16, "no parameter 'inCluster'"),
+        ("ref+awsssm:///a/b", 14, "expected a name"),
         ("ref+k8s://v1/Secret/ns", 11, "v1/Secret"),
         ("ref+k8s://v1/Secret/ns/name/key/more", 11, "v1/Secret"),
         ("keyring#/pending", 17, "one field"),
@@ -458,15 +481,6 @@ def test_a_mapping_of_references(world: World) -> None:
     }
     message = refusal(Absent, world.mapping, {"password": "ref+envsubst://$NONE"})
     assert message.startswith(f"{OPTION}.password:")
-
-
-@pytest.mark.parametrize(
-    "text", ["ref+awsssm://a/b", "ref+awssecrets://a#/b", "ref+k8s://v1/Secret/a/b/c"]
-)
-def test_schemes_without_a_source_say_what_works(world: World, text: str) -> None:
-    message = refusal(BadInput, world.value, text)
-    assert "in this version" in message
-    assert "ref+envsubst, ref+file, ref+vault" in message
 
 
 def keyring(**fields: str | Secret) -> Document:

@@ -21,7 +21,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file impo
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._json import JsonCodec
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Place
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._vault import open_vault_place
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,10 @@ def open_place(address: Address, options: Options, context: Context) -> Place:
         attributes = Attributes(options.mode, options.owner, options.file_group)
         return FilePlace(address.path, _codec(options.format), attributes, address.where)
     if address.scheme == "vault":
+        from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._vault import (
+            open_vault_place,
+        )
+
         reference = Reference(address.scheme, address.path, address.params, (), address.text)
         return open_vault_place(reference, context, address.where)
     raise BadInput(f"{address.where}: '{address.scheme}' is no place that a sink can be written to")

@@ -16,12 +16,19 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._store_port impor
     StoredVersion,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._file import open_file_store
-from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._vault import (
-    open_vault_store,
-)
+
+
+def _open_vault_store(reference: Reference, context: Context, option: str) -> Store:
+    # Imported where it is used: hvac and what it brings are a good part of what a module of its own takes to start.
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._vault import (
+        open_vault_store,
+    )
+
+    return open_vault_store(reference, context, option)
+
 
 STORES: Mapping[str, Callable[[Reference, Context, str], Store]] = MappingProxyType(
-    {"file": open_file_store, "vault": open_vault_store}
+    {"file": open_file_store, "vault": _open_vault_store}
 )
 """Every place that can keep a keyring, by its reference's scheme."""
 
