@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
 from estate.collection import collections_path, given_collections_path
 from estate.databases import Database, fresh_database
 from estate.errors import Missing
+from estate.kubernetes import KubernetesServer
+from estate.moto import MotoServer
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible
 from estate.postgres import VERSIONS, PostgresServer
@@ -167,15 +169,27 @@ def _postgres_servers(run_dir: Path) -> Iterator[Callable[[str], PostgresServer]
 
 
 @pytest.fixture(scope="session")
+def postgres_of(
+    _postgres_servers: Callable[[str], PostgresServer],
+) -> Callable[[str], PostgresServer]:
+    """Gives the PostgreSQL server of a version, shared by the session; for a test that needs several at once."""
+
+    def get(version: str) -> PostgresServer:
+        try:
+            return _postgres_servers(version)
+        except Missing as error:
+            unavailable(error)
+            raise
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def postgres(
-    request: pytest.FixtureRequest, _postgres_servers: Callable[[str], PostgresServer]
+    request: pytest.FixtureRequest, postgres_of: Callable[[str], PostgresServer]
 ) -> PostgresServer:
     """A PostgreSQL server, shared by the session; see ``pg_versions``."""
-    try:
-        return _postgres_servers(request.param)
-    except Missing as error:
-        unavailable(error)
-        raise
+    return postgres_of(request.param)
 
 
 @pytest.fixture
@@ -229,6 +243,34 @@ def vault_mount(vault: VaultServer) -> Iterator[str]:
     name = vault.mount_kv(f"kv-{secrets.token_hex(4)}")
     yield name
     vault.unmount(name)
+
+
+@pytest.fixture(scope="session")
+def moto(run_dir: Path) -> Iterator[MotoServer]:
+    """AWS's parameters, secrets and identities, shared by the session: use names of your own."""
+    place = run_dir / "moto"
+    place.mkdir(mode=0o700)
+    try:
+        server = MotoServer(place)
+    except Missing as error:
+        unavailable(error)
+        raise
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kubernetes_server(run_dir: Path) -> Iterator[KubernetesServer]:
+    """The control plane of a Kubernetes, shared by the session."""
+    place = run_dir / "kubernetes"
+    place.mkdir(mode=0o700)
+    try:
+        server = KubernetesServer(place)
+    except Missing as error:
+        unavailable(error)
+        raise
+    with server:
+        yield server
 
 
 @pytest.fixture

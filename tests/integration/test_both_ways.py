@@ -1,0 +1,140 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every module inside Ansible's process and as an ordinary module: same arguments, same results, on every server version."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from estate.databases import fresh_database
+from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible
+from estate.postgres import VERSIONS, PostgresServer
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from both_ways import (
+    Case,
+    Lane,
+    Record,
+    Values,
+    comparable,
+    keyring_lane,
+    play,
+    postgres_lane,
+    publishing_lane,
+)
+
+RUNTIME = Path(__file__).resolve().parents[2] / "meta" / "runtime.yml"
+
+
+def quartet_faults(lane: Lane, case: Case, records: list[Record]) -> list[str]:
+    """What one way of execution does wrong: changes in check mode, or does not do what that predicted."""
+    faults = []
+    for number, (check_mode, changed, record) in enumerate(
+        zip(case.modes, case.changed, records, strict=True)
+    ):
+        where = f"task {number}"
+        if record.result.get("changed") is not changed:
+            faults.append(f"{where}: changed is not {changed}: {record.result}")
+        writes = record.before != record.after
+        if writes and (check_mode or not changed):
+            names = [key for key in record.after if record.after[key] != record.before.get(key)]
+            faults.append(f"{where}: it wrote {names}")
+        # Who lags is a change that another task makes.
+        if changed and not check_mode and not writes and case.module != "receipts":
+            faults.append(f"{where}: it wrote nothing")
+    for check, apply in zip(records[::2], records[1::2], strict=True):
+        predicted, done = (
+            comparable(lane, case, item.result.get("diff")) for item in (check, apply)
+        )
+        if predicted != done:
+            faults.append(f"the diff was {done}, predicted {predicted}")
+    return faults
+
+
+@dataclass
+class Run:
+    """One way of execution: its estate and what its tasks returned."""
+
+    lanes: dict[str, Lane]
+    records: dict[tuple[str, str], Record]
+    printed: str
+
+    def of(self, lane: str, case: Case) -> list[Record]:
+        """What the tasks of a case returned."""
+        return [self.records[lane, f"{case.name} {number}"] for number in range(len(case.modes))]
+
+    def faults(self) -> list[str]:
+        """Everything that is wrong in it."""
+        return [
+            f"{name}: {case.name}: {fault}"
+            for name, lane in self.lanes.items()
+            for case in lane.cases
+            for fault in quartet_faults(lane, case, self.of(name, case))
+        ]
+
+    def told(self) -> dict[tuple[str, str, int, str], Any]:
+        """Every field of every result, as it can be compared with another run's."""
+        return {
+            (name, case.name, number, field): value
+            for name, lane in self.lanes.items()
+            for case in lane.cases
+            for number, record in enumerate(self.of(name, case))
+            for field, value in comparable(lane, case, record.result).items()
+        }
+
+
+@pytest.fixture
+def run(
+    scratch: Path,
+    ansible: Ansible,
+    postgres_of: Callable[[str], PostgresServer],
+    pgbouncer_factory: Callable[..., PgBouncer],
+) -> Callable[[bool, Values], Run]:
+    """Runs every case in a fresh estate, by one way of execution."""
+
+    def start(direct: bool, values: Values) -> Run:
+        place = scratch / ("direct" if direct else "module")
+        place.mkdir(mode=0o711)
+        with ExitStack() as stack:
+            lanes = {
+                "publishing": publishing_lane(place / "publishing", values),
+                "keyring": keyring_lane(place / "keyring", values),
+            }
+            # What differs between servers is the same in both ways, and a module of its own takes a hundred times as long to start.
+            for version in VERSIONS if direct else ("16",):
+                name, whole = f"pg{version}", version == "16"
+                database = stack.enter_context(fresh_database(postgres_of(version)))
+                lanes[name] = postgres_lane(
+                    place / name, values, database, pgbouncer_factory, whole
+                )
+            return Run(lanes, *play(place, ansible, lanes, direct))
+
+    return start
+
+
+def test_check_apply_check_again_apply_again(
+    run: Callable[[bool, Values], Run], ansible: Ansible
+) -> None:
+    values = Values()
+    direct, module = run(True, values), run(False, values)
+    covered = {case.module for lane in direct.lanes.values() for case in lane.cases}
+    assert covered == set(yaml.safe_load(RUNTIME.read_text())["action_groups"]["keyturn"])
+    assert direct.faults() == []
+    assert module.faults() == []
+    one, other = direct.told(), module.told()
+    one = {key: value for key, value in one.items() if key[0] in module.lanes}
+    differing = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    assert {key: (one.get(key), other.get(key)) for key in differing} == {}
+    for text in (*values.passwords, values.verifier(0), values.verifier(1)):
+        assert text not in direct.printed + module.printed
+    assert ansible.leftovers() == []
