@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from estate.errors import EstateError
 from estate.processes import kill_tree
@@ -52,25 +52,35 @@ class PlaybookResult:
         return self
 
 
+class Process(Protocol):
+    """What is needed of a process, as ``subprocess.Popen`` has it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def returncode(self) -> int | Any:
+        """How it ended, once :meth:`poll` or :meth:`wait` has seen that."""
+
+    def poll(self) -> int | None:
+        """How it ended; none while it lives."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end.
+
+        :raises subprocess.TimeoutExpired: when it takes longer.
+        """
+
+
 class RunningPlaybook:
     """A run that is under way."""
 
-    def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, captured: Path
-    ) -> None:
+    def __init__(self, argv: Sequence[str], process: Process, captured: Path) -> None:
         self._argv = argv
         self._captured = captured
         self._started = time.monotonic()
-        with (captured / "stdout").open("wb") as out, (captured / "stderr").open("wb") as err:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=env,
-                cwd=cwd,
-                start_new_session=True,
-            )
+        self._process = process
 
     @property
     def pid(self) -> int:
@@ -187,9 +197,22 @@ class Ansible:
         self._runs += 1
         captured = self.work_dir / "captured" / f"{self._runs:02d}"
         captured.mkdir(parents=True)
-        return RunningPlaybook(
-            [*argv, *arguments], self._environment(env or {}), self.work_dir, captured
-        )
+        argv += arguments
+        process = self._launch(argv, self._environment(env or {}), captured)
+        return RunningPlaybook(argv, process, captured)
+
+    def _launch(self, argv: Sequence[str], env: Mapping[str, str], captured: Path) -> Process:
+        """Start a process whose output goes to ``stdout`` and ``stderr`` in that directory."""
+        with (captured / "stdout").open("wb") as out, (captured / "stderr").open("wb") as err:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=env,
+                cwd=self.work_dir,
+                start_new_session=True,
+            )
 
     def run(
         self,

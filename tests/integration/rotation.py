@@ -14,15 +14,19 @@ from typing import Any
 
 import psycopg2
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
     parse_document,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring_step import MODULE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
     chain_faults,
     tail_faults,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger_stores import FileLedger
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import FileLedger
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
 from estate.databases import Database
 from estate.load import PROGRAM, LoadClient, database_url, write_env_file
 from estate.pgbouncer import PgBouncer
@@ -31,6 +35,24 @@ from estate.playbook import Ansible, PlaybookResult, RunningPlaybook
 CREDENTIAL = "db_app"
 FORCE = {"keyturn_force": True}
 PLUGINS = Path(__file__).parent / "plugins"
+WATCHED = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a run, as the plugin ``kill_at`` tells of it.
+
+    :param number: how often a task of this name had been started; none for the first time that it gets there.
+    :param changed: whether the task said so, at the moment after it.
+    """
+
+    task: str
+    number: int | None
+    moment: str
+    changed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.moment} '{self.task}' ({self.number})"
 
 
 @dataclass
@@ -183,17 +205,53 @@ class Estate:
             env=env,
         )
 
+    def traced(
+        self, playbook: str, extra: Mapping[str, Any] | None = None, returncode: int = 0
+    ) -> list[Point]:
+        """Run a playbook undisturbed; returns every point where it could have been killed, in order."""
+        trace = self.folder / "trace"
+        trace.unlink(missing_ok=True)
+        self.run(playbook, extra=extra, **WATCHED, KEYTURN_TRACE=str(trace)).check(returncode)
+        return [Point(*json.loads(line)) for line in trace.read_text().splitlines()]
+
     def killed(
         self,
         playbook: str,
         task: str,
         moment: str = "before",
+        number: int | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> PlaybookResult:
-        """The same, killed with SIGKILL before or after the first task of that name."""
-        given = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at"}
-        given.update(KEYTURN_KILL_TASK=task, KEYTURN_KILL_MOMENT=moment)
-        return self.run(playbook, extra=extra, **given).check(-9)
+        """The same, killed with SIGKILL at a point; see the plugin ``kill_at``."""
+        return self.cut(playbook, Point(task, number, moment), extra).check(-9)
+
+    def cut(
+        self, playbook: str, point: Point, extra: Mapping[str, Any] | None = None
+    ) -> PlaybookResult:
+        """The same; a run that does not pass the point comes to its end."""
+        wanted = json.dumps([point.task, point.number, point.moment])
+        return self.run(playbook, extra=extra, **WATCHED, KEYTURN_KILL=wanted)
+
+    def adopt(self) -> None:
+        """What the adopt playbook leaves, without running it: the value in use is in the keyring."""
+        given = {
+            "keyring": f"ref+file://{self.keyring_path}",
+            "ledger": f"ref+file://{self.ledger_path}",
+            "credential": CREDENTIAL,
+        }
+        proof = {"type": "postgres", "against": "a test", "at": "now", "detail": "handed over"}
+        definition = self.definition()
+        adoption = {
+            "transition": "adopt",
+            "issuer": definition["keyturn_issuer"],
+            "generate": definition.get("keyturn_generate", {}),
+            "value": self.adoption["keyturn_adopt"],
+            "evidence": [proof],
+        }
+        for step in (adoption, {"transition": "release"}):
+            asked = ArgumentSpecValidator(dict(MODULE.argument_spec)).validate({**given, **step})
+            assert not asked.error_messages
+            execute(MODULE, dict(asked.validated_parameters), Context())
 
     def document(self) -> Document:
         """The keyring as it is kept now."""
@@ -220,12 +278,12 @@ class Estate:
 
     def ledger_faults(self) -> list[str]:
         """What is wrong with the audit log."""
-        lines = FileLedger(str(self.ledger_path)).lines(CREDENTIAL)
+        lines = FileLedger(str(self.ledger_path)).read(CREDENTIAL).lines
         return chain_faults(lines) + tail_faults(lines, self.document().ledger)
 
     def phases(self) -> list[str]:
         """The steps that the audit log tells of."""
-        return [line["phase"] for line in FileLedger(str(self.ledger_path)).lines(CREDENTIAL)]
+        return [line["phase"] for line in FileLedger(str(self.ledger_path)).read(CREDENTIAL).lines]
 
     def secrets(self) -> list[str]:
         """Every secret value of the keyring."""

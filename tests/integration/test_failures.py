@@ -13,30 +13,32 @@ from typing import Any
 import pytest
 import yaml
 from estate.databases import Database
-from estate.playbook import Ansible, PlaybookResult
+from estate.playbook import PlaybookResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, Estate
+from warm import WarmAnsible, warm
 
+__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Estate]
 SOON = {**FORCE, "keyturn_wait": "2s"}
 
 
 @pytest.fixture
-def make(scratch: Path, database: Database, ansible: Ansible) -> Maker:
+def make(scratch: Path, database: Database, warm: WarmAnsible) -> Maker:
     """Makes the estate of an adopted credential whose application nobody runs: what is told to it succeeds."""
 
     def maker(**options: Any) -> Estate:
         first = f"{database.name}_a"
         password = database.create_login(first)
-        made = Estate(scratch, database, ansible, **options)
+        made = Estate(scratch, database, warm, **options)
         told = {"name": "app", "type": "command", "argv": ["true"], "reads": ["app"]}
         made.variables.setdefault("keyturn_consumers", [told])
         made.hand_over(first, password)
         made.add_probe({"type": "command", "argv": ["true"]})
-        made.run("adopt", extra=made.adoption).check()
+        made.adopt()
         return made
 
     return maker
@@ -86,10 +88,11 @@ def test_phases_one_run_each_and_a_failed_one_returns(make: Maker) -> None:
     assert '"event": "failure"' in told.read_text()
 
 
-def test_a_killed_cut_over_goes_on(make: Maker) -> None:
+def test_a_cut_over_that_was_killed_half_way_goes_on(make: Maker) -> None:
     estate = make(strategy="same_role")
     told = contact(estate)
-    estate.killed("rotate_db", "Make the new value the current one", "after", extra=FORCE)
+    task = "Cut over an issuer that knows one value at a time"
+    estate.killed("rotate_db", task, "ledger 1", extra=FORCE)
     estate.run("rotate_db").check()
     document = estate.document()
     assert document.current and document.current.status == "observed"
