@@ -1,0 +1,66 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The example inventory and the README's first credential: every definition is read by the code that will read a user's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.manager import VariableManager
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
+    order,
+    parse_consumers,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
+from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts import (
+    Problems,
+    read_definitions,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "inventories" / "example"
+CREDENTIALS = sorted(path.stem for path in (EXAMPLE / "host_vars").iterdir())
+
+
+def problems(variables: dict[str, Any]) -> list[str]:
+    """What is wrong with one credential's variables."""
+    found = Problems()
+    policy = parse_policy(variables["keyturn_policy"])
+    parse_reference(variables["keyturn_keyring"], "keyturn_keyring")
+    names = ("issuer", "sinks", "consumers", "probes")
+    params = {name: variables[f"keyturn_{name}"] for name in names}
+    read_definitions(params, policy, Context(environ={}), found)
+    order(parse_consumers(params["consumers"]))
+    return found.sentences
+
+
+@pytest.fixture(scope="module")
+def manager() -> VariableManager:
+    loader = DataLoader()
+    inventory = InventoryManager(loader=loader, sources=[str(EXAMPLE)])
+    return VariableManager(loader=loader, inventory=inventory)
+
+
+@pytest.mark.parametrize("name", CREDENTIALS)
+def test_a_credential_of_the_example_has_no_problem(name: str, manager: VariableManager) -> None:
+    host = manager._inventory.get_host(name)
+    assert host is not None, f"{name} has variables, but hosts.yml does not name it"
+    variables = manager.get_vars(host=host, include_hostvars=False)
+    assert problems(variables) == []
+    hosts = {item["host"] for item in variables["keyturn_consumers"] if "host" in item}
+    assert hosts <= {machine.name for machine in manager._inventory.get_hosts("machines")}
+
+
+def test_the_readme_s_first_credential_has_no_problem() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    credential = next(block for block in blocks if "keyturn_issuer:" in block)
+    assert problems(yaml.safe_load(credential)) == []
