@@ -32,10 +32,14 @@ unit: setup  ## the pure parts; ARGS='-k name' is passed to pytest, also below
 
 integration: setup  ## the modules, roles and playbooks on real servers
 	@scripts/vault-binary >/dev/null || true
+	@scripts/kube-apiserver-binary >/dev/null || true
+	@scripts/systemd-image >/dev/null || true
 	@scripts/pytest integration tests/integration $(ARGS)
 
-servers:  ## build the servers that no package has
+servers:  ## build what no package has: servers, the machines' image
 	@scripts/vault-binary
+	@scripts/kube-apiserver-binary
+	@scripts/systemd-image
 
 tarball: setup  ## build and install the tarball, and test the installed copy
 	@scripts/tarball $(ARGS)
