@@ -185,7 +185,7 @@ def answer(code: str, message: str = "", status: int = 400) -> told.ClientError:
 )
 def test_what_errors_of_aws_mean(error: Exception, kind: type[KeyturnError], problem: str) -> None:
     found = explain(error, f"{OPTION}: AWS parameter /a", "ssm:GetParameter")
-    assert type(found) is kind
+    assert found.__class__ is kind
     assert found.message.startswith(f"{OPTION}: AWS parameter /a: ")
     assert problem in found.message
 
