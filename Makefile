@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint sanity docs-lint unit integration servers tarball changelog clean
+.PHONY: help setup demo test lint sanity docs-lint unit integration soak servers tarball changelog clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ integration: setup  ## the modules, roles and playbooks on real servers
 	@scripts/kube-apiserver-binary >/dev/null || true
 	@scripts/systemd-image >/dev/null || true
 	@scripts/pytest integration tests/integration $(ARGS)
+
+soak: setup  ## the power cuts again, at every single write
+	@KEYTURN_SOAK=1 scripts/pytest integration tests/integration/test_kills.py $(ARGS)
 
 servers:  ## build what no package has: servers, the machines' image
 	@scripts/vault-binary
