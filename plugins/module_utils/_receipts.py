@@ -16,6 +16,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
     sinks_read,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
@@ -65,6 +66,12 @@ def run(params: Params, context: Context) -> Result:
     access = open_keyring(params, context)
     consumers = parse_consumers(params["consumers"])
     late = behind(access.need(), parse_sinks(params["sinks"]), consumers, params["issuer"])
+    if late and params["demand"]:
+        names = ", ".join(item.name for item in late)
+        raise Refused(
+            f"{access.credential}: not seen using what they should use: {names}. Nothing told them, although it was asked for: see whether "
+            "another role's handler has the name of this one's, then run the same playbook again"
+        )
     shown = [
         {"name": item.name, "host": item.host, "definition": dict(item.definition)} for item in late
     ]
@@ -76,5 +83,6 @@ SPEC = {
     "sinks": {"type": "list", "elements": "dict", "default": []},
     "consumers": {"type": "list", "elements": "dict", "default": []},
     "issuer": {"type": "dict", "default": {}},
+    "demand": {"type": "bool", "default": False},
 }
 MODULE = ModuleCore("receipts", SPEC, run)

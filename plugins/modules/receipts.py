@@ -33,6 +33,10 @@ options:
     description: The credential's issuer, as in C(keyturn_issuer).
     type: dict
     default: {}
+  demand:
+    description: Fail when there are any, instead of reporting them.
+    type: bool
+    default: false
 author:
   - keyturn.runbooks contributors (@keyturn)
 """
