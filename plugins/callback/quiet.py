@@ -31,14 +31,36 @@ class CallbackModule(CallbackBase):
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "keyturn.runbooks.quiet"
 
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task succeeded, perhaps with a warning."""
+        self._warn(result)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        """So did an item of a loop."""
+        self._warn(result)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """An item of a loop failed; the task tells only how many."""
+        self._warn(result)
+        self._tell(result)
+
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A task failed."""
+        self._warn(result)
         if not ignore_errors:
             self._tell(result)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """A host did not answer."""
         self._tell(result)
+
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        """A play has no host, so nothing is looked at."""
+        self._display.display("no host matches: nothing was looked at", color="red", stderr=True)
+
+    def _warn(self, result: Any) -> None:
+        for line in result._result.get("warnings") or []:
+            self._display.warning(str(line))
 
     def _tell(self, result: Any) -> None:
         said = result._result.get("msg") or "failed, without a message"

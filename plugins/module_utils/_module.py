@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import AbstractSet, Any, Callable, Dict, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
@@ -106,8 +106,26 @@ def execute(core: ModuleCore, params: Params, context: Context) -> Result:
     return concluded(core, ready, core.run(ready, context), context)
 
 
-def failure(error: BaseException) -> Result:
-    """A failed result; an unexpected error is told by its kind and place, because its text may quote a value."""
+# Ansible's own classes, which are not there on a managed host.
+_OF_ANSIBLE = frozenset({"AnsibleError"})
+
+
+def _of_ansible(error: BaseException, kinds: AbstractSet[str], host: str) -> Result:
+    """What Ansible says of a connection, of becoming another user or of a template; none of it holds a value."""
+    said = " ".join(str(getattr(error, "message", error)).split()).rstrip(".")
+    if "AnsibleConnectionFailure" in kinds:
+        whose = f"the connection to {host}" if host else "its connection"
+        message = f"the host of this task cannot be reached: {said}. See to {whose}, then run the same playbook again"
+        return {"failed": True, "changed": False, "msg": message, "kind": "Unreachable"}
+    message = f"Ansible could not run this task: {said}. See to the connection, become and environment settings of its host"
+    return {"failed": True, "changed": False, "msg": message, "kind": "Host"}
+
+
+def failure(error: BaseException, host: str = "") -> Result:
+    """A failed result; an unexpected error is told by its kind and place, because its text may quote a value.
+
+    :param host: where the task was to run, if it is known.
+    """
     if isinstance(error, KeyturnError):
         return {
             "failed": True,
@@ -116,11 +134,9 @@ def failure(error: BaseException) -> Result:
             "kind": type(error).__name__,
             **error.details,
         }
-    if any(kind.__name__ == "AnsibleConnectionFailure" for kind in type(error).__mro__):
-        # Ansible's own class, which is not there on a managed host. What ssh says holds no value.
-        said = " ".join(str(getattr(error, "message", error)).split())
-        message = f"the host of this task cannot be reached: {said}. See to its connection, then run the same playbook again"
-        return {"failed": True, "changed": False, "msg": message, "kind": "Unreachable"}
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & _OF_ANSIBLE:
+        return _of_ansible(error, kinds, host)
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = " < ".join(
         f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}"

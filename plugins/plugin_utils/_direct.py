@@ -101,7 +101,8 @@ class DirectAction(ActionBase):
             os.environ.update(context.environ)
             result.update(self._dispatch(variables, context))
         except Exception as error:
-            result.update(failure(error))
+            host = self._task.delegate_to or variables.get("inventory_hostname")
+            result.update(failure(error, str(host or "")))
         finally:
             os.environ.clear()
             os.environ.update(before)
@@ -125,12 +126,17 @@ class DirectAction(ActionBase):
         arguments = dict(self._task.args)
         if "run" in self.module.argument_spec:
             who = (
-                next((str(variables[name]) for name in _WHO if variables.get(name)), "") or _user()
+                next(filter(None, (self._setting(variables, name) for name in _WHO)), "") or _user()
             )
-            why = str(variables.get("keyturn_reason") or "")
+            why = self._setting(variables, "keyturn_reason")
             given = arguments.get("run") or {}
             arguments["run"] = {**describe_process(os.getppid()), "who": who, "why": why, **given}
         return arguments
+
+    def _setting(self, variables: Mapping[str, Any], name: str) -> str:
+        """A variable of the user's as text: an action gets variables as they were written, which may be templates."""
+        value = self._templar.template(variables.get(name))
+        return "" if value is None else str(value)
 
     def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
         spec = {name: dict(option) for name, option in self.module.argument_spec.items()}
@@ -176,7 +182,7 @@ class DirectAction(ActionBase):
             "auto_legacy_silent",
             sys.executable,
         )
-        forced = str(variables.get("keyturn_direct", "true")).lower() in ("false", "no", "0")
+        forced = self._setting(variables, "keyturn_direct").lower() in ("false", "no", "0")
         return (
             self._connection.transport == "local"
             and not become
@@ -201,16 +207,16 @@ class DirectAction(ActionBase):
         before = self._task.environment
         self._task.environment = [self._public_environment()]
         try:
-            return dict(
-                self._execute_module(
-                    module_name=name,
-                    module_args=Arguments(params),
-                    task_vars=variables,
-                    wrap_async=wrap,
-                )
+            result: dict[str, Any] = self._execute_module(
+                module_name=name,
+                module_args=Arguments(params),
+                task_vars=variables,
+                wrap_async=wrap,
             )
         finally:
             self._task.environment = before
+        # A failure of Ansible's own on that host, such as no Python there, has no kind yet.
+        return {"kind": "Host", **result} if result.get("failed") else dict(result)
 
     def _public_environment(self) -> dict[str, str]:
         """The task's environment without tokens and passwords: the references that need them are resolved here.
@@ -232,11 +238,8 @@ class DirectAction(ActionBase):
 
         :raises Refused: where the connection cannot, unless the user allows it.
         """
-        allowed = str(variables.get("keyturn_allow_unpipelined", "")).lower() in (
-            "true",
-            "yes",
-            "1",
-        )
+        setting = self._setting(variables, "keyturn_allow_unpipelined")
+        allowed = setting.lower() in ("true", "yes", "1")
         self._connection.always_pipeline_modules = True
         possible = bool(self._connection.has_pipelining) and self._is_pipelining_enabled(
             "new", bool(self._task.async_val)
