@@ -1,0 +1,55 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role beside others in one play: its consumers are told by its own handler."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from estate.databases import Database
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rotation import FORCE, Estate
+from warm import WarmAnsible, warm
+
+__all__ = ["warm"]
+pytestmark = pytest.mark.pg_versions("16")
+HANDLER = "Reload consumers"
+
+
+@pytest.mark.parametrize("place", ["play", "role"])
+def test_a_handler_of_the_same_name_takes_nothing_away(
+    scratch: Path, database: Database, warm: WarmAnsible, place: str
+) -> None:
+    name = f"{database.name}_a"
+    password = database.create_login(name)
+    estate = Estate(scratch, database, warm)
+    told = scratch / "told"
+    writer = {"name": "app", "type": "command", "argv": ["touch", str(told)], "reads": ["app"]}
+    estate.variables["keyturn_consumers"] = [writer]
+    estate.add_probe({"type": "command", "argv": ["true"]})
+    estate.hand_over(name, password)
+    estate.adopt()
+    other = [{"name": HANDLER, "ansible.builtin.debug": {"msg": "another handler"}}]
+    play: dict[str, object] = {
+        "hosts": "postgres_roles",
+        "gather_facts": False,
+        "roles": ["keyturn.runbooks.keyturn"],
+    }
+    if place == "play":
+        play["handlers"] = other
+    else:
+        handlers = scratch / "roles" / "other" / "handlers"
+        handlers.mkdir(parents=True)
+        (handlers / "main.yml").write_text(yaml.safe_dump(other))
+        play["roles"] = ["keyturn.runbooks.keyturn", "other"]
+    path = scratch / "play.yml"
+    path.write_text(yaml.safe_dump([play]))
+    warm.run(str(path), inventory=scratch / "inventory", extra_vars=FORCE).check()
+    assert told.exists()
+    assert estate.document().receipts["app"].seen
