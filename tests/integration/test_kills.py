@@ -282,8 +282,9 @@ def course(
         client.stop()
 
 
-@pytest.mark.tarball
-@pytest.mark.parametrize("strategy", ["alternate_roles", "new_role"])
+@pytest.mark.parametrize(
+    "strategy", [pytest.param("alternate_roles", marks=pytest.mark.tarball), "new_role"]
+)
 def test_rotated_and_retired(course: Maker, strategy: str) -> None:
     made = course(strategy)
     made.settle()
