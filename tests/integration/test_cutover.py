@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
-from estate.playbook import Ansible, PlaybookResult
+from estate.playbook import PlaybookResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, Estate
+from warm import WarmAnsible, warm
 
+__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Estate]
 
@@ -28,7 +30,7 @@ Maker = Callable[..., Estate]
 def make(
     scratch: Path,
     database: Database,
-    ansible: Ansible,
+    warm: WarmAnsible,
     pgbouncer_factory: Callable[..., PgBouncer],
 ) -> Maker:
     """Makes the estate of one role behind PgBouncer, adopted."""
@@ -40,7 +42,7 @@ def make(
         pooler = pgbouncer_factory(
             database.server, auth="userlist", database=database.name, users=users
         )
-        made = Estate(scratch, database, ansible, pooler, strategy="same_role", **options)
+        made = Estate(scratch, database, warm, pooler, strategy="same_role", **options)
         made.hand_over(name, password)
         return made
 
@@ -63,7 +65,7 @@ def tasks(run: PlaybookResult) -> list[str]:
 def test_the_gap_is_said_before_and_measured_after(make: Maker) -> None:
     estate = make()
     with estate.client as client:
-        estate.run("adopt", extra=estate.adoption).check()
+        estate.adopt()
         before = estate.snapshot()
         dry = estate.run("rotate_db", "--check", "--diff", extra=FORCE).check()
         assert estate.snapshot() == before
@@ -88,7 +90,7 @@ def test_the_gap_holds_no_task_of_the_playbook(make: Maker) -> None:
     """The issuer, the sinks and the consumers follow each other in one task, so the gap is far below a playbook's own time."""
     estate = make()
     with estate.client as client:
-        estate.run("adopt", extra=estate.adoption).check()
+        estate.adopt()
         real = estate.run("rotate_db", extra=FORCE).check()
         client.work(20)
     told = tasks(real)
@@ -102,7 +104,7 @@ def test_the_gap_holds_no_task_of_the_playbook(make: Maker) -> None:
 def test_an_adopted_password_is_returned_to_behind_the_pooler(make: Maker) -> None:
     estate = make()
     with estate.client as client:
-        estate.run("adopt", extra=estate.adoption).check()
+        estate.adopt()
         estate.run("rotate_db", extra=FORCE).check()
         assert not estate.database.accepts(*estate.first)
         dry = estate.run("rollback", "--check", "--diff").check()

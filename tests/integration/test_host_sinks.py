@@ -12,21 +12,22 @@ from typing import Any
 import pytest
 import yaml
 from estate.databases import Database
-from estate.playbook import Ansible
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, Estate
+from warm import WarmAnsible, warm
 
+__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 
 
 @pytest.fixture
-def estate(scratch: Path, database: Database, ansible: Ansible) -> Estate:
+def estate(scratch: Path, database: Database, warm: WarmAnsible) -> Estate:
     """A credential whose env file is on the machine app1, where nobody has to be told of it."""
     name = f"{database.name}_a"
     password = database.create_login(name)
-    made = Estate(scratch, database, ansible)
+    made = Estate(scratch, database, warm)
     sinks: list[dict[str, Any]] = made.definition()["keyturn_sinks"]
     made.variables["keyturn_sinks"] = [{**sink, "host": "app1"} for sink in sinks]
     made.variables["keyturn_consumers"] = [
@@ -59,7 +60,7 @@ def test_the_first_rotation_finds_what_cannot_be_written(estate: Estate) -> None
 
 
 def test_a_machine_that_cannot_be_reached_stops_before_anything_is_begun(estate: Estate) -> None:
-    estate.run("adopt", extra=estate.adoption).check()
+    estate.adopt()
     before = estate.snapshot()
     far = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_connection": "ssh"}
     machine = {"all": {"hosts": {"app1": far}}}
@@ -73,7 +74,7 @@ def test_a_machine_that_cannot_be_reached_stops_before_anything_is_begun(estate:
 
 
 def test_drift_there_keeps_the_old_value_until_it_is_mended(estate: Estate) -> None:
-    estate.run("adopt", extra=estate.adoption).check()
+    estate.adopt()
     estate.run("rotate_db", extra=FORCE).check()
     right = estate.env_file.read_text()
     estate.env_file.write_text(right.replace("DATABASE_URL=", "DATABASE_URL=other"))
