@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Dict, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Mapping, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils import (
     _pgbouncer,
     _pgbouncer_change,
+    _pgbouncer_keyring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
@@ -34,10 +36,20 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._defin
     KEYS,
     clean,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import pick_up
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import (
+    open_adapter,
+    pick_up,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import Task
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    KeyturnError,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    SALT_BYTES,
+    Document,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -92,21 +104,48 @@ def _sealed(value: Any) -> Any:
 
 
 def _for_pgbouncer(
-    consumer: Consumer, access: KeyringAccess, params: Params, context: Context
+    consumer: Consumer, document: Document, params: Params, context: Context, **more: bool
 ) -> Secret:
     """What the pgbouncer module's core needs, as one opaque text.
 
     Ansible hides each text of a ``no_log`` option wherever it stands in a result; as one text, a
     short value cannot punch holes into names.
+
+    :param more: further options, for :func:`_pgbouncer_change.look`.
     """
     defaults = {name: spec.get("default") for name, spec in _pgbouncer.OWN_OPTIONS.items()}
     given = {**defaults, "issuer": params["issuer"], "admin_login": {}, **consumer.definition}
     port = given.pop("port", None)
     given["login"] = {"port": port, **clean(given["login"] or {})}
-    filled = {**given, **_pgbouncer.from_keyring(access.need(), given)}
+    filled = {**given, **_pgbouncer.from_keyring(document, given)}
     ready = _sealed(_pgbouncer.resolve_values(filled, context))
-    options = {name: ready[name] for name in _pgbouncer.OWN_OPTIONS}
+    options = {**{name: ready[name] for name in _pgbouncer.OWN_OPTIONS}, **more}
     return Secret(base64.b64encode(json.dumps(options).encode()).decode())
+
+
+@contextmanager
+def _named(consumer: Consumer) -> Iterator[None]:
+    """Errors inside of it name the consumer: whoever only looks has no other consumer's message beside it."""
+    try:
+        yield
+    except KeyturnError as error:
+        where = f"consumer {consumer.name}: "
+        if error.message.startswith(where):
+            raise
+        raise type(error)(f"{where}{error.message}", **error.details) from None
+
+
+def _prepare_look(consumer: Consumer, params: Params, bare: Params, context: Context) -> Params:
+    """What its machine needs to know to look at it. There may be no keyring before the first rotation."""
+    bare.update(due=False, files=list(files_read(consumer, parse_sinks(params["sinks"]))))
+    if consumer.type == "pgbouncer" and params.get("keyring"):
+        access, issuer = open_keyring(params, context), params["issuer"]
+        document = access.document or Document(access.credential, bytes(SALT_BYTES))
+        line = params["look"] == "rotate"
+        second = line and _pgbouncer_keyring.brings_second(document, issuer)
+        contents = _for_pgbouncer(consumer, document, params, context, second=second, line=line)
+        bare["contents"] = {"sealed": contents}
+    return bare
 
 
 def prepare(params: Params, context: Context) -> Params:
@@ -119,6 +158,11 @@ def prepare(params: Params, context: Context) -> Params:
     consumer = parse_consumer(definition, OPTION)
     bare = Prepared(params)
     bare.update(definition=definition, consumers=[], sinks=[], issuer={})
+    if params["look"]:
+        with _named(consumer):
+            return _prepare_look(consumer, params, bare, context)
+    # An ordinary module takes none for a choice that there is not.
+    del bare["look"]
     if not params.get("keyring"):
         return bare
     access = open_keyring(params, context)
@@ -134,7 +178,7 @@ def prepare(params: Params, context: Context) -> Params:
             # In check mode nobody picks up anything, so the forerunners of this run still lag.
             check_turn(consumer, late)
         if consumer.type == "pgbouncer":
-            contents = _for_pgbouncer(consumer, access, params, context)
+            contents = _for_pgbouncer(consumer, document, params, context)
             bare["contents"] = {"sealed": contents}
         _pgbouncer.guard(access)
         bare.receipt = _take_back_receipt(access, consumer.name)
@@ -149,18 +193,33 @@ def _take_back_receipt(access: KeyringAccess, name: str) -> str:
     return receipt.seen if receipt else ""
 
 
-def _run_pgbouncer(params: Params, context: Context) -> Result:
+def _unsealed(params: Params) -> Params:
     sealed = (params.get("contents") or {}).get("sealed")
     if not sealed:
         raise BadInput(
             f"{OPTION}: type pgbouncer follows from a keyring; give 'keyring', or use the module "
             "pgbouncer"
         )
-    options = json.loads(base64.b64decode(reveal(sealed)))
-    result = _pgbouncer_change.run(options, context)
+    options: Params = json.loads(base64.b64decode(reveal(sealed)))
+    return options
+
+
+def _run_pgbouncer(params: Params, context: Context) -> Result:
+    result = _pgbouncer_change.run(_unsealed(params), context)
     action = "reload" if result["reloaded"] else "none"
     seen = not (context.check_mode and result["changed"])
     return {**result, "action": action, "coalesced": False, "seen": seen}
+
+
+def _look(consumer: Consumer, task: Task, params: Params, context: Context) -> Result:
+    """See whether the consumer could be told now; it is not touched."""
+    with _named(consumer):
+        if consumer.type == "pgbouncer":
+            options = _unsealed(params)
+            _pgbouncer_change.look(options, context, options["second"], options["line"])
+        elif consumer.type != "none":
+            open_adapter(task).check()
+    return {"changed": False, "consumer": consumer.name}
 
 
 def run(params: Params, context: Context) -> Result:
@@ -170,6 +229,9 @@ def run(params: Params, context: Context) -> Result:
     """
     definition = clean(params["definition"])
     consumer = parse_consumer(definition, OPTION)
+    task = Task(consumer.name, definition, context, files=tuple(params["files"]))
+    if params.get("look"):
+        return _look(consumer, task, params, context)
     result: Result = {"changed": False, "consumer": consumer.name, "due": bool(params["due"])}
     if not params["due"]:
         return {**result, "action": "none", "coalesced": False, "seen": True}
@@ -177,7 +239,6 @@ def run(params: Params, context: Context) -> Result:
         return {**result, **_run_pgbouncer(params, context)}
     if consumer.type == "none":
         return {**result, "action": "none", "coalesced": False, "seen": True}
-    task = Task(consumer.name, definition, context, files=tuple(params["files"]))
     done = pick_up(task)
     return {**result, **done, "changed": done["action"] != "none"}
 
@@ -250,6 +311,7 @@ SPEC = {
     "consumers": {"type": "list", "elements": "dict", "default": []},
     "sinks": {"type": "list", "elements": "dict", "default": []},
     "issuer": {"type": "dict", "default": {}},
+    "look": {"type": "str", "choices": ["rotate", "use", "rollback"]},
     "due": {"type": "bool", "default": True},
     "expected": {"type": "str"},
     "files": {"type": "list", "elements": "path", "default": []},

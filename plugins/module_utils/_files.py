@@ -308,6 +308,20 @@ def refuse_link(path: str, option: str) -> None:
         raise _link_error(path, option)
 
 
+def check_replaceable(path: str, option: str) -> None:
+    """See, without a write, whether this process may put another file in the place of this one.
+
+    :raises BadInput: it is a symbolic link.
+    :raises Absent, Denied: its directory is not there, or takes no file from this user.
+    """
+    refuse_link(path, option)
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        raise file_error(OSError(errno.ENOENT, ""), option, path, "write")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise file_error(OSError(errno.EACCES, ""), option, path, "write")
+
+
 def _link_error(path: str, option: str) -> BadInput:
     return BadInput(
         f"{option}: {path} is a symbolic link to {os.path.realpath(path)}; replacing it would leave a file in the link's "

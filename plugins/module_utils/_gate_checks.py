@@ -212,6 +212,18 @@ def sinks(case: Case) -> Gate:
     return Gate("sinks", not problems, some(problems) or "every sink can be read")
 
 
+def consumers(case: Case) -> Gate:
+    """Every consumer could be told of a new value now."""
+    problems = case.facts.unready
+    if problems and (case.facts.emergency or cut_over(case.document)):
+        return Gate(
+            "consumers",
+            True,
+            f"{some(problems)}; the run goes on all the same, because stopping here would not help",
+        )
+    return Gate("consumers", not problems, some(problems) or "every consumer can be told")
+
+
 def probes(case: Case) -> Gate:
     """There is a proof to try."""
     if case.facts.probes == 0:

@@ -41,6 +41,7 @@ class Facts:
     :param store_time: the secret store's own clock, where it tells it.
     :param issuer_problems: why the issuer could not do it, as sentences.
     :param unreadable: sinks that cannot be read or written, as sentences.
+    :param unready: consumers that could not be told now, as sentences.
     :param behind: sinks that do not hold what the keyring says.
     :param lagging: consumers that were not seen using what the sinks hold.
     :param sessions: who still uses the previous value; none when nobody looked.
@@ -62,6 +63,7 @@ class Facts:
     store_time: Optional[datetime] = None
     issuer_problems: Tuple[str, ...] = ()
     unreadable: Tuple[str, ...] = ()
+    unready: Tuple[str, ...] = ()
     behind: Tuple[str, ...] = ()
     lagging: Tuple[str, ...] = ()
     sessions: Optional[Tuple[str, ...]] = None

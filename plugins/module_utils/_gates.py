@@ -34,6 +34,7 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
             begin.alert,
             begin.issuer,
             begin.sinks,
+            begin.consumers,
             begin.probes,
         ),
         "promote": (*_COMMON, end.proof, begin.alert),
@@ -52,7 +53,7 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
         "abandon": _COMMON,
     }
 )
-_REFRESHING: Tuple[Check, ...] = (*_COMMON, begin.sinks)
+_REFRESHING: Tuple[Check, ...] = (*_COMMON, begin.sinks, begin.consumers)
 PURPOSES = tuple(_GATES)
 REFRESH = "refresh"
 

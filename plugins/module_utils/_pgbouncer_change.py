@@ -22,6 +22,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     Held,
+    check_replaceable,
     hold,
     read_with_mode,
     refuse_link,
@@ -261,6 +262,26 @@ def _without_broken(job: Job) -> Job:
             f"the login of {wish.login} does not work now, so it is not seen whether it goes on to"
         )
     return replace(job, logins=tuple(wish for wish in job.logins if wish not in broken))
+
+
+def look(params: Params, context: Context, second: bool, line: bool) -> None:
+    """See, without a write, whether PgBouncer could be brought to what will be asked of it.
+
+    :param second: a second role that logs in will come.
+    :param line: a line of the userlist will change.
+    :raises KeyturnError: it could not.
+    """
+    job = job_of(params, context)
+    if job.path is not None:
+        check_replaceable(job.path, OPTION)
+        made = _plan(job, _read(job)[0])
+        if line or made.changes:
+            _prepare_write(job, made)
+        second = second and not any(change.action == "added" for change in made.changes)
+    elif job.console is not None:
+        job.console.users()
+    if second:
+        check_headroom(job)
 
 
 def run(params: Params, context: Context) -> Result:

@@ -115,6 +115,15 @@ def wanted(document: Document, issuer: Mapping[str, Any]) -> Wanted:
     )
 
 
+def brings_second(document: Document, issuer: Mapping[str, Any]) -> bool:
+    """Whether the next rotation brings a second role that logs in, and with it a second pool.
+
+    :param issuer: as for :func:`wanted`.
+    """
+    names = {stage.text(USERNAME) for stage in _kept_stages(document)}
+    return issuer.get("strategy") != "same_role" and len(names) == 1
+
+
 def digest(document: Document, issuer: Mapping[str, Any]) -> str:
     """A keyed digest of who may log in; begins with ``(new)`` where check mode predicts a part.
 

@@ -94,6 +94,7 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         emergency=params["emergency"],
         rotation_id=params["rotation_id"],
         probes=defined.presenting,
+        unready=tuple(params["unready"]),
         store_time=access.store_time() if access else None,
     )
 
@@ -253,6 +254,13 @@ def _refuse(case: Case, sentences: List[str], result: Result) -> Refused:
     return Refused(f"{case.facts.credential}: {heading}. {listed}", refusals=sentences, **details)
 
 
+def _warn_unready(case: Case, found: List[Gate]) -> None:
+    """Where a consumer that cannot be told stops nothing, it is said all the same: what comes next may be what repairs it."""
+    if not any(gate.name == "consumers" and not gate.passed for gate in found):
+        for sentence in case.facts.unready:
+            case.context.warn(f"{case.facts.credential}: {sentence}")
+
+
 def _look(case: Case, result: Result) -> Result:
     """Add the baseline; what does not work before the rotation is a warning, because a rotation may be what repairs it."""
     found: List[Dict[str, Any]] = baseline(case.params, case.document, case.context)
@@ -288,6 +296,7 @@ def run(params: Params, context: Context) -> Result:
         case = replace(case, facts=_gather(case, what, defined, problems))
         found = gates(params["purpose"], document, case.policy, case.now, case.facts)
     result = _result(case, defined, what, message, found)
+    _warn_unready(case, found)
     closed = [*problems.sentences, *refusals(found)]
     if closed:
         raise _refuse(case, closed, result)
@@ -305,6 +314,7 @@ SPEC = {
     "probes": {"type": "list", "elements": "dict", "default": []},
     "unreadable": {"type": "list", "elements": "str", "default": []},
     "behind": {"type": "list", "elements": "str", "default": []},
+    "unready": {"type": "list", "elements": "str", "default": []},
     "force": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": ""},
     "outside_window": {"type": "bool", "default": False},

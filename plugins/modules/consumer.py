@@ -186,6 +186,16 @@ options:
     description: The credential's C(keyturn_issuer), for O(definition.type=pgbouncer).
     type: dict
     default: {}
+  look:
+    description:
+      - Only look whether the consumer could be told, before anything is begun. It fails when that is not so. Nothing is written, no
+        receipt either, and the keyring need not be there yet.
+      - The value is what there is to do afterwards, RV(keyturn.runbooks.preflight#module:todo).
+      - For V(systemd), V(container) and V(compose), the same checks are made as before it is told, for V(command) that its program and
+        directory are there. For V(pgbouncer), that its userlist can be read and replaced, that its admin console answers and, before a
+        rotation that brings a second role, that the connection limits bear two pools, as O(definition.headroom) says.
+    type: str
+    choices: [rotate, use, rollback]
   due:
     description: Whether the consumer lags. Found out from O(keyring) when that is given.
     type: bool
@@ -244,20 +254,20 @@ consumer:
   sample: app1/systemd/musehub.service
 due:
   description: Whether it had yet to pick up what it should read.
-  returned: success
+  returned: success, without O(look)
   type: bool
 action:
   description:
     - What was done, V(reload), V(restart), V(recreate), V(command) or V(none). V(predicted) in check mode where that is decided later.
-  returned: success
+  returned: success, without O(look)
   type: str
 coalesced:
   description: Whether it was left alone because its service had read the files since they were written.
-  returned: success
+  returned: success, without O(look)
   type: bool
 seen:
   description: Whether it was seen using the value.
-  returned: success
+  returned: success, without O(look)
   type: bool
 receipt:
   description: The receipt that was written to the keyring.

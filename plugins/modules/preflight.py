@@ -17,9 +17,9 @@ description:
   - Says what there is to do. A credential that is too young to be rotated, or whose grace period is not over, is no failure but
     RV(todo=nothing), so that a run over many credentials leaves those alone that are not due.
   - "The gates: V(claim) (another run is at work), V(clock), V(reason), V(window), V(policy), V(leftover) (a pending value of another
-    definition), V(previous) (one that is still kept), V(alert), V(issuer), V(sinks), V(probes), V(proof), V(observed), V(grace),
-    V(behind) (sinks), V(receipts), V(sessions), V(target) (of a rollback) and V(unmanaged). Problems of definitions count as closed
-    gates, too."
+    definition), V(previous) (one that is still kept), V(alert), V(issuer), V(sinks), V(consumers) (one that could not be told),
+    V(probes), V(proof), V(observed), V(grace), V(behind) (sinks), V(receipts), V(sessions), V(target) (of a rollback) and
+    V(unmanaged). Problems of definitions count as closed gates, too."
   - Before a rotation each probe is tried once with the current value. What fails then is a warning and no refusal, because a rotation
     may be what repairs it.
 extends_documentation_fragment:
@@ -78,6 +78,14 @@ options:
     default: []
   behind:
     description: Names of sinks on other hosts that do not hold what the keyring says. They close the gate V(behind).
+    type: list
+    elements: str
+    default: []
+  unready:
+    description:
+      - Problems with consumers that O(keyturn.runbooks.consumer#module:look) found on their machines, as sentences.
+      - They close the gate V(consumers), before a rotation and before what is in use is brought to its consumers. Before a rollback, in
+        an O(emergency), and once consumers may hold the new value, they are warnings, because going on may be what repairs them.
     type: list
     elements: str
     default: []

@@ -324,6 +324,8 @@ def publishing_lane(place: Path, values: Values) -> Lane:
     both = {"sinks": sinks, "consumers": [consumer]}
     lane.add("publish", keyring, {"sinks": sinks})
     lane.add("receipts before", keyring, both, modes=QUARTET[:2], changed=(True, True))
+    look = {"definition": consumer, **both, "look": "rotate"}
+    lane.add("consumer look", keyring, look, changed=NEVER)
     lane.add("consumer", keyring, {"definition": consumer, **both})
     lane.add("receipts after", keyring, both, modes=QUARTET[:2], changed=(False, False))
     told = [sys.executable, "-c", program, str(lane.work / "notices")]

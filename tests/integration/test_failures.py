@@ -108,7 +108,8 @@ def test_a_host_that_does_not_answer_is_named(make: Maker) -> None:
     (estate.folder / "inventory" / "machines.yml").write_text(yaml.safe_dump(hosts))
     estate.add_consumer({"name": "far", "type": "command", "host": "app1", "argv": ["true"]})
     failed = estate.run("rotate_db", extra=FORCE).check(2)
-    assert "Reload consumers: the host of this task cannot be reached: " in last_message(failed)
+    assert "consumers: the host of this task cannot be reached: " in last_message(failed)
+    assert "See to the connection to app1, then run" in last_message(failed)
     assert "defect" not in failed.output
     assert estate.document().claim is None and estate.accepts("current")
 

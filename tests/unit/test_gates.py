@@ -244,6 +244,24 @@ def test_issuer_sinks_probes_and_alert() -> None:
     assert "alert" in closed("retire", keyring(), facts=facts)
 
 
+def test_a_consumer_that_could_not_be_told_stops_what_has_not_begun() -> None:
+    facts = replace(ME, unready=("consumer app: there is no such unit",))
+    for purpose in ("rotate", REFRESH):
+        assert closed(purpose, keyring(), facts=facts) == {"consumers": facts.unready[0]}
+        assert not closed(purpose, keyring(), facts=replace(facts, unready=()))
+        names = [gate.name for gate in gates(purpose, keyring(), POLICY, NOW, facts)]
+        assert names.index("consumers") == names.index("sinks") + 1
+    begun = keyring(current=current(status="promoted"), previous=stage("grace"))
+    assert "consumers" not in closed("rotate", begun, facts=facts)
+    urgent = replace(facts, emergency=True, reason="it leaked")
+    for document, known in ((begun, facts), (keyring(), urgent)):
+        found = gates("rotate", document, POLICY, NOW, known)
+        told = next(gate.message for gate in found if gate.name == "consumers")
+        assert told.startswith(facts.unready[0]) and "goes on all the same" in told
+    returned = gates("rollback", keyring(previous=stage("grace")), POLICY, NOW, facts)
+    assert "consumers" not in [gate.name for gate in returned]
+
+
 def test_only_a_proved_value_passes_on() -> None:
     for status in ("intended", "issued", "applied"):
         assert "proof" in closed("promote", keyring(pending=stage(status)))

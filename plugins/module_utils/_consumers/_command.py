@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Mapping
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import Task
@@ -31,7 +33,19 @@ class Command:
         self.service = f"command/{task.name}"
 
     def check(self) -> bool:
-        """See :meth:`_port.Adapter.check`: whether it would work is not known before it runs."""
+        """See :meth:`_port.Adapter.check`: that it is there; whether it would work is not known before it runs."""
+        given = self._task.definition
+        directory = str(given.get("chdir") or "")
+        if directory and not os.path.isdir(directory):
+            raise BadInput(
+                f"{self._where}: directory {directory} was not found on this host; make it, or correct 'chdir'"
+            )
+        path = _texts(given.get("environment") or {}).get("PATH", self._task.environ.get("PATH"))
+        name = self._argv[0]
+        if not shutil.which(os.path.join(directory, name) if "/" in name else name, path=path):
+            raise BadInput(
+                f"{self._where}: program {name} was not found on this host; install it, or correct 'argv'"
+            )
         return True
 
     def fresh(self, since: float, done: Mapping[str, float]) -> bool:

@@ -53,6 +53,11 @@ def newest(task: Task) -> float:
     return max((_written(path, task.name) for path in task.files), default=0.0)
 
 
+def open_adapter(task: Task) -> Adapter:
+    """The adapter that serves a consumer."""
+    return ADAPTERS[task.definition["type"]](task)
+
+
 def pick_up(task: Task, locks: str | None = None) -> dict[str, Any]:
     """Have a consumer read its value and see that it did; in check mode only find out whether it can.
 
@@ -60,7 +65,7 @@ def pick_up(task: Task, locks: str | None = None) -> dict[str, Any]:
     :return: ``action``, ``coalesced`` and ``seen``.
     :raises KeyturnError: it was not seen using the value.
     """
-    adapter = ADAPTERS[task.definition["type"]](task)
+    adapter = open_adapter(task)
     if not adapter.check():
         return {"action": "none", "coalesced": False, "seen": True}
     if task.context.check_mode:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import grp
 import os
 import pwd
@@ -21,10 +20,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     Held,
+    check_replaceable,
     file_error,
     hold,
     read_with_mode,
-    refuse_link,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes, Observed
@@ -169,12 +168,7 @@ class FilePlace:
 
         :raises Absent, Denied, BadInput, Corrupt: as :meth:`write`.
         """
-        refuse_link(self._path, self._where)
-        directory = os.path.dirname(self._path)
-        if not os.path.isdir(directory):
-            raise file_error(OSError(errno.ENOENT, ""), self._where, self._path, "write")
-        if not os.access(directory, os.W_OK | os.X_OK):
-            raise file_error(OSError(errno.EACCES, ""), self._where, self._path, "write")
+        check_replaceable(self._path, self._where)
         self._owners()
         self._edited(
             observed,
