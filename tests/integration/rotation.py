@@ -232,8 +232,11 @@ class Estate:
         wanted = json.dumps([point.task, point.number, point.moment])
         return self.run(playbook, extra=extra, **WATCHED, KEYTURN_KILL=wanted)
 
-    def adopt(self) -> None:
-        """What the adopt playbook leaves, without running it: the value in use is in the keyring."""
+    def adopt(self, made: str | None = None) -> None:
+        """What the adopt playbook leaves, without running it: the value in use is in the keyring.
+
+        :param made: when it was made, where that is to be known (RFC 3339).
+        """
         given = {
             "keyring": f"ref+file://{self.keyring_path}",
             "ledger": f"ref+file://{self.ledger_path}",
@@ -247,6 +250,7 @@ class Estate:
             "generate": definition.get("keyturn_generate", {}),
             "value": self.adoption["keyturn_adopt"],
             "evidence": [proof],
+            "made": made,
         }
         for step in (adoption, {"transition": "release"}):
             asked = ArgumentSpecValidator(dict(MODULE.argument_spec)).validate({**given, **step})

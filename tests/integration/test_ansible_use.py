@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ __all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 NAMES = ("billing", "search", "shop", "wiki")
 SHARING = ("shop", "wiki")
+PLAYBOOKS = ("adopt", "rotate_db", "rollback", "retire_due", "abandon", "status")
 AWX = {"AWX_HOST": "https://awx.example", "JOB_ID": "42"}
 RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=\d+ +failed=(\d+)", re.MULTILINE)
 
@@ -290,50 +292,123 @@ def project(scratch: Path) -> Iterator[Path]:
     """A checkout that nothing can be written to."""
     path = scratch / "runner" / "project"
     path.mkdir(parents=True)
-    imported = [{"import_playbook": "keyturn.runbooks.rotate_db"}]
-    (path / "rotate.yml").write_text(yaml.safe_dump(imported))
+    for name in PLAYBOOKS:
+        imported = [{"import_playbook": f"keyturn.runbooks.{name}"}]
+        (path / f"{name}.yml").write_text(yaml.safe_dump(imported))
     path.chmod(0o555)
     yield path
     path.chmod(0o755)
+
+
+@dataclass
+class Runner:
+    """What starts the jobs of AWX: an execution environment, a token for Vault, a person's name.
+
+    :ivar runs: all that was run.
+    """
+
+    team: Team
+    ansible: Ansible
+    project: Path
+    vault: VaultServer
+    mount: str
+
+    def __post_init__(self) -> None:
+        rights = '{ capabilities = ["create", "read", "update", "list"] }'
+        self.token = self.vault.token(f'path "{self.mount}/*" {rights}')
+        self.runs: list[PlaybookResult] = []
+
+    def run(self, name: str, *arguments: str, **extra: Any) -> PlaybookResult:
+        """Start a job of a template and wait for its end."""
+        runner = self.project.parent
+        done = self.ansible.run(
+            str(self.project / f"{name}.yml"),
+            *arguments,
+            inventory=self.team.inventory,
+            extra_vars={
+                "awx_user_name": "kim",
+                "awx_job_id": 42,
+                "tower_user_name": "kim",
+                **extra,
+            },
+            env={
+                **AWX,
+                "AWX_ISOLATED_DATA_DIR": "/runner/artifacts/42",
+                "AWX_PRIVATE_DATA_DIR": str(runner),
+                "HOME": str(runner),
+                "VAULT_ADDR": self.vault.address,
+                "VAULT_TOKEN": self.token,
+            },
+        )
+        self.runs.append(done)
+        return done.check()
+
+    def keyring(self, name: str) -> dict[str, Any]:
+        """A keyring as Vault keeps it."""
+        path = f"{self.mount}/data/keyrings/{name}"
+        found: dict[str, Any] = self.vault.request("GET", path)["data"]["data"]
+        return found
+
+    def assert_nothing_is_left(self) -> None:
+        """Nothing was written beside Vault and the sinks, and the token is in no output."""
+        assert self.token not in "".join(run.output for run in self.runs) + self.ansible.log()
+        runner = self.project.parent
+        left = [path.name for path in runner.iterdir() if path.name not in ("project", ".ansible")]
+        assert left == []
+        assert sorted(path.stem for path in self.project.iterdir()) == sorted(PLAYBOOKS)
 
 
 def test_from_an_awx_job_template(
     team: Team, ansible: Ansible, project: Path, vault: VaultServer, vault_mount: str
 ) -> None:
     refused = ansible.run(
-        str(project / "rotate.yml"),
+        str(project / "rotate_db.yml"),
         inventory=team.inventory,
         env=AWX,
     ).check(2)
     assert "would be lost" in refused.stdout
     team.keyrings = f"ref+vault://{vault_mount}/keyrings"
     team.write()
-    rules = f'path "{vault_mount}/*" {{ capabilities = ["create", "read", "update", "list"] }}'
-    token = vault.token(rules)
-    runner = project.parent
-    done = ansible.run(
-        str(project / "rotate.yml"),
-        "--forks",
-        "5",
-        inventory=team.inventory,
-        extra_vars={"awx_user_name": "kim", "awx_job_id": 42, "tower_user_name": "kim"},
-        env={
-            **AWX,
-            "AWX_ISOLATED_DATA_DIR": "/runner/artifacts/42",
-            "AWX_PRIVATE_DATA_DIR": str(runner),
-            "HOME": str(runner),
-            "VAULT_ADDR": vault.address,
-            "VAULT_TOKEN": token,
-        },
-    ).check()
-    assert token not in done.output + ansible.log()
+    awx = Runner(team, ansible, project, vault, vault_mount)
+    done = awx.run("rotate_db", "--forks", "5")
     assert {name: failed for name, (_changed, failed) in recap(done).items()} == dict.fromkeys(
         NAMES, 0
     )
     team.assert_applications_work(*NAMES)
-    kept = vault.request("GET", f"{vault_mount}/data/keyrings/shop")["data"]["data"]
-    assert kept["ledger"]["line"]["who"] == "kim"
-    assert [
-        path.name for path in runner.iterdir() if path.name not in ("project", ".ansible")
-    ] == []
-    assert [path.name for path in project.iterdir()] == ["rotate.yml"]
+    assert awx.keyring("shop")["ledger"]["line"]["who"] == "kim"
+    awx.assert_nothing_is_left()
+
+
+def test_every_procedure_from_an_awx_job_template(
+    team: Team, warm: WarmAnsible, project: Path, vault: VaultServer, vault_mount: str
+) -> None:
+    team.keyrings = f"ref+vault://{vault_mount}/keyrings"
+    team.write()
+    first, second = team.roles("billing")
+    handed = {"username": first, "password": team.database.create_login(first)}
+    vault.request("POST", f"{vault_mount}/data/handed", {"data": handed})
+    awx = Runner(team, warm, project, vault, vault_mount)
+
+    def in_use(name: str, *arguments: str, **extra: Any) -> dict[str, str]:
+        """Run it; who is in which stage afterwards."""
+        awx.run(name, "--limit", "db_billing", *arguments, **extra)
+        kept = awx.keyring("billing")
+        assert kept["ledger"]["line"]["who"] == "kim" and not kept.get("claim")
+        stages = {stage: kept["stages"].get(stage) for stage in ("pending", "current", "previous")}
+        return {stage: body["fields"]["username"] for stage, body in stages.items() if body}
+
+    password = f"ref+vault://{vault_mount}/handed#/password"
+    given: dict[str, Any] = {"keyturn_adopt": {"username": first, "password": password}}
+    given["keyturn_adopt_made"] = datetime.now(timezone.utc).isoformat()
+    assert in_use("adopt", **given) == {"current": first}
+    assert in_use("rotate_db", **FORCE) == {"current": second, "previous": first}
+    assert in_use("rollback") == {"current": first, "previous": second}
+    assert in_use("retire_due") == {"current": first}
+    pending = {"current": first, "pending": second}
+    assert in_use("rotate_db", "--tags", "stage,apply", **FORCE) == pending
+    assert in_use("abandon") == {"current": first}
+    team.assert_applications_work("billing")
+    told = awx.run("status", "--limit", "db_billing", output="json")
+    assert '"db_billing"' in told.stdout and '"fresh"' in told.stdout
+    assert handed["password"] not in "".join(run.output for run in awx.runs)
+    awx.assert_nothing_is_left()
