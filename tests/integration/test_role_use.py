@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role beside others in one play: its consumers are told by its own handler."""
+"""The role beside others in one play, and steered from another machine."""
 
 from __future__ import annotations
 
@@ -53,3 +53,19 @@ def test_a_handler_of_the_same_name_takes_nothing_away(
     warm.run(str(path), inventory=scratch / "inventory", extra_vars=FORCE).check()
     assert told.exists()
     assert estate.document().receipts["app"].seen
+
+
+def test_a_bastion_and_a_keyring_in_a_file_are_refused(
+    scratch: Path, database: Database, warm: WarmAnsible
+) -> None:
+    name = f"{database.name}_a"
+    password = database.create_login(name)
+    estate = Estate(scratch, database, warm)
+    estate.hand_over(name, password)
+    estate.adopt()
+    machines = {"all": {"hosts": {"bastion": {"ansible_host": "127.0.0.1", "ansible_port": 9}}}}
+    (scratch / "inventory" / "machines.yml").write_text(yaml.safe_dump(machines))
+    before = estate.snapshot()
+    refused = estate.run("rotate_db", extra={**FORCE, "keyturn_control_host": "bastion"}).check(2)
+    assert "keyturn_control_host: bastion is another machine" in refused.stdout
+    assert estate.snapshot() == before

@@ -10,17 +10,24 @@ import json
 import secrets
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import quote
 
 import pytest
+from ansible.parsing.vault import VaultLib, VaultSecret
 from estate.collection import ROOT
+from estate.playbook import Ansible
+from show import main
 from show.acts import SCENARIOS
 from show.leaks import CommandLines, Search
-from show.report import acts_table, phases
+from show.report import acts_table, faults, phases
+from show.scene import Places, Scene
 from show.screen import Compact, paragraph, table, warnings
-from show.story import Act, describe
+from show.story import Act, Story, describe
 
 
 @pytest.fixture
@@ -219,6 +226,79 @@ class TestReport:
             ("observe", 1.0),
             ("release", 1.0),
         ]
+
+
+CLEAN = {
+    "transactions": 9,
+    "failed_logins": 0,
+    "failed_transactions": 0,
+    "failed_reloads": 0,
+    "errors": {},
+}
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    """A demo that came to its end: its keyring, its env file, and a search that knows the password in use."""
+    places = Places(tmp_path)
+    for path in (places.keyring, places.keyring_password, places.env_file):
+        path.parent.mkdir()
+    value, key = secrets.token_urlsafe(24), secrets.token_bytes(24).hex().encode()
+    places.keyring_password.write_bytes(key)
+    document = {"stages": {"current": {"secrets": {"password": value}}}}
+    library = VaultLib([("default", VaultSecret(key))])
+    places.keyring.write_bytes(library.encrypt(json.dumps(document)))
+    places.env_file.write_text(f"DATABASE_URL=postgresql://shop_a:{value}@127.0.0.1/shop\n")
+    scene, ansible = SimpleNamespace(places=places), Ansible(tmp_path, tmp_path)
+    made = Story(cast(Scene, scene), ansible, print)
+    made.search.know({"password of shop_a": value})
+    return made
+
+
+class TestFaults:
+    def test_none_when_all_that_has_to_be_0_is_0(self, story: Story) -> None:
+        assert faults(story, CLEAN) == []
+
+    @pytest.mark.parametrize("counter", ["failed_logins", "failed_transactions", "failed_reloads"])
+    def test_one_failure_of_the_application(self, story: Story, counter: str) -> None:
+        last = {**CLEAN, counter: 1, "errors": {"authentication": 1}}
+        assert faults(story, last) == [
+            f"1 {counter.replace('_', ' ')}",
+            "  authentication: 1 times",
+        ]
+
+    def test_one_leak(self, story: Story) -> None:
+        (value,) = story.search.secrets.values()
+        story.search.text("ansible.log", f"password={value}".encode())
+        (fault,) = faults(story, CLEAN)
+        assert fault == "leak: password of shop_a (raw) in ansible.log"
+
+    def test_an_application_that_did_nothing(self, story: Story) -> None:
+        assert faults(story, {**CLEAN, "transactions": 0}) == [
+            "0 transactions: nothing was under load"
+        ]
+
+    @pytest.mark.parametrize("blunt", ["it was never told", "the env file holds another"])
+    def test_a_search_that_could_not_have_found_anything(self, story: Story, blunt: str) -> None:
+        if blunt == "it was never told":
+            story.search.secrets.clear()
+        else:
+            story.scene.places.env_file.write_text("DATABASE_URL=postgresql://shop_a@127.0.0.1\n")
+        (fault,) = faults(story, CLEAN)
+        assert "it proves nothing" in fault
+
+    def test_a_fault_is_the_last_thing_shown_and_the_exit_status(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found: list[str] = []
+        monkeypatch.setattr(main, "Scene", nullcontext)
+        monkeypatch.setattr(main, "introduce", lambda *_given: None)
+        monkeypatch.setattr(main, "play_and_count", lambda *_given: found)
+        assert main.run(keep=False) == 0
+        found.append("1 failed logins")
+        assert main.run(keep=False) == 1
+        told = capsys.readouterr()
+        assert told.err.splitlines()[-2:] == ["THE DEMO FAILED", "  1 failed logins"]
 
 
 class TestStory:

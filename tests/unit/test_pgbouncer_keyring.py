@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._pgbouncer_keyring import (
+    brings_second,
     digest,
     wanted,
 )
@@ -34,3 +36,19 @@ def test_one_that_is_returned_to_takes_its_line_back() -> None:
     assert entry.reveal() == PASSWORD
     cut_over = Document("db_app", bytes(32), current=MADE, previous=ADOPTED)
     assert digest(document, {}) != digest(cut_over, {})
+
+
+def test_whose_next_rotation_brings_a_second_pool() -> None:
+    other = replace(MADE, fields={**MADE.fields, "username": "app_b"}, failed=False)
+    two, same = {"strategy": "alternate_roles"}, {"strategy": "same_role"}
+    alone = Document("db_app", bytes(32), current=ADOPTED)
+    assert brings_second(alone, two) and brings_second(alone, {})
+    assert not brings_second(alone, same)
+    issued = replace(alone, pending=replace(other, status="intended"))
+    assert brings_second(issued, two), "nobody uses that one yet"
+    for both in (
+        replace(alone, previous=other),
+        replace(alone, pending=replace(other, status="applied")),
+        Document("db_app", bytes(32)),
+    ):
+        assert not brings_second(both, two)
