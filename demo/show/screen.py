@@ -20,6 +20,8 @@ _RESULT = re.compile(
 )
 _RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
 _QUIET = ("skipping", "included")
+# What such a task prints is its result: shown as it is.
+_PRINTING = ("Show the state of all credentials",)
 _OWN_TASK = "Validating arguments against arg spec"
 
 
@@ -68,6 +70,8 @@ class Compact:
             # Ansible prints a diff before the result that it belongs to, and a blank line after it.
             self._in_diff = True
             self._diff.extend(_of_diff(line))
+        elif self._task in _PRINTING and line:
+            yield f"{INDENT}{line}"
         elif line.startswith("  "):
             yield f"{INDENT}...      {line.strip()}"
         else:

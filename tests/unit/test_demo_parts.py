@@ -255,6 +255,19 @@ def story(tmp_path: Path) -> Story:
     return made
 
 
+def test_what_a_task_prints_itself_is_shown_as_it_is() -> None:
+    compact = Compact()
+    lines = [
+        "TASK [keyturn.runbooks.keyturn : Show the state of all credentials] ****",
+        "CREDENTIAL  DUE    AGE",
+        "db_shop     fresh  1 s",
+        "    a run is dead: run the playbook again",
+        'ok: [db_shop] => {"changed": false}',
+    ]
+    shown = [text for line in lines for text in compact.feed(line)]
+    assert shown[:3] == [f"    {line}" for line in lines[1:4]]
+
+
 class TestFaults:
     def test_none_when_all_that_has_to_be_0_is_0(self, story: Story) -> None:
         assert faults(story, CLEAN) == []
