@@ -89,6 +89,16 @@ options:
     type: list
     elements: str
     default: []
+  variables:
+    description: Names of variables that are set. Those that O(known_variables) lacks are refused, with the one that may be meant.
+    type: list
+    elements: str
+    default: []
+  known_variables:
+    description: Names of variables that somebody reads. Without any, none is refused.
+    type: list
+    elements: str
+    default: []
   force:
     description: Rotate although the policy does not ask for it.
     type: bool

@@ -69,3 +69,26 @@ def test_a_bastion_and_a_keyring_in_a_file_are_refused(
     refused = estate.run("rotate_db", extra={**FORCE, "keyturn_control_host": "bastion"}).check(2)
     assert "keyturn_control_host: bastion is another machine" in refused.stdout
     assert estate.snapshot() == before
+
+
+def test_a_variable_that_nobody_reads_is_refused_with_the_one_that_was_meant(
+    scratch: Path, database: Database, warm: WarmAnsible
+) -> None:
+    name = f"{database.name}_a"
+    password = database.create_login(name)
+    estate = Estate(scratch, database, warm)
+    estate.variables["keyturn_sink"] = estate.definition()["keyturn_sinks"]
+    estate.add_probe({"type": "command", "argv": ["true"]})
+    estate.hand_over(name, password)
+    estate.adopt()
+    before = estate.snapshot()
+    for arguments in (["--check"], []):
+        refused = estate.run("rotate_db", *arguments, extra={"keyturn_forced": True}).check(2)
+        assert "there is no variable keyturn_sink; did you mean keyturn_sinks?" in refused.stdout
+        assert "there is no variable keyturn_forced; did you mean keyturn_force?" in refused.stdout
+    after = estate.snapshot()
+    assert {**after, str(estate.keyring_path): "", str(estate.ledger_path): ""} == {
+        **before,
+        str(estate.keyring_path): "",
+        str(estate.ledger_path): "",
+    }
