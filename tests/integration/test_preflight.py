@@ -127,6 +127,24 @@ def test_definitions_are_gates_too(
     )
 
 
+def test_an_owner_role_that_is_not_there_is_refused(estate: Estate) -> None:
+    """It would be made, own nothing, and the rotation would fail after the new role was made, too."""
+    estate.save(current=estate.role("app_a"))
+    with pytest.raises(Refused) as caught:
+        estate.preflight(issuer={**estate.issuer, "owner_role": "nobody_owns"})
+    [refused] = caught.value.details["refusals"]
+    assert "owner_role: there is no role nobody_owns; correct the name" in refused
+
+
+def test_a_role_in_use_that_the_definition_does_not_name_is_told(estate: Estate) -> None:
+    estate.save(current=estate.role("app_a"))
+    free = [f"{name}_other" for name in estate.issuer["roles"]]
+    with pytest.raises(Refused):
+        estate.preflight(issuer={**estate.issuer, "roles": free, "owner_role": "nobody_owns"})
+    told = [text for text in estate.warnings if "is none of keyturn_issuer.roles" in text]
+    assert len(told) == 1 and free[0] in told[0]
+
+
 def test_one_that_is_too_young_is_left_alone_and_nobody_is_asked(estate: Estate) -> None:
     estate.save(current=replace(estate.role("app_a"), made=NOW - 20 * DAY))
     login = {**estate.issuer["login"], "port": 1}

@@ -88,6 +88,13 @@ def check_overlap(job: RoleJob, fresh: bool) -> List[str]:
     facts = job.facts()
     role = facts.roles[job.wish.name]
     reasons = list(plan_present(facts, job.wish).reasons)
+    owner = job.wish.owner_role
+    if owner and not facts.roles[owner].exists:
+        # It would be made, own nothing, and give its members no right on anything.
+        reasons.append(
+            f"owner_role: there is no role {owner}; correct the name, create it and let it own what the application uses, or leave "
+            "owner_role out to have the rights copied"
+        )
     if role.exists:
         reasons += [reason for reason in _alter_reasons(job, role) if reason not in reasons]
     if role.name == job.admin.name:

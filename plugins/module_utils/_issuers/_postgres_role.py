@@ -195,6 +195,7 @@ class PostgresRole:
 
     def check(self, document: Optional[Document], context: Context) -> List[str]:
         """Every reason why a rotation could not work; nothing is written."""
+        self._warn_of_another(document, context)
         try:
             with self._server(context) as server:
                 if self._definition.strategy == SAME:
@@ -209,6 +210,16 @@ class PostgresRole:
             raise
         except KeyturnError as error:
             return [error.message]
+
+    def _warn_of_another(self, document: Optional[Document], context: Context) -> None:
+        """Roles may be renamed on purpose; with a typo, one would be made that nobody wanted, and the one in use be ended."""
+        current = document.current.text("username") if document and document.current else ""
+        roles = self._definition.roles
+        if current and roles and current not in roles:
+            context.warn(
+                f"the role in use, {current}, is none of {self._definition.option}.roles ({', '.join(roles)}): a rotation replaces it "
+                "with one of these, and retiring ends it"
+            )
 
     def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Make the server accept this stage; a new one gets the rights of the role in use first.
