@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Mapping, Sequence
+from typing import Any, Dict, Iterator, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils import (
     _pgbouncer,
@@ -55,9 +55,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
     Params,
     Result,
+    diffs_of,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._receipts import behind
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
+    Secret,
+    reveal,
+    to_plain,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import Sink, parse_sinks
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
 
@@ -95,14 +100,6 @@ def _all(consumer: Consumer, params: Params) -> tuple[Consumer, ...]:
     return found
 
 
-def _sealed(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return value.reveal()
-    if isinstance(value, Mapping):
-        return {key: _sealed(item) for key, item in value.items()}
-    return [_sealed(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
 def _for_pgbouncer(
     consumer: Consumer, document: Document, params: Params, context: Context, **more: bool
 ) -> Secret:
@@ -118,7 +115,7 @@ def _for_pgbouncer(
     port = given.pop("port", None)
     given["login"] = {"port": port, **clean(given["login"] or {})}
     filled = {**given, **_pgbouncer.from_keyring(document, given)}
-    ready = _sealed(_pgbouncer.resolve_values(filled, context))
+    ready = to_plain(_pgbouncer.resolve_values(filled, context))
     options = {**{name: ready[name] for name in _pgbouncer.OWN_OPTIONS}, **more}
     return Secret(base64.b64encode(json.dumps(options).encode()).decode())
 
@@ -258,13 +255,8 @@ def conclude(params: Params, result: Result, context: Context) -> Result:
         # A step that this task is asked to do too must build on this one.
         params["replay"] = result["replay"] = access.replay
     if context.diff:
-        result["diff"] = [*_diffs(result), _diff(name, getattr(params, "receipt", ""), receipt)]
+        result["diff"] = [*diffs_of(result), _diff(name, getattr(params, "receipt", ""), receipt)]
     return result
-
-
-def _diffs(result: Result) -> list[Any]:
-    own = result.get("diff") or []
-    return own if isinstance(own, list) else [own]
 
 
 def _diff(name: str, before: str, after: str) -> dict[str, str]:

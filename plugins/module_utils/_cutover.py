@@ -30,6 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
     Params,
     Result,
+    diffs_of,
     execute,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import parse_sinks
@@ -61,8 +62,7 @@ class _Job:
         done = execute(core, _asked(self.params, core, self.context, **own), self.context)
         self.changed = self.changed or bool(done.get("changed"))
         self.params["replay"] = done.get("replay") or self.params["replay"]
-        shown = done.get("diff") or []
-        self.diffs += shown if isinstance(shown, list) else [shown]
+        self.diffs += diffs_of(done)
         return done
 
     def step(self, access: KeyringAccess) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Callable, Dict, Mapping, Optional
+from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
@@ -71,6 +71,12 @@ def concluded(core: ModuleCore, params: Params, result: Result, context: Context
     return _recorded(params, done, context) if params.get("transition") and not core.steps else done
 
 
+def diffs_of(result: Result) -> List[Any]:
+    """The diffs of a result, which may be one alone or a list."""
+    found = result.get("diff") or []
+    return list(found) if isinstance(found, list) else [found]
+
+
 def _recorded(params: Params, result: Result, context: Context) -> Result:
     access = open_keyring(params, context)
     request = Request(
@@ -89,9 +95,8 @@ def _recorded(params: Params, result: Result, context: Context) -> Result:
     if context.check_mode:
         result["replay"] = access.replay
     if context.diff:
-        own = result.get("diff") or []
         result["diff"] = [
-            *(own if isinstance(own, list) else [own]),
+            *diffs_of(result),
             state_diff(before, access.document, f"keyring of {access.credential}"),
         ]
     return result
@@ -149,7 +154,7 @@ def failure(error: BaseException, host: str = "") -> Result:
     return {"failed": True, "changed": False, "msg": message, "kind": "Internal"}
 
 
-class _Module(AnsibleModule):  # type: ignore[misc]
+class _Module(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
     """Ansible's module, which does not write its arguments to the system's log.
 
     A value inside of a list would stand there in Python's notation, in which Ansible's mask does not find one with a backslash

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Union
+from typing import Any, Mapping, Union
 
 MASK = "********"
 
@@ -71,3 +71,14 @@ def reveal(value: Value) -> str:
 def is_known(value: Value) -> bool:
     """Whether the value exists, as opposed to one predicted in check mode."""
     return value.known if isinstance(value, Secret) else True
+
+
+def to_plain(value: Any) -> Any:
+    """Values that go over the connection: secrets as the texts that they are."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return value

@@ -229,7 +229,7 @@ def _judge_pooler(told: str, code: str) -> Verdict:
 
 def _md5(user: str, password: str, salt: bytes) -> bytes:
     inner = hashlib.md5((password + user).encode()).hexdigest()  # noqa: S324 (the server's protocol asks for it)
-    return b"md5" + hashlib.md5(inner.encode() + salt).hexdigest().encode() + b"\0"  # noqa: S324
+    return b"md5" + hashlib.md5(inner.encode() + salt).hexdigest().encode() + b"\0"  # noqa: S324 (as above)
 
 
 class _Login:

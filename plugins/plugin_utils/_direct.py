@@ -28,7 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import looks_like_reference
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MASK, Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MASK, to_plain
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import _vault as _sinks
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import _vault as _stores
 
@@ -36,17 +36,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import _v
 LOADED_BEFORE_FORKS = (_ledgers, _sinks, _stores)
 COLLECTION = "keyturn.runbooks"
 _WHO = ("keyturn_who", "awx_user_name", "tower_user_name")
-
-
-def to_plain(value: Any) -> Any:
-    """Values that go over the connection: secrets as the texts that they are."""
-    if isinstance(value, Secret):
-        return value.reveal()
-    if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    return value
 
 
 class Arguments(dict[str, Any]):
