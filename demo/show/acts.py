@@ -84,7 +84,7 @@ KILL = Scenario(
     playbook="rotate_db",
     keyring="current shop_a (promoted), previous shop_b (grace)",
     user="shop_b",
-    kill_after="Promote the proved value",
+    kill_after="Look once more, and promote the proved value",
 )
 STATUS = Scenario(
     name="status",

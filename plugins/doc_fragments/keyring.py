@@ -24,6 +24,9 @@ options:
     description:
       - Reference to the audit log that each step is written to, such as V(ref+vault://secret/ledgers),
         V(ref+file:///var/log/keyturn.jsonl) or V(ref+syslog://log.example:601), which cannot be read back.
+      - V(beside) stands for a place beside the keyring, which lasts as long, wherever the run takes place. For a keyring in Vault that is
+        a path of its own that ends in C(.ledger), at the same server and with the same login, for one in a file a file of its own that
+        ends in C(.ledger.jsonl).
       - Without it no log is kept.
     type: str
   run:

@@ -211,7 +211,9 @@ class KeyringAccess:
 
     def _ledger(self) -> Ledger:
         if self._opened is None:
-            self._opened = open_ledger(self._ledger_text, self.context)
+            self._opened = open_ledger(
+                self._ledger_text, self.context, keyring=self._reference.text
+            )
         return self._opened
 
     def _write(

@@ -158,8 +158,6 @@ def prepare(params: Params, context: Context) -> Params:
     if params["look"]:
         with _named(consumer):
             return _prepare_look(consumer, params, bare, context)
-    # An ordinary module takes none for a choice that there is not.
-    del bare["look"]
     if not params.get("keyring"):
         return bare
     access = open_keyring(params, context)

@@ -14,7 +14,6 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urljoin, urlsplit
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Unreachable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value, reveal
 
@@ -115,6 +114,9 @@ def _why(error: BaseException) -> str:
 
 
 def _once(call: Call, until: float) -> Tuple[Answer, str]:
+    # Imported where it is used: it takes longer than all that a task without a request does.
+    from ansible.module_utils.urls import open_url
+
     headers: Dict[str, str] = {name: reveal(value) for name, value in call.headers.items()}
     try:
         response = open_url(

@@ -60,6 +60,13 @@ class ModuleCore:
     steps: bool = False
 
 
+def asked(core: ModuleCore, params: Params, **own: Any) -> Params:
+    """The parameters for another module's core: its defaults, what both share, and what is its own."""
+    defaults = {name: option.get("default") for name, option in core.argument_spec.items()}
+    shared = {name: params[name] for name in KEYRING_OPTIONS}
+    return {**defaults, **shared, "transition": None, **own}
+
+
 def prepared(core: ModuleCore, params: Params, context: Context) -> Params:
     """The parameters with references resolved."""
     return core.prepare(params, context) if core.prepare else params

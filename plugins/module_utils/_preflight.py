@@ -48,8 +48,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts 
     Problems,
     alert_of,
     baseline,
+    elsewhere,
     issuer_problems,
     lagging_consumers,
+    look_at_consumers,
     look_at_sinks,
     read_definitions,
     users_of,
@@ -161,6 +163,9 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
     """Ask everybody. What a purpose has no gate for is not asked."""
     params, document, context = case.params, case.document, case.context
     purpose, facts = params["purpose"], case.facts
+    # Before anything here has logged in anywhere: PgBouncer's room is counted by who is connected.
+    seen = look_at_consumers(params, what, defined, context)
+    facts = replace(facts, unready=tuple(dict.fromkeys((*facts.unready, *seen))))
     if purpose == "rotate" and case.may_stage and what == "rotate":
         facts = replace(facts, issuer_problems=issuer_problems(defined.issuer, document, context))
     if purpose == "adopt":
@@ -238,6 +243,7 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
         ],
         "overlap": case.facts.overlap,
         "interruption": _interruption(what, case),
+        "elsewhere": elsewhere(what, defined),
         "can_return": _can_return(what, case.document),
         "status": status,
         "notices": [vars(item) for item in told],

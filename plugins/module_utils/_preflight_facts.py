@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _consumer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import firing
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
+    Consumer,
     parse_consumers,
     sinks_read,
 )
@@ -18,6 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import Issuer, open_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import asked, execute
 from ansible_collections.keyturn.runbooks.plugins.module_utils._notify import contact_problems
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Policy
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
@@ -73,7 +76,7 @@ class Definitions:
 
     issuer: Optional[Issuer]
     sinks: Tuple[Sink, ...]
-    consumers: Tuple[Any, ...]
+    consumers: Tuple[Consumer, ...]
     presenting: Optional[int]
 
 
@@ -173,6 +176,42 @@ def look_at_sinks(
         if not sink.host:
             _look(sink, wanted.get(sink.name), context, state)
     return state
+
+
+# What there is to do where a consumer will be told.
+TELLING = ("rotate", "use", "rollback")
+
+
+def look_at_consumers(
+    params: Dict[str, Any], what: str, defined: Definitions, context: Context
+) -> Tuple[str, ...]:
+    """Why consumers that are told from here could not be told; those on other hosts are looked at there."""
+    dry = replace(context, check_mode=True, diff=False)
+    given = {name: params[name] for name in ("sinks", "issuer")}
+    found = []
+    for consumer in defined.consumers if what in TELLING else ():
+        if consumer.host or consumer.type == "none":
+            continue
+        definition = dict(consumer.definition)
+        look = asked(_consumer.MODULE, params, definition=definition, look=what, **given)
+        try:
+            execute(_consumer.MODULE, look, dry)
+        except KeyturnError as error:
+            found.append(error.message)
+    return tuple(found)
+
+
+def elsewhere(what: str, defined: Definitions) -> Dict[str, List[Any]]:
+    """What is to be looked at on other hosts: the hosts of sinks, and the definitions of consumers."""
+    hosts = {
+        sink.host for sink in defined.sinks if sink.host and what not in ("nothing", "abandon")
+    }
+    consumers = [
+        dict(consumer.definition)
+        for consumer in defined.consumers
+        if consumer.host and consumer.type != "none" and what in TELLING
+    ]
+    return {"sinks": sorted(hosts), "consumers": consumers}
 
 
 def lagging_consumers(

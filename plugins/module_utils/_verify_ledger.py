@@ -36,7 +36,10 @@ def run(params: Params, context: Context) -> Result:
         )
     access = open_keyring(params, context)
     credential = access.credential or (access.document.credential if access.document else "")
-    reading = open_ledger(params["ledger"], context, "ledger", to_verify=True).read(credential)
+    ledger = open_ledger(
+        params["ledger"], context, "ledger", to_verify=True, keyring=params["keyring"]
+    )
+    reading = ledger.read(credential)
     lines = reading.lines
     faults = [*reading.faults, *chain_faults(lines)]
     if access.document is not None:

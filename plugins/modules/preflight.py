@@ -62,7 +62,7 @@ options:
     elements: dict
     default: []
   consumers:
-    description: The credential's consumers, as in C(keyturn_consumers).
+    description: The credential's consumers, as in C(keyturn_consumers). Those without C(host) are looked at where they would be told.
     type: list
     elements: dict
     default: []
@@ -210,6 +210,21 @@ interruption:
   description: What is interrupted by an issuer without overlap, in a sentence, with what was measured the last time; else empty.
   returned: success, or when a gate is closed
   type: str
+elsewhere:
+  description: What is to be looked at on other hosts before anything is begun.
+  returned: success, or when a gate is closed
+  type: dict
+  contains:
+    sinks:
+      description: The hosts of sinks.
+      type: list
+      elements: str
+      returned: always
+    consumers:
+      description: The definitions of consumers.
+      type: list
+      elements: dict
+      returned: always
 can_return:
   description: Whether a failure later in this run can be answered by returning to the value that is in use now.
   returned: success, or when a gate is closed

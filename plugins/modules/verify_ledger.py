@@ -27,7 +27,7 @@ EXAMPLES = r"""
 - name: Check the audit log
   keyturn.runbooks.verify_ledger:
     keyring: ref+vault://secret/keyrings/db_musehub
-    ledger: ref+file:///var/log/keyturn/db_musehub.jsonl
+    ledger: beside
     credential: db_musehub
 
 - name: Check lines that were exported with 'journalctl -t keyturn -o cat'

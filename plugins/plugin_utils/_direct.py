@@ -9,6 +9,7 @@ import getpass
 import os
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -18,7 +19,6 @@ from ansible.utils.display import Display
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import TELLING, named
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import _vault as _ledgers
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
     concluded,
@@ -29,11 +29,15 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import looks_like_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MASK, to_plain
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import _vault as _sinks
-from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import _vault as _stores
 
-# What a module imports where it first needs it would here be imported by each forked worker anew; Ansible loads an action before it forks.
-LOADED_BEFORE_FORKS = (_ledgers, _sinks, _stores)
+MODULE_UTILS = "ansible_collections.keyturn.runbooks.plugins.module_utils"
+
+# What a module imports where it first needs it would be imported by each forked worker anew. Ansible loads an action before it forks, but
+# knows no variable then: only the environment tells that this run speaks to Vault.
+if any(name.startswith("VAULT_") for name in os.environ):
+    for _package in ("_ledgers", "_sinks", "_stores"):
+        import_module(f"{MODULE_UTILS}.{_package}._vault")
+
 COLLECTION = "keyturn.runbooks"
 _WHO = ("keyturn_who", "awx_user_name", "tower_user_name")
 
@@ -198,7 +202,10 @@ class DirectAction(ActionBase):
         try:
             result: dict[str, Any] = self._execute_module(
                 module_name=name,
-                module_args=Arguments(params),
+                # An ordinary module takes none for a choice that there is not.
+                module_args=Arguments(
+                    {option: value for option, value in params.items() if value is not None}
+                ),
                 task_vars=variables,
                 wrap_async=wrap,
             )

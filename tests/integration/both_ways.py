@@ -215,7 +215,7 @@ def postgres_lane(
     for auth, pooler in pools.items():
         _pooler_case(lane, auth, pooler)
     if whole:
-        _cutover_case(lane)
+        _one_password_case(lane)
     else:
         lane.cases = [case.once() if case.changed == NEVER else case for case in lane.cases]
     return lane
@@ -272,7 +272,7 @@ def _server_cases(lane: Lane, server: dict[str, Any], port: int) -> None:
     )
 
 
-def _cutover_case(lane: Lane) -> None:
+def _one_password_case(lane: Lane) -> None:
     issuer = {
         "type": "postgres_role",
         "strategy": "same_role",
@@ -282,8 +282,10 @@ def _cutover_case(lane: Lane) -> None:
     stages = ("current", 0, "observed"), ("pending", 1, "issued")
     ref = f"ref+file://{lane.work}/url"
     url = {"name": "url", "ref": ref, "template": "{current.password}"}
-    keyring = lane.keyring("cutover", *stages, issuer=issuer)
-    lane.add("cutover", keyring, {"issuer": issuer, "sinks": [url]})
+    keyring = lane.keyring("one_password", *stages, issuer=issuer)
+    lane.add(
+        "deliver cutover", keyring, {"issuer": issuer, "sinks": [url], "transition": "cutover"}
+    )
 
 
 def _pooler_case(lane: Lane, auth: str, pooler: PgBouncer) -> None:
@@ -328,6 +330,12 @@ def publishing_lane(place: Path, values: Values) -> Lane:
     lane.add("consumer look", keyring, look, changed=NEVER)
     lane.add("consumer", keyring, {"definition": consumer, **both})
     lane.add("receipts after", keyring, both, modes=QUARTET[:2], changed=(False, False))
+    other = [{**sink, "ref": sink["ref"].replace("/url", "/delivered.")} for sink in sinks]
+    lane.add(
+        "deliver",
+        lane.keyring("delivered", ("current", 0, "observed")),
+        {"issuer": lane.issuer, "sinks": other, "consumers": [consumer]},
+    )
     told = [sys.executable, "-c", program, str(lane.work / "notices")]
     contacts = [{"type": "command", "argv": told}]
     lane.add("notify", keyring, {"event": "success", "contacts": contacts}, changed=ALWAYS)

@@ -23,6 +23,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
     order,
     parse_consumer,
     parse_consumers,
+    told_elsewhere,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._compose import located
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._container import (
@@ -376,6 +377,32 @@ def test_every_order_without_a_circle_is_kept(
     place = {name: number for number, wave in enumerate(found) for name in wave}
     assert sorted(place) == list("abcdef")
     assert all(place[first] < place[name] for name in after for first in after[name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, ""),
+        ({"a": {"host": "app1"}}, "abc"),
+        ({"b": {"host": "app1"}}, "bc"),
+        ({"c": {"host": "app1"}}, "c"),
+        ({"b": {"reads": ["url", "there"]}}, "bc"),
+        ({"d": {"reads": ["all"]}}, "d"),
+        # What comes after one of a barrier comes after all of it.
+        ({"b": {"barrier": "x"}, "d": {"barrier": "x", "host": "app1"}}, "cd"),
+    ],
+)
+def test_what_another_host_has_to_do_with_is_not_told_from_here(
+    changes: dict[str, dict[str, Any]], left: str
+) -> None:
+    here = {"ref": "ref+file:///run/a", "template": "{current.password}"}
+    there = {**here, "host": "app1"}
+    one = {**here, "ref": "ref+file:///run/b", "name": "one"}
+    group = {"name": "all", "host": "app1", "group": [one]}
+    sinks = parse_sinks([{**here, "name": "url"}, {**there, "name": "there"}, group])
+    definitions = chain(("a", ""), ("b", "a"), ("c", "b"), ("d", ""))
+    consumers = [{"reads": ["url"], **it, **changes.get(it["name"], {})} for it in definitions]
+    assert sorted(told_elsewhere(parse_consumers(consumers), sinks)) == list(left)
 
 
 def test_out_of_turn_is_refused_naming_who_comes_first() -> None:

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from ansible_collections.keyturn.runbooks.plugins.filter.ledger_beside import beside
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -31,6 +29,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import (
     FileLedger,
+    beside,
     open_ledger,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers._syslog import (
@@ -332,7 +331,7 @@ def test_the_ledger_lies_beside_the_keyring(keyring: str, ledger: str) -> None:
     ],
 )
 def test_no_place_beside_the_keyring_is_told(keyring: Any, words: str) -> None:
-    with pytest.raises(AnsibleFilterError, match=words):
+    with pytest.raises(BadInput, match=words):
         beside(keyring)
 
 

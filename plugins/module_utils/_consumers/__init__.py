@@ -175,6 +175,25 @@ def order(
     return tuple(waves)
 
 
+def told_elsewhere(consumers: Sequence[Consumer], sinks: Sequence[Sink]) -> frozenset[str]:
+    """The names of those that cannot be told from the controller alone.
+
+    They run on another host, or read a sink that is written there, or come after one that does.
+
+    :raises BadInput: as :func:`order` and :func:`sinks_read`.
+    """
+    nodes = _nodes(consumers)
+    left: set[str] = set()
+    places = {name: bool(sink.host) for sink in sinks for name in (sink.name, sink.group) if name}
+    for wave in order(consumers):
+        for consumer in wave:
+            late = {nodes[name] for name in consumer.after} & {nodes[name] for name in left}
+            remote = any(places[name] for name in sinks_read(consumer, sinks))
+            if consumer.host or late or remote:
+                left.add(consumer.name)
+    return frozenset(left)
+
+
 __all__ = [
     "Consumer",
     "check_turn",
@@ -184,4 +203,5 @@ __all__ = [
     "parse_consumer",
     "parse_consumers",
     "sinks_read",
+    "told_elsewhere",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import Callable, Mapping
+from typing import Any, Callable, Mapping
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
@@ -25,6 +25,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import
     LEDGER_GRAMMAR,
     Reference,
     parse_ledger_reference,
+    parse_reference,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._throwaway import refuse_throwaway
 
@@ -59,18 +60,45 @@ LEDGERS: Mapping[str, Callable[[Reference, Context, str], Ledger]] = MappingProx
 """Every place for an audit log, by its reference's scheme."""
 
 
+BESIDE = "beside"
+
+
+def beside(keyring: Any, option: str = "keyturn_keyring") -> str:
+    """The reference of the ledger beside a keyring, which lasts as long as the keyring does, wherever the run takes place.
+
+    :param keyring: the keyring's reference.
+    :raises BadInput: for what is no reference, and for a keyring in a place that keeps no ledger.
+    """
+    reference = parse_reference(keyring, option)
+    place, mark, query = reference.place.partition("?")
+    if reference.scheme == "vault":
+        return f"{place}.ledger{mark}{query}"
+    if reference.scheme == "file":
+        return f"{place}.ledger.jsonl"
+    raise BadInput(
+        f"{option}: {reference.text}: no audit log can be kept beside it; name a place in keyturn_ledger, such as "
+        "ref+vault://MOUNT/PATH, ref+file:///PATH or ref+syslog://HOST:PORT"
+    )
+
+
 def open_ledger(
-    text: str, context: Context, option: str = "keyturn_ledger", to_verify: bool = False
+    text: str,
+    context: Context,
+    option: str = "keyturn_ledger",
+    to_verify: bool = False,
+    keyring: str = "",
 ) -> Ledger:
     """The ledger that a reference names; none named gives one that keeps nothing. Nothing is read or sent yet.
 
+    :param text: a reference, ``beside`` or nothing.
+    :param keyring: the keyring's reference, for ``beside``.
     :param to_verify: it will only be read, so that a file may be in a place that will be thrown away.
     :raises BadInput: for a scheme that no ledger has, a fragment, or a parameter that makes no sense here.
     :raises Refused: for a file that would be lost with the container it is in.
     """
     if not text:
         return NoLedger()
-    reference = parse_ledger_reference(text, option)
+    reference = parse_ledger_reference(beside(keyring) if text == BESIDE else text, option)
     opener = LEDGERS.get(reference.scheme)
     if opener is None:
         raise BadInput(f"{option}: '{reference.scheme}' is no place for a ledger; {LEDGER_GRAMMAR}")

@@ -63,8 +63,8 @@ class CallbackModule(CallbackBase):
         keyring.guard = self._counted("guard", keyring.guard)
         keyring._write = self._counted("keyring", keyring._write)
 
-        def watched(*arguments: Any) -> Any:
-            ledger = open_ledger(*arguments)
+        def watched(*arguments: Any, **options: Any) -> Any:
+            ledger = open_ledger(*arguments, **options)
             ledger.append = self._counted("ledger", ledger.append)
             return ledger
 

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core of the module ``deliver``: a credential is brought to its sinks and its consumers, as far as they are reached from here.
+
+It is one task because of issuers that know one value at a time: between the moment when such an issuer takes the new value and the
+moment when the last consumer was seen using it, new logins fail. The step in the keyring, the issuer, the sinks and the consumers
+follow each other without Ansible's own time between them. Everybody else gains that time, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils import (
+    _consumer,
+    _issue,
+    _publish,
+    _receipts,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
+    KeyringAccess,
+    open_keyring,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
+    Consumer,
+    parse_consumers,
+    told_elsewhere,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import open_issuer
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    KEYRING_OPTIONS,
+    ModuleCore,
+    Params,
+    Result,
+    asked,
+    diffs_of,
+    execute,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import Sink, parse_sinks
+from ansible_collections.keyturn.runbooks.plugins.module_utils._state import (
+    document_state,
+    state_diff,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
+
+
+class _Job:
+    """One delivery; in check mode each part builds on what the parts before it predicted.
+
+    :ivar stepped: the keyring was asked for a step of its own, or for one that an earlier run had done.
+    """
+
+    def __init__(self, params: Params, context: Context) -> None:
+        self.params: Params = {**params, "replay": list(params["replay"] or [])}
+        self.context = context
+        self.changed = False
+        self.stepped = False
+        self.diffs: List[Any] = []
+
+    def do(self, core: ModuleCore, **own: Any) -> Result:
+        """Run another module's core, and keep what it changed and predicted."""
+        done = execute(core, asked(core, self.params, **own), self.context)
+        self.changed = self.changed or bool(done.get("changed"))
+        self.params["replay"] = done.get("replay") or self.params["replay"]
+        self.diffs += diffs_of(done)
+        return done
+
+    def step(self, access: KeyringAccess, overlap: bool) -> None:
+        """Write to the keyring which value is in force from now on, before the issuer hears of it."""
+        document, name = access.need(), self.params["transition"]
+        self.stepped = True
+        if name == "cutover" and document.pending is None:
+            return
+        working = document.pending or document.current
+        request = Request(
+            transition=name,
+            run=access.run,
+            rotation_id=working.rotation_id if working else "",
+            overlap=overlap,
+        )
+        self.changed = access.step(request) or self.changed
+        self.params["replay"] = access.replay
+        if self.context.diff:
+            title = f"keyring of {access.credential}"
+            self.diffs.append(state_diff(document, access.document, title))
+
+
+def _tell(
+    job: _Job, sinks: Sequence[Sink], consumers: Sequence[Consumer], about: Mapping[str, Any]
+) -> Result:
+    """Tell whoever lags, in order; those that are reached from elsewhere, and those that come after one of them, are left."""
+    late = execute(_receipts.MODULE, asked(_receipts.MODULE, job.params, **about), job.context)
+    left = told_elsewhere(consumers, sinks)
+    told, waiting = [], []
+    for item in late["consumers"]:
+        if item["name"] in left:
+            waiting.append(item["name"])
+            continue
+        done = job.do(_consumer.MODULE, definition=dict(item["definition"]), **about)
+        told.append({name: done[name] for name in ("consumer", "action", "seen")})
+        if done["action"] != "none" and not job.context.check_mode:
+            job.context.progress(f"consumer {done['consumer']}: {done['action']}, seen using it")
+    return {"consumers": told, "waiting": waiting}
+
+
+def _bring(job: _Job) -> Result:
+    """Issuer, sinks and consumers, each through its own module's core."""
+    params = job.params
+    about = {name: params[name] for name in ("issuer", "sinks", "consumers")}
+    facts: Dict[str, Any] = {}
+    if job.stepped:
+        issued = job.do(_issue.MODULE, issuer=params["issuer"], operation="apply", stage="current")
+        facts = issued["facts"]
+    sinks = parse_sinks(params["sinks"])
+    written: List[Any] = []
+    if any(not sink.host for sink in sinks):
+        written = job.do(_publish.MODULE, sinks=params["sinks"], host="")["sinks"]
+    told = _tell(job, sinks, parse_consumers(params["consumers"]), about)
+    hosts = sorted({sink.host for sink in sinks if sink.host})
+    return {"facts": facts, "sinks": written, "sink_hosts": hosts, **told}
+
+
+def _overlap(params: Params, credential: str, context: Context) -> bool:
+    """Whether the issuer accepts two values; one that does has nothing to be cut over."""
+    transition: Optional[str] = params["transition"]
+    if transition is None:
+        return True
+    overlap = open_issuer(params["issuer"], context, "keyturn_issuer").overlap
+    if overlap and transition == "cutover":
+        raise Refused(
+            f"{credential}: its issuer accepts the old and the new value together, so nothing is cut over; use the steps "
+            "applied, proved and promote"
+        )
+    return overlap
+
+
+def run(params: Params, context: Context) -> Result:
+    """Do the step, if one is asked for, and all that has to follow it at once.
+
+    :raises Refused: for the step ``cutover`` at an issuer that accepts two values.
+    :raises KeyturnError: as its parts do; once the step was written, the details hold the keyring's state.
+    """
+    access = open_keyring(params, context)
+    overlap = _overlap(params, access.credential, context)
+    job = _Job(params, context)
+    if params["transition"]:
+        job.step(access, overlap)
+    try:
+        done = _bring(job)
+    except KeyturnError as error:
+        error.details["changed"] = job.changed and not context.check_mode
+        if job.stepped:
+            error.details["keyring"] = document_state(access.document, context.now())
+        raise
+    after = open_keyring({**params, "replay": job.params["replay"]}, context).document
+    result = {"changed": job.changed, "keyring": document_state(after, context.now()), **done}
+    if context.check_mode:
+        result["replay"] = job.params["replay"]
+    if context.diff:
+        result["diff"] = job.diffs
+    return result
+
+
+SPEC = {
+    **KEYRING_OPTIONS,
+    "keyring": {"type": "str", "required": True, "no_log": False},
+    "transition": {"type": "str", "choices": ["cutover", "rollback"]},
+    "issuer": {"type": "dict", "required": True},
+    "sinks": {"type": "list", "elements": "dict", "default": []},
+    "consumers": {"type": "list", "elements": "dict", "default": []},
+}
+MODULE = ModuleCore("deliver", SPEC, run, steps=True)
