@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fixtures over the estate: real servers, a fresh database for each test, and playbooks run as a person runs them."""
+"""Fixtures over the estate: real servers, and a fresh database for each test."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ from estate.errors import Missing
 from estate.kubernetes import KubernetesServer
 from estate.moto import MotoServer
 from estate.pgbouncer import PgBouncer
-from estate.playbook import Ansible
 from estate.postgres import VERSIONS, PostgresServer
 from estate.users import make_run_dir
 from estate.vault import VaultServer
 
 ABSENT = "real part missing: "
 RUN_DIR = pytest.StashKey[Path]()
-COLLECTIONS = pytest.StashKey[Path]()
 FAILED = pytest.StashKey[bool]()
 SHARED_DIR = "KEYTURN_TESTS_DIR"
 WORKER = "PYTEST_XDIST_WORKER"
@@ -45,8 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     run_dir = _session_dir()
     config.stash[RUN_DIR] = run_dir
-    config.stash[COLLECTIONS] = given_collections_path() or collections_path(run_dir)
-    _import_collection(config.stash[COLLECTIONS])
+    _import_collection(given_collections_path() or collections_path(run_dir))
 
 
 def _session_dir() -> Path:
@@ -271,17 +268,3 @@ def kubernetes_server(run_dir: Path) -> Iterator[KubernetesServer]:
         raise
     with server:
         yield server
-
-
-@pytest.fixture
-def ansible(scratch: Path, pytestconfig: pytest.Config) -> Ansible:
-    """Runs playbooks in fresh surroundings: ``ansible.run("keyturn.runbooks.rotate_db", "--check", inventory=…)``."""
-    place = scratch / "ansible"
-    place.mkdir(mode=0o700)
-    return Ansible(place, pytestconfig.stash[COLLECTIONS])
-
-
-@pytest.fixture
-def run_playbook(ansible: Ansible) -> Callable[..., Any]:
-    """``run_playbook(playbook, *arguments, inventory=…, extra_vars=…, env=…)`` gives how the run ended."""
-    return ansible.run

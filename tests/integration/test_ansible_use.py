@@ -33,9 +33,7 @@ from estate.vault import VaultServer
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 NAMES = ("billing", "search", "shop", "wiki")
 SHARING = ("shop", "wiki")
@@ -182,12 +180,12 @@ class Team:
 def team(
     scratch: Path,
     database: Database,
-    warm: WarmAnsible,
+    ansible: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
 ) -> Team:
     """The credentials of a team; none was ever rotated, and no role is there."""
     pooler = pgbouncer_factory(database.server, auth="userlist", database=database.name, users={})
-    return Team(scratch, database, pooler, warm)
+    return Team(scratch, database, pooler, ansible)
 
 
 def recap(run: PlaybookResult) -> dict[str, tuple[int, int]]:
@@ -359,9 +357,9 @@ class Runner:
 
 
 def test_from_an_awx_job_template(
-    team: Team, ansible: Ansible, project: Path, vault: VaultServer, vault_mount: str
+    team: Team, ansible_command: Ansible, project: Path, vault: VaultServer, vault_mount: str
 ) -> None:
-    refused = ansible.run(
+    refused = ansible_command.run(
         str(project / "rotate_db.yml"),
         inventory=team.inventory,
         env=AWX,
@@ -369,7 +367,7 @@ def test_from_an_awx_job_template(
     assert "would be lost" in refused.stdout
     team.keyrings = f"ref+vault://{vault_mount}/keyrings"
     team.write()
-    awx = Runner(team, ansible, project, vault, vault_mount)
+    awx = Runner(team, ansible_command, project, vault, vault_mount)
     done = awx.run("rotate_db", "--forks", "5")
     assert {name: failed for name, (_changed, failed) in recap(done).items()} == dict.fromkeys(
         NAMES, 0
@@ -380,14 +378,14 @@ def test_from_an_awx_job_template(
 
 
 def test_every_procedure_from_an_awx_job_template(
-    team: Team, warm: WarmAnsible, project: Path, vault: VaultServer, vault_mount: str
+    team: Team, ansible: Ansible, project: Path, vault: VaultServer, vault_mount: str
 ) -> None:
     team.keyrings = f"ref+vault://{vault_mount}/keyrings"
     team.write()
     first, second = team.roles("billing")
     handed = {"username": first, "password": team.database.create_login(first)}
     vault.request("POST", f"{vault_mount}/data/handed", {"data": handed})
-    awx = Runner(team, warm, project, vault, vault_mount)
+    awx = Runner(team, ansible, project, vault, vault_mount)
 
     def in_use(name: str, *arguments: str, **extra: Any) -> dict[str, str]:
         """Run it; who is in which stage afterwards."""

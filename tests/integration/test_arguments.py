@@ -43,31 +43,37 @@ def play(ansible: Ansible, task: dict[str, Any], **env: str) -> PlaybookResult:
 
 @pytest.mark.parametrize("task", [POOL, PROBE], ids=["host", "controller"])
 def test_what_ansible_prints_when_it_debugs_holds_no_value(
-    ansible: Ansible, task: dict[str, Any]
+    ansible_command: Ansible, task: dict[str, Any]
 ) -> None:
-    ended = play(ansible, task, ANSIBLE_DEBUG="1")
+    ended = play(ansible_command, task, ANSIBLE_DEBUG="1")
     # The task itself was written into the playbook; its arguments are what is looked for.
     assert "done with _execute_module" in ended.output
-    told = ended.output + ansible.log()
+    told = ended.output + ansible_command.log()
     for form in (VALUE, VALUE.replace("\\", 2 * "\\"), base64.b64encode(VALUE.encode()).decode()):
         assert form not in told
-    assert ansible.leftovers() == []
+    assert ansible_command.leftovers() == []
 
 
 @pytest.mark.parametrize("task", [POOL, PROBE], ids=["host", "controller"])
-def test_values_are_not_put_into_a_file_that_stays(ansible: Ansible, task: dict[str, Any]) -> None:
-    ended = play(ansible, task, ANSIBLE_KEEP_REMOTE_FILES="1")
+def test_values_are_not_put_into_a_file_that_stays(
+    ansible_command: Ansible, task: dict[str, Any]
+) -> None:
+    ended = play(ansible_command, task, ANSIBLE_KEEP_REMOTE_FILES="1")
     assert "would put this task's secret values into a temporary file" in ended.output
-    assert [path for path in ansible.leftovers() if VALUE in path.read_text(errors="replace")] == []
+    assert [
+        path for path in ansible_command.leftovers() if VALUE in path.read_text(errors="replace")
+    ] == []
 
 
-def test_a_token_in_a_tasks_environment_does_not_get_into_a_command_line(ansible: Ansible) -> None:
+def test_a_token_in_a_tasks_environment_does_not_get_into_a_command_line(
+    ansible_command: Ansible,
+) -> None:
     environment = {"VAULT_TOKEN": TOKEN, "PURPOSE": "a-test"}
-    seen = play(ansible, {**POOL, "environment": environment}).output
+    seen = play(ansible_command, {**POOL, "environment": environment}).output
     assert "EXEC" in seen
     assert "PURPOSE=a-test" in seen
     assert TOKEN not in seen.replace(f"VAULT_TOKEN: {TOKEN}", "")
     info = {"keyturn.runbooks.keyring_info": {"keyring": "ref+file:///nowhere/keyring.json"}}
-    refused = play(ansible, {**info, "environment": environment}).output
+    refused = play(ansible_command, {**info, "environment": environment}).output
     assert "put VAULT_TOKEN from this task's 'environment' into the command line" in refused
     assert f"VAULT_TOKEN={TOKEN}" not in refused

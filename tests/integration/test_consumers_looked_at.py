@@ -18,14 +18,12 @@ import pytest
 import yaml
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
-from estate.playbook import PlaybookResult
+from estate.playbook import Ansible, PlaybookResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import CREDENTIAL, FORCE, Estate
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Estate]
 AGAIN = "Check the gates again with what was seen there"
@@ -35,7 +33,7 @@ AGAIN = "Check the gates again with what was seen there"
 def make(
     scratch: Path,
     database: Database,
-    warm: WarmAnsible,
+    ansible: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
 ) -> Maker:
     """Makes the estate of an adopted credential behind PgBouncer, whose application nobody runs."""
@@ -47,7 +45,7 @@ def make(
         pooler = pgbouncer_factory(
             database.server, auth=auth, database=database.name, users=users, **ini
         )
-        made = Estate(scratch, database, warm, pooler, strategy=strategy)
+        made = Estate(scratch, database, ansible, pooler, strategy=strategy)
         *others, app = made.definition()["keyturn_consumers"]
         made.variables["keyturn_consumers"] = [*others, {**app, "argv": ["true"]}]
         made.hand_over(name, password)
@@ -79,7 +77,8 @@ def refused(estate: Estate) -> str:
         assert [after[key] for key in untouched] == [before[key] for key in untouched]
         document = estate.document()
         assert document.pending is None and document.claim is None
-    assert said[0] == said[1]
+    # How many others are connected may differ by one that is just leaving.
+    assert len({re.sub(r"others use \d+ now|\d+ too many", "", text) for text in said}) == 1, said
     assert "stage" not in estate.phases()
     return said[1]
 
@@ -109,7 +108,7 @@ def test_a_machine_that_cannot_be_reached(make: Maker) -> None:
     real = estate.run("rotate_db", "--diff", extra=FORCE).check()
     assert statuses(dry) == statuses(real)
     assert f"skipping: {AGAIN}" in statuses(real)
-    assert statuses(real).count("ok: Look at the consumers") == 3
+    assert statuses(real).count("ok: Look at the consumers on their hosts") == 1
     assert estate.accepts("current")
 
 

@@ -19,7 +19,7 @@ WRITE = "import json,os,sys; open(sys.argv[1], 'w').write(json.dumps(dict(os.env
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "module"])
 def test_what_the_play_says_and_what_the_run_inherited(
-    ansible: Ansible, tmp_path: Path, direct: bool
+    ansible_command: Ansible, tmp_path: Path, direct: bool
 ) -> None:
     value = secrets.token_urlsafe(16)
     found = {name: tmp_path / f"{name}.json" for name in ("consumer", "seen", "notify")}
@@ -42,7 +42,7 @@ def test_what_the_play_says_and_what_the_run_inherited(
     playbook = tmp_path / "play.yml"
     playbook.write_text(yaml.safe_dump([play]))
     env = {"VAULT_TOKEN": value, "AWS_SECRET_ACCESS_KEY": value, "MY_OWN": value}
-    ansible.run(str(playbook), extra_vars={"keyturn_direct": direct}, env=env).check()
+    ansible_command.run(str(playbook), extra_vars={"keyturn_direct": direct}, env=env).check()
     for name, path in found.items():
         seen = json.loads(path.read_text())
         assert seen["HTTPS_PROXY"] == "http://proxy:3128", name

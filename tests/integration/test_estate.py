@@ -205,20 +205,27 @@ PLAY = """
 """
 
 
-def test_a_playbook_runs_in_its_own_surroundings(ansible: Ansible, scratch: Path) -> None:
+@pytest.fixture(params=["ansible", "ansible_command"])
+def runner(request: pytest.FixtureRequest) -> Ansible:
+    """Runs playbooks in each of the two ways that the tests have."""
+    found: Ansible = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_playbook_runs_in_its_own_surroundings(runner: Ansible, scratch: Path) -> None:
     book = scratch / "play.yml"
     book.write_text(PLAY)
-    result = ansible.run(str(book), extra_vars={"word": "hello", "pause": 0}).check()
+    result = runner.run(str(book), extra_vars={"word": "hello", "pause": 0}).check()
     assert "hello" in result.stdout
-    assert "hello" in ansible.log()
-    assert ansible.leftovers() == []
+    assert "hello" in runner.log()
+    assert runner.leftovers() == []
 
 
-def test_a_killed_playbook_leaves_no_process(ansible: Ansible, scratch: Path) -> None:
+def test_a_killed_playbook_leaves_no_process(runner: Ansible, scratch: Path) -> None:
     book = scratch / "play.yml"
     book.write_text(PLAY)
     pause = f"60.{secrets.randbelow(10**6):06d}"
-    running = ansible.start(str(book), extra_vars={"word": "hello", "pause": pause})
+    running = runner.start(str(book), extra_vars={"word": "hello", "pause": pause})
     wait_until(lambda: _processes(f"sleep {pause}") > 0, 20, "the task to start")
     assert running.kill().returncode == -signal.SIGKILL
     deadline = time.monotonic() + 2

@@ -13,27 +13,25 @@ from typing import Any
 import pytest
 import yaml
 from estate.databases import Database
-from estate.playbook import PlaybookResult
+from estate.playbook import Ansible, PlaybookResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, Estate
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Estate]
 SOON = {**FORCE, "keyturn_wait": "2s"}
 
 
 @pytest.fixture
-def make(scratch: Path, database: Database, warm: WarmAnsible) -> Maker:
+def make(scratch: Path, database: Database, ansible: Ansible) -> Maker:
     """Makes the estate of an adopted credential whose application nobody runs: what is told to it succeeds."""
 
     def maker(**options: Any) -> Estate:
         first = f"{database.name}_a"
         password = database.create_login(first)
-        made = Estate(scratch, database, warm, **options)
+        made = Estate(scratch, database, ansible, **options)
         told = {"name": "app", "type": "command", "argv": ["true"], "reads": ["app"]}
         made.variables.setdefault("keyturn_consumers", [told])
         made.hand_over(first, password)
@@ -91,7 +89,7 @@ def test_phases_one_run_each_and_a_failed_one_returns(make: Maker) -> None:
 def test_a_cut_over_that_was_killed_half_way_goes_on(make: Maker) -> None:
     estate = make(strategy="same_role")
     told = contact(estate)
-    task = "Cut over an issuer that knows one value at a time"
+    task = "Bring it to the sinks and consumers that the controller reaches"
     estate.killed("rotate_db", task, "ledger 1", extra=FORCE)
     estate.run("rotate_db").check()
     document = estate.document()
@@ -134,7 +132,7 @@ def test_a_return_that_fails_too_tells_both_causes(make: Maker) -> None:
     consumer = {"name": "app", "type": "command", "argv": argv, "reads": ["app"]}
     gone = {"type": "command", "argv": ["test", "!", "-e", str(broken)]}
     redefine(estate, keyturn_consumers=[consumer])
-    estate.killed("rotate_db", "Promote the proved value", "after", extra=FORCE)
+    estate.killed("rotate_db", "Look once more, and promote the proved value", "after", extra=FORCE)
     broken.touch()
     estate.add_probe(gone)
     failed = estate.run("rotate_db", extra=SOON).check(2)

@@ -15,27 +15,26 @@ from typing import Any
 
 import pytest
 from estate.databases import Database
+from estate.playbook import Ansible
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import CREDENTIAL, Estate
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 DUE = {"rotate": "age", "max_age": "100d"}
 REASON = "the yearly audit"
 
 
 @pytest.fixture
-def make(scratch: Path, database: Database, warm: WarmAnsible) -> Callable[..., Estate]:
+def make(scratch: Path, database: Database, ansible: Ansible) -> Callable[..., Estate]:
     """Makes the estate of an adopted credential that is due, and that no application picks up."""
 
     def maker(**policy: Any) -> Estate:
         first = f"{database.name}_a"
         password = database.create_login(first)
         variables = {"keyturn_policy": {**DUE, **policy}, "keyturn_consumers": []}
-        made = Estate(scratch, database, warm, variables=variables)
+        made = Estate(scratch, database, ansible, variables=variables)
         made.hand_over(first, password)
         made.adopt((datetime.now(timezone.utc) - timedelta(days=101)).isoformat())
         return made
@@ -72,7 +71,9 @@ def assert_refused(estate: Estate, *words: str) -> None:
 def assert_goes_on(estate: Estate, *arguments: str) -> None:
     """A dry run gets to the end."""
     dry = estate.run("rotate_db", "--check", *arguments).check()
-    assert re.search(r"TASK \[.* Promote the proved value\] \*+\nchanged: ", dry.stdout), dry.stdout
+    assert re.search(
+        r"TASK \[.* Look once more, and promote the proved value\] \*+\nchanged: ", dry.stdout
+    ), dry.stdout
 
 
 def test_a_closed_window_stops_what_is_due_unless_it_is_told_not_to(

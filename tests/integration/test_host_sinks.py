@@ -12,22 +12,21 @@ from typing import Any
 import pytest
 import yaml
 from estate.databases import Database
+from estate.playbook import Ansible
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, Estate
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 
 
 @pytest.fixture
-def estate(scratch: Path, database: Database, warm: WarmAnsible) -> Estate:
+def estate(scratch: Path, database: Database, ansible: Ansible) -> Estate:
     """A credential whose env file is on the machine app1, where nobody has to be told of it."""
     name = f"{database.name}_a"
     password = database.create_login(name)
-    made = Estate(scratch, database, warm)
+    made = Estate(scratch, database, ansible)
     sinks: list[dict[str, Any]] = made.definition()["keyturn_sinks"]
     made.variables["keyturn_sinks"] = [{**sink, "host": "app1"} for sink in sinks]
     made.variables["keyturn_consumers"] = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,20 +23,22 @@ from estate.client import read_credential
 from estate.databases import Database
 from estate.load import LoadClient
 from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, WATCHED, Estate, Point
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 STAGES = ("pending", "current", "previous")
 
 
 def steps(points: list[Point]) -> list[Point]:
-    """Before the first task, and after each one that changed something: in between, nothing is different."""
-    return [points[0], *(point for point in points if point.changed)]
+    """Before the first task, after each one that changed something, and inside of one that writes in several places before each."""
+    guards = [point for point in points if point.moment.startswith("guard ")]
+    writes = Counter((point.task, point.number) for point in guards)
+    inside = {point for point in guards if writes[point.task, point.number] > 1}
+    return [points[0], *(point for point in points if point.changed or point in inside)]
 
 
 def everywhere(points: list[Point]) -> list[Point]:
@@ -258,7 +261,7 @@ Maker = Callable[[str], Course]
 def course(
     scratch: Path,
     database: Database,
-    warm: WarmAnsible,
+    ansible: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
 ) -> Iterator[Maker]:
     """Makes an adopted credential behind PgBouncer whose application runs."""
@@ -271,7 +274,7 @@ def course(
         pooler = pgbouncer_factory(
             database.server, auth="userlist", database=database.name, users=users
         )
-        estate = Estate(scratch, database, warm, pooler, strategy=strategy)
+        estate = Estate(scratch, database, ansible, pooler, strategy=strategy)
         estate.hand_over(first, password)
         estate.adopt()
         clients.append(estate.client.start())
@@ -330,7 +333,7 @@ def test_abandoned(course: Maker) -> None:
     made = course("alternate_roles")
 
     def leave() -> None:
-        made.estate.killed("rotate_db", "Promote the proved value", extra=FORCE)
+        made.estate.killed("rotate_db", "Look once more, and promote the proved value", extra=FORCE)
 
     leave()
     points, end = made.undisturbed("abandon")

@@ -15,13 +15,12 @@ from typing import Any
 import psycopg2
 import pytest
 from estate.databases import Database
+from estate.playbook import Ansible
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import Estate
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 OLD = {"rotate": "age", "max_age": "100d", "min_age": "100d"}
 
@@ -63,14 +62,14 @@ def people(scratch: Path) -> People:
 
 
 @pytest.fixture
-def make(scratch: Path, database: Database, warm: WarmAnsible) -> Callable[..., Estate]:
+def make(scratch: Path, database: Database, ansible: Ansible) -> Callable[..., Estate]:
     """Makes the estate of an adopted credential, so many days old, that no application picks up."""
 
     def maker(days: int, **policy: Any) -> Estate:
         first = f"{database.name}_a"
         password = database.create_login(first)
         variables = {"keyturn_policy": policy, "keyturn_consumers": []}
-        made = Estate(scratch, database, warm, variables=variables)
+        made = Estate(scratch, database, ansible, variables=variables)
         made.hand_over(first, password)
         made.adopt((datetime.now(timezone.utc) - timedelta(days=days)).isoformat())
         return made

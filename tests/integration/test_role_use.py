@@ -11,27 +11,29 @@ from pathlib import Path
 import pytest
 import yaml
 from estate.databases import Database
+from estate.playbook import Ansible
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, Estate
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 HANDLER = "Reload consumers"
 
 
 @pytest.mark.parametrize("place", ["play", "role"])
 def test_a_handler_of_the_same_name_takes_nothing_away(
-    scratch: Path, database: Database, warm: WarmAnsible, place: str
+    scratch: Path, database: Database, ansible: Ansible, place: str
 ) -> None:
     name = f"{database.name}_a"
     password = database.create_login(name)
-    estate = Estate(scratch, database, warm)
+    estate = Estate(scratch, database, ansible)
     told = scratch / "told"
     writer = {"name": "app", "type": "command", "argv": ["touch", str(told)], "reads": ["app"]}
-    estate.variables["keyturn_consumers"] = [writer]
+    # Consumers on other hosts are told by a handler.
+    estate.variables["keyturn_consumers"] = [{**writer, "host": "app1"}]
+    machine = {"all": {"hosts": {"app1": {"ansible_connection": "local"}}}}
+    (scratch / "inventory" / "machines.yml").write_text(yaml.safe_dump(machine))
     estate.add_probe({"type": "command", "argv": ["true"]})
     estate.hand_over(name, password)
     estate.adopt()
@@ -50,17 +52,17 @@ def test_a_handler_of_the_same_name_takes_nothing_away(
         play["roles"] = ["keyturn.runbooks.keyturn", "other"]
     path = scratch / "play.yml"
     path.write_text(yaml.safe_dump([play]))
-    warm.run(str(path), inventory=scratch / "inventory", extra_vars=FORCE).check()
+    ansible.run(str(path), inventory=scratch / "inventory", extra_vars=FORCE).check()
     assert told.exists()
     assert estate.document().receipts["app"].seen
 
 
 def test_a_bastion_and_a_keyring_in_a_file_are_refused(
-    scratch: Path, database: Database, warm: WarmAnsible
+    scratch: Path, database: Database, ansible: Ansible
 ) -> None:
     name = f"{database.name}_a"
     password = database.create_login(name)
-    estate = Estate(scratch, database, warm)
+    estate = Estate(scratch, database, ansible)
     estate.hand_over(name, password)
     estate.adopt()
     machines = {"all": {"hosts": {"bastion": {"ansible_host": "127.0.0.1", "ansible_port": 9}}}}
@@ -72,11 +74,11 @@ def test_a_bastion_and_a_keyring_in_a_file_are_refused(
 
 
 def test_a_variable_that_nobody_reads_is_refused_with_the_one_that_was_meant(
-    scratch: Path, database: Database, warm: WarmAnsible
+    scratch: Path, database: Database, ansible: Ansible
 ) -> None:
     name = f"{database.name}_a"
     password = database.create_login(name)
-    estate = Estate(scratch, database, warm)
+    estate = Estate(scratch, database, ansible)
     estate.variables["keyturn_sink"] = estate.definition()["keyturn_sinks"]
     estate.add_probe({"type": "command", "argv": ["true"]})
     estate.hand_over(name, password)

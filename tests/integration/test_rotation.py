@@ -14,14 +14,12 @@ from typing import Any
 import pytest
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
-from estate.playbook import PlaybookResult
+from estate.playbook import Ansible, PlaybookResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, Estate
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 NO_FAILURES = {"failed_logins": 0, "failed_transactions": 0, "failed_reloads": 0}
 Maker = Callable[..., Estate]
 
@@ -30,7 +28,7 @@ Maker = Callable[..., Estate]
 def make(
     scratch: Path,
     database: Database,
-    warm: WarmAnsible,
+    ansible: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
 ) -> Maker:
     """Makes the estate of an adopted credential that an application uses, behind PgBouncer unless told otherwise."""
@@ -44,7 +42,7 @@ def make(
             pooler = pgbouncer_factory(
                 database.server, auth=auth, database=database.name, users=users
             )
-        made = Estate(scratch, database, warm, pooler, **options)
+        made = Estate(scratch, database, ansible, pooler, **options)
         made.hand_over(first, password)
         if adopted:
             made.adopt()

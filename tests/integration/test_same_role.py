@@ -14,14 +14,12 @@ from typing import Any
 import pytest
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
-from estate.playbook import PlaybookResult
+from estate.playbook import Ansible, PlaybookResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rotation import FORCE, Estate
-from warm import WarmAnsible, warm
 
-__all__ = ["warm"]
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Estate]
 
@@ -30,7 +28,7 @@ Maker = Callable[..., Estate]
 def make(
     scratch: Path,
     database: Database,
-    warm: WarmAnsible,
+    ansible: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
 ) -> Maker:
     """Makes the estate of one role behind PgBouncer, adopted."""
@@ -42,7 +40,7 @@ def make(
         pooler = pgbouncer_factory(
             database.server, auth="userlist", database=database.name, users=users
         )
-        made = Estate(scratch, database, warm, pooler, strategy="same_role", **options)
+        made = Estate(scratch, database, ansible, pooler, strategy="same_role", **options)
         made.hand_over(name, password)
         return made
 
@@ -95,7 +93,7 @@ def test_the_gap_holds_no_task_of_the_playbook(make: Maker) -> None:
         client.work(20)
     told = tasks(real)
     assert (
-        "changed: keyturn.runbooks.keyturn : Cut over an issuer that knows one value at a time"
+        "changed: keyturn.runbooks.keyturn : Bring it to the sinks and consumers that the controller reaches"
         in told
     )
     assert "changed: keyturn.runbooks.keyturn : Reload consumers" not in told

@@ -237,7 +237,7 @@ def test_each_statement_of_the_page_is_needed(database: Database, number: int) -
 def test_a_rotation_with_the_least_rights(
     scratch: Path,
     database: Database,
-    ansible: Ansible,
+    ansible_command: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
     vault: VaultServer,
     vault_mount: str,
@@ -252,7 +252,7 @@ def test_a_rotation_with_the_least_rights(
     variables: dict[str, Any] = {
         "keyturn_keyring": f"ref+vault://{vault_mount}/keyrings/{CREDENTIAL}"
     }
-    estate = Estate(scratch, database, ansible, pooler)
+    estate = Estate(scratch, database, ansible_command, pooler)
     definition = estate.definition()["keyturn_issuer"]
     definition["login"]["admin"] = f"ref+vault://{vault_mount}/postgres/admin"
     estate.variables.update(variables, keyturn_issuer=definition)
@@ -270,7 +270,7 @@ def test_a_rotation_with_the_least_rights(
     current = parse_document(json.dumps(kept)).stage("current")
     assert current is not None
     new = reveal(current.fields["password"])
-    text = json.dumps([run.output for run in runs]) + ansible.log()
+    text = json.dumps([run.output for run in runs]) + ansible_command.log()
     seen = {"old": old, "new": new, "token": token, "admin": password}
     assert not [name for name, value in seen.items() if value in text]
     log = database.server.log()

@@ -2,22 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Usage: python warm_server.py DIRECTORY < jobs
+# Usage: python warm_server.py DIRECTORY-OF-THE-COLLECTION DIRECTORY-FOR-BUILT-MODULES < jobs
 """Starts ``ansible-playbook`` again and again without importing Ansible and this collection each time.
 
 Each line on standard input is a job (argv, env, cwd, captured); each line on standard output the process id of the
 ``ansible-playbook`` that was forked for it, in a session of its own. Its wait status goes to the file ``status``.
+
+A run reads its settings again, from its own environment and configuration file. What Ansible takes from settings when it is
+imported, such as where plugins lie, stays the server's: a server serves runs that agree in all settings but those of WarmServers.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import gc
 import json
+import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
+import time
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -25,40 +31,108 @@ from typing import Any, NoReturn
 
 from ansible import constants
 from ansible.cli import playbook
-from ansible.plugins.loader import init_plugin_loader
+from ansible.config.manager import find_ini_config_file
+from ansible.plugins import loader
+from ansible.utils import display
+from ansible.utils.path import cleanup_tmp_file
 
-ACTIONS = "ansible_collections.keyturn.runbooks.plugins.action"
+PLUGINS = "ansible_collections.keyturn.runbooks.plugins"
+# What ansible-playbook loads before its first task, and what the first task's worker loads.
+LOADED = ("become", "cache", "callback", "connection", "inventory", "shell", "strategy")
+IMPORTED = (
+    "ansible.executor.process.worker",
+    "ansible.executor.task_executor",
+    "ansible.playbook.handler_task_include",
+    "ansible.playbook.role_include",
+    "ansible.plugins.filter.core",
+    "ansible.plugins.filter.mathstuff",
+    "ansible.plugins.filter.urls",
+    "ansible.plugins.filter.urlsplit",
+    "ansible.plugins.test.core",
+    "ansible.plugins.test.files",
+    "ansible.plugins.test.mathstuff",
+    "ansible.plugins.test.uri",
+    "ansible.plugins.vars.host_group_vars",
+    "multiprocessing.popen_fork",
+    "multiprocessing.synchronize",
+)
 
 
 def preload(collection: Path) -> None:
-    """Import what every run imports before it forks its first worker."""
-    init_plugin_loader()
+    """Import what every run imports."""
+    loader.init_plugin_loader()
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
-    for path in (collection / "plugins" / "action").glob("*.py"):
-        import_module(f"{ACTIONS}.{path.stem}")
+    for kind in ("action", "filter"):
+        for path in (collection / "plugins" / kind).glob("*.py"):
+            import_module(f"{PLUGINS}.{kind}.{path.stem}")
+    for kind in LOADED:
+        list(getattr(loader, f"{kind}_loader").all(class_only=True))
+    for name in IMPORTED:
+        import_module(name)
+    # What lives as long as the server need not be looked through in each worker of each run.
+    gc.freeze()
 
 
-def run(job: dict[str, Any]) -> NoReturn:
-    """Be the ``ansible-playbook`` of a job."""
+def take_surroundings(job: dict[str, Any]) -> None:
+    """Standard streams, directory and environment of a job, instead of the server's."""
     os.setsid()
     os.chdir(job["cwd"])
-    captured = Path(job["captured"])
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
-        with (captured / name).open("wb") as file:
+        with (Path(job["captured"]) / name).open("wb") as file:
             os.dup2(file.fileno(), number)
     os.environ.clear()
     os.environ.update(job["env"])
-    # What Ansible made at its import belongs to the server, which alone removes it.
-    atexit._clear()
-    base = Path(os.environ["ANSIBLE_LOCAL_TEMP"])
-    base.mkdir(mode=0o700, exist_ok=True)
-    constants.DEFAULT_LOCAL_TMP = tempfile.mkdtemp(prefix=f"ansible-local-{os.getpid()}", dir=base)
-    atexit.register(shutil.rmtree, constants.DEFAULT_LOCAL_TMP, ignore_errors=True)
-    sys.argv = ["ansible-playbook", *job["argv"]]
+    time.tzset()
+    tempfile.tempdir = None
+
+
+def read_settings() -> None:
+    """What Ansible does with settings when it is imported, where the result differs between runs."""
+    # The server's own temporary directory is the server's to remove; reading the settings makes another one.
+    atexit.unregister(cleanup_tmp_file)
+    config = constants.config
+    config._config_file = find_ini_config_file(config.WARNINGS)
+    config._parse_config_file()
+    for name in config.get_configuration_definitions():
+        value = config.get_config_value(name, variables=vars(constants))
+        constants.set_constant(name, value)
+    for handler in logging.root.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+            handler.baseFilename = constants.DEFAULT_LOG_PATH
+    # A fork takes away the lock that keeps threads from writing while a worker is forked.
+    for stream in (sys.stdout, sys.stderr):
+        display._synchronize_textiowrapper(stream, display.Display()._lock)
+
+
+def share_modules(kept: Path) -> None:
+    """Take the modules that earlier runs built from their sources, and leave the ones that this run builds.
+
+    It is Ansible's own cache for the tasks of one run. What it holds depends on sources and settings alone, never on a task.
+    """
+    cache = Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"
+    cache.mkdir()
+
+    def link(source: Path, target: Path) -> None:
+        for path in source.iterdir():
+            if path.suffix != ".lock":
+                with contextlib.suppress(FileExistsError):
+                    os.link(path, target / path.name)
+
+    link(kept, cache)
+    atexit.register(link, cache, kept)
+
+
+def run(job: dict[str, Any], kept: Path) -> NoReturn:
+    """Be the ``ansible-playbook`` of a job."""
+    take_surroundings(job)
     code = 1
     try:
+        read_settings()
+        share_modules(kept)
+        sys.argv = ["ansible-playbook", *job["argv"]]
         playbook.main(sys.argv)
     except SystemExit as ended:
         code = int(ended.code or 0)
@@ -69,13 +143,13 @@ def run(job: dict[str, Any]) -> NoReturn:
         os._exit(code)
 
 
-def watch(job: dict[str, Any], told: int) -> NoReturn:
+def watch(job: dict[str, Any], kept: Path, told: int) -> NoReturn:
     """Fork the run, tell its process id, and write down how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
         os.close(told)
-        run(job)
+        run(job, kept)
     os.write(told, str(pid).encode())
     os.close(told)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -85,14 +159,14 @@ def watch(job: dict[str, Any], told: int) -> NoReturn:
     os._exit(0)
 
 
-def serve() -> None:
+def serve(kept: Path) -> None:
     """Until the end of standard input."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while line := sys.stdin.readline():
         heard, told = os.pipe()
         if os.fork() == 0:
             os.close(heard)
-            watch(json.loads(line), told)
+            watch(json.loads(line), kept, told)
         os.close(told)
         pid = os.read(heard, 32).decode()
         os.close(heard)
@@ -101,4 +175,4 @@ def serve() -> None:
 
 if __name__ == "__main__":
     preload(Path(sys.argv[1]))
-    serve()
+    serve(Path(sys.argv[2]))
