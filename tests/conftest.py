@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from estate.collection import collections_path, given_collections_path
 from estate.databases import Database, fresh_database
@@ -28,6 +29,25 @@ from estate.pgbouncer import PgBouncer
 from estate.postgres import VERSIONS, PostgresServer
 from estate.users import make_run_dir
 from estate.vault import VaultServer
+from playbook_fixtures import (
+    ansible,
+    ansible_command,
+    collections,
+    machine,
+    podman,
+    run_playbook,
+    warm_servers,
+)
+
+__all__ = [
+    "ansible",
+    "ansible_command",
+    "collections",
+    "machine",
+    "podman",
+    "run_playbook",
+    "warm_servers",
+]
 
 ABSENT = "real part missing: "
 RUN_DIR = pytest.StashKey[Path]()

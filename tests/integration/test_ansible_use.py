@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -29,9 +28,6 @@ from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible, PlaybookResult
 from estate.processes import wait_until
 from estate.vault import VaultServer
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import FORCE
 
 pytestmark = pytest.mark.pg_versions("16")

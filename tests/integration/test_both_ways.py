@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,13 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from estate.databases import fresh_database
-from estate.pgbouncer import PgBouncer
-from estate.playbook import Ansible
-from estate.postgres import VERSIONS, PostgresServer
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from both_ways import (
     Case,
     Lane,
@@ -32,6 +24,10 @@ from both_ways import (
     postgres_lane,
     publishing_lane,
 )
+from estate.databases import fresh_database
+from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible
+from estate.postgres import VERSIONS, PostgresServer
 
 RUNTIME = Path(__file__).resolve().parents[2] / "meta" / "runtime.yml"
 

@@ -25,9 +25,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
 )
 from estate.playbook import Ansible
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from machines import APP, PROGRAMS, Podman, digest, required
 
 COMPOSE = str(Path(sys.executable).with_name("podman-compose"))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,9 +22,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from estate.databases import Database
 from estate.playbook import Ansible
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from machines import Application, SystemdMachine, digest
 from rotation import FORCE, Estate
 

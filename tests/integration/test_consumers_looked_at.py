@@ -9,7 +9,6 @@ import json
 import re
 import secrets
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,6 @@ import yaml
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible, PlaybookResult
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import CREDENTIAL, FORCE, Estate
 
 pytestmark = pytest.mark.pg_versions("16")

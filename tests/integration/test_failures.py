@@ -14,9 +14,6 @@ import pytest
 import yaml
 from estate.databases import Database
 from estate.playbook import Ansible, PlaybookResult
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import FORCE, Estate
 
 pytestmark = pytest.mark.pg_versions("16")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,9 +15,6 @@ from typing import Any
 import pytest
 from estate.databases import Database
 from estate.playbook import Ansible
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import CREDENTIAL, Estate
 
 pytestmark = pytest.mark.pg_versions("16")

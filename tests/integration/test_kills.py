@@ -9,7 +9,6 @@ Where the cuts go is read off an undisturbed run, so that a task that is added l
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,9 +23,6 @@ from estate.databases import Database
 from estate.load import LoadClient
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import FORCE, WATCHED, Estate, Point
 
 pytestmark = pytest.mark.pg_versions("16")

@@ -9,7 +9,6 @@ import json
 import re
 import secrets
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -41,11 +40,8 @@ from estate.errors import Missing
 from estate.playbook import PlaybookResult
 from estate.processes import wait_until
 from estate.vault import VaultSaysNo, VaultServer
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from syslog_server import SyslogServer
-from test_store_vault import World, closed_port, proxied
+from vault_world import World, closed_port, proxied
 
 RunPlaybook = Callable[..., PlaybookResult]
 Line = dict[str, Any]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,9 +15,6 @@ import psycopg2
 import pytest
 from estate.databases import Database
 from estate.playbook import Ansible
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import Estate
 
 pytestmark = pytest.mark.pg_versions("16")

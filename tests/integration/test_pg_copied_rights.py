@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,12 +21,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._passwo
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._wish import Wish
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from estate.databases import Database
-from psycopg2 import sql
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pg_tasks import Params, Tasks, log_since, password, worlds
 from pg_world import STRANGE, World, visible_rows
+from psycopg2 import sql
 
 
 @pytest.fixture

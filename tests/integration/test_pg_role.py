@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -28,9 +27,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 from estate.databases import Database
 from estate.playbook import Ansible
 from estate.postgres import PostgresServer
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pg_tasks import Params, Tasks, log_since, password, worlds
 from pg_world import World, run
 

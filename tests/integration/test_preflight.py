@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,9 +20,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Claim,
 )
 from estate.databases import Database
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from one_credential import DAY, NOW, POLICY, Estate, make_estate, sink
 
 pytestmark = pytest.mark.pg_versions("16")

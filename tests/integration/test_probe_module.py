@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 )
 from estate.databases import Database
 from estate.playbook import Ansible
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from one_credential import POLICY, Estate, make_estate
 
 pytestmark = pytest.mark.pg_versions("16")

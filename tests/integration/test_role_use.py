@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from estate.databases import Database
 from estate.playbook import Ansible
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import FORCE, Estate
 
 pytestmark = pytest.mark.pg_versions("16")

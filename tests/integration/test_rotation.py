@@ -15,9 +15,6 @@ import pytest
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible, PlaybookResult
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import FORCE, Estate
 
 NO_FAILURES = {"failed_logins": 0, "failed_transactions": 0, "failed_reloads": 0}

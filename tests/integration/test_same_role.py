@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,6 @@ import pytest
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible, PlaybookResult
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import FORCE, Estate
 
 pytestmark = pytest.mark.pg_versions("16")

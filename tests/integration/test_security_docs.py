@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,9 +30,6 @@ from estate.databases import Database
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible
 from estate.vault import VaultSaysNo, VaultServer
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import CREDENTIAL, FORCE, Estate
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"

@@ -27,9 +27,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._process import d
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from estate.databases import Database
 from estate.playbook import Ansible, PlaybookResult
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rotation import CREDENTIAL, Estate
 
 NOW = datetime.now(timezone.utc)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,6 @@ from typing import Any
 import pytest
 from estate.collection import ROOT, given_collections_path
 from estate.playbook import Ansible
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from machines import Podman, SystemdMachine, required
 from warm import WarmAnsible, WarmServers
 
