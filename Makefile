@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint sanity docs-lint unit integration soak servers tarball changelog clean
+.PHONY: help setup demo test lint sanity docs-lint unit integration soak pages servers tarball changelog clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,13 @@ integration: setup  ## the modules, roles and playbooks on real servers
 	@scripts/vault-binary >/dev/null || true
 	@scripts/kube-apiserver-binary >/dev/null || true
 	@scripts/systemd-image >/dev/null || true
-	@scripts/pytest integration tests/integration $(ARGS)
+	@scripts/pytest integration tests/integration tests/faults $(ARGS)
 
-soak: setup  ## the power cuts again, at every single write
-	@KEYTURN_SOAK=1 scripts/pytest integration tests/integration/test_kills.py $(ARGS)
+soak: setup  ## the attacks at every single point, which takes long
+	@KEYTURN_SOAK=1 scripts/pytest soak tests/faults $(ARGS)
+
+pages: setup  ## the attacks, and the pages about them in docs/; KEYTURN_SOAK=1 for every point
+	@scripts/pages $(ARGS)
 
 servers:  ## build what no package has: servers, the machines' image
 	@scripts/vault-binary

@@ -87,7 +87,7 @@ def test_a_cut_over_that_was_killed_half_way_goes_on(make: Maker) -> None:
     estate = make(strategy="same_role")
     told = contact(estate)
     task = "Bring it to the sinks and consumers that the controller reaches"
-    estate.killed("rotate_db", task, "ledger 1", extra=FORCE)
+    estate.killed("rotate_db", task, "append ledger.jsonl 1", extra=FORCE)
     estate.run("rotate_db").check()
     document = estate.document()
     assert document.current and document.current.status == "observed"

@@ -60,7 +60,8 @@ class Estate:
     """A credential's estate.
 
     :param folder: keyring, ledger, env file and inventory go there.
-    :param road: what the application connects to: the pooler, or the server itself.
+    :param variables: more of the credential's variables.
+    :param environ: more of the environment of each run.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class Estate:
     pooler: PgBouncer | None = None
     strategy: str = "alternate_roles"
     variables: dict[str, Any] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.prefix = self.database.name
@@ -202,7 +204,7 @@ class Estate:
             *arguments,
             inventory=self.folder / "inventory",
             extra_vars=extra,
-            env=env,
+            env={**self.environ, **env},
         )
 
     def traced(

@@ -9,8 +9,8 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
-from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -23,16 +23,25 @@ description:
   - For tests only.
   - A point is a task, how often it had been started when it was (the tasks of one file are used in several places), and a moment.
   - >-
-    Moments are C(before) and C(after) the task, and inside of it C(guard N) before its Nth write outside of the keyring,
-    C(keyring N) before its Nth write to the keyring, C(ledger N) between such a write and the line in the ledger, and C(file N)
-    when the successor of the Nth file that it replaces is written, but not in its place.
+    Moments are C(before) and C(after) the task, and inside of it each write to the world outside as it is about to be done, by what
+    is written and how often that was: C(replace keyring.json 2), C(append ledger.jsonl 1), C(remove NAME 1), C(sql ALTER ROLE 1),
+    C(run PROGRAM 1), C(http PUT 1).
+  - C(lost) before the moment of a statement or a request does it, and takes the answer away as a broken connection would.
   - E(KEYTURN_TRACE) names a file to which every point is written as it is passed.
+  - E(KEYTURN_DEFECT) is a file of Python and the name of a function in it, which breaks the product before anything begins.
   - E(KEYTURN_KILL) is the JSON of the point to die at; where the number is left open, the first one of that name counts.
 requirements:
   - to be enabled
 """
 
-MODULE_UTILS = "ansible_collections.keyturn.runbooks.plugins.module_utils"
+
+def _load(path: Path) -> Any:
+    """A module by its file, as Ansible loads a callback."""
+    spec = spec_from_file_location(f"keyturn_{path.stem}", path)
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class CallbackModule(CallbackBase):
@@ -49,40 +58,18 @@ class CallbackModule(CallbackBase):
         self._trace = os.environ.get("KEYTURN_TRACE", "")
         self._wanted = json.loads(os.environ.get("KEYTURN_KILL", "null"))
         self._started: Counter[str] = Counter()
-        self._writes: Counter[str] = Counter()
         self._before_handlers = 1
         self._task, self._number = "", 0
         if self._trace or (self._wanted and " " in self._wanted[2]):
-            self._watch_writes()
+            # Workers are forked from this process and inherit it.
+            _load(Path(__file__).parents[1] / "writes.py").watch(self._pass, self._loses)
+        if defect := os.environ.get("KEYTURN_DEFECT"):
+            path, name = defect.split(" ")
+            getattr(_load(Path(path)), name)()
 
-    def _watch_writes(self) -> None:
-        """Pass a point at each write inside a task: workers are forked from this process and inherit it."""
-        access = import_module(f"{MODULE_UTILS}._access")
-        files = import_module(f"{MODULE_UTILS}._files")
-        keyring, open_ledger = access.KeyringAccess, access.open_ledger
-        keyring.guard = self._counted("guard", keyring.guard)
-        keyring._write = self._counted("keyring", keyring._write)
-
-        def watched(*arguments: Any, **options: Any) -> Any:
-            ledger = open_ledger(*arguments, **options)
-            ledger.append = self._counted("ledger", ledger.append)
-            return ledger
-
-        access.open_ledger = watched
-        files._write_all = self._counted("file", files._write_all, after=True)
-
-    def _counted(
-        self, moment: str, function: Callable[..., Any], after: bool = False
-    ) -> Callable[..., Any]:
-        """The function with a point before or after each call."""
-
-        def counted(*arguments: Any, **options: Any) -> Any:
-            self._writes[moment] += 1
-            done = function(*arguments, **options) if after else None
-            self._pass(f"{moment} {self._writes[moment]}")
-            return done if after else function(*arguments, **options)
-
-        return counted
+    def _loses(self, moment: str) -> bool:
+        """Whether this write is done and its answer lost."""
+        return self._is_wanted(f"lost {moment}")
 
     def _pass(self, moment: str, changed: bool = False) -> None:
         """One point was reached."""

@@ -1,63 +1,73 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A power cut at every step of every playbook: what is in use goes on working, and running the same again ends it.
+"""Faults at every write of every playbook: what is in use goes on working, and running the same again ends it.
 
-Where the cuts go is read off an undisturbed run, so that a task that is added later is cut too.
+Where the faults go is read off an undisturbed run, so that a write that is added later has its fault, too.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from estate.client import read_credential
-from estate.databases import Database
 from estate.load import LoadClient
-from estate.pgbouncer import PgBouncer
-from estate.playbook import Ansible
 from rotation import FORCE, WATCHED, Estate, Point
+from writes import write_of
 
-pytestmark = pytest.mark.pg_versions("16")
 STAGES = ("pending", "current", "previous")
+POOLER = ("RELOAD",)
+_STATEMENT = re.compile(r"LOG:  statement: (.*(?:\n\t.*)*)")
 
 
-def steps(points: list[Point]) -> list[Point]:
-    """Before the first task, after each one that changed something, and inside of one that writes in several places before each."""
-    guards = [point for point in points if point.moment.startswith("guard ")]
-    writes = Counter((point.task, point.number) for point in guards)
-    inside = {point for point in guards if writes[point.task, point.number] > 1}
-    return [points[0], *(point for point in points if point.changed or point in inside)]
+def changed(before: dict[str, Any], now: dict[str, Any]) -> set[str]:
+    """The names of files that are new, gone or different."""
+    paths = {path for path in {*before, *now} if before.get(path) != now.get(path)}
+    return {Path(path).name for path in paths}
 
 
-def everywhere(points: list[Point]) -> list[Point]:
-    """These, and inside of the tasks before each write elsewhere, with its file half made, and before the keyring tells of it.
+def after(seconds: float, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is seen a moment later."""
+    time.sleep(seconds)
+    return look()
 
-    Between the keyring and the ledger at the first and the last step: all steps take that way.
+
+def statements(log: str) -> list[str]:
+    """What a server's log (log_statement=all) says was changed, in the words of the points."""
+    found = [write_of(text) for text in _STATEMENT.findall(log)]
+    return [words for words in found if words]
+
+
+def inside(point: Point) -> bool:
+    """Whether it is a write inside of a task."""
+    return point.moment not in ("before", "after", "after failure")
+
+
+def cuts(points: list[Point]) -> list[Point]:
+    """Where a power cut makes a difference: before the first task, and before each write. In between, nothing is different."""
+    return [points[0], *(point for point in points if inside(point))]
+
+
+def lost_answers(points: list[Point]) -> list[Point]:
+    """Each statement and request, done, and its answer lost."""
+    asked = [point for point in points if point.moment.startswith(("sql ", "http "))]
+    return [replace(point, moment=f"lost {point.moment}") for point in asked]
+
+
+def chosen(points: list[Point], share: int = 1) -> list[Point]:
+    """The points that are tried: all of them with ``make soak``.
+
+    :param share: every how manieth, where the same is tried all over in other surroundings.
     """
-    chosen = set(steps(points))
-    outside = {(point.task, point.number) for point in points if point.moment.startswith("guard ")}
-    ledger = [point for point in points if point.moment.startswith("ledger ")]
-    chosen.update((ledger[0], ledger[-1]))
-    for before, point in pairwise(points):
-        kind = point.moment.split(" ")[0]
-        told = kind == "keyring" and (point.task, point.number) in outside
-        half_made = kind == "file" and before.moment.startswith("guard ")
-        if kind == "guard" or told or half_made:
-            chosen.add(point)
-    return [point for point in points if point in chosen]
-
-
-def chosen(points: list[Point]) -> list[Point]:
-    """The points that are cut: all of them take minutes, so that is for ``make soak``."""
-    return everywhere(points) if os.environ.get("KEYTURN_SOAK") else steps(points)
+    return points if os.environ.get("KEYTURN_SOAK") else points[::share]
 
 
 @dataclass
@@ -125,10 +135,37 @@ class Course:
         self.run("retire_due")
 
     def undisturbed(self, playbook: str, extra: Any = None) -> tuple[list[Point], dict[str, Any]]:
-        """Run it to its end; returns its points and what it left."""
+        """Run it to its end; returns its points and what it left.
+
+        What was written is seen from outside, too: a write that no point tells of would have no fault.
+        """
+        moving = changed(self._files(), after(0.3, self._files))
+        before, logged = self._files(), len(self.estate.database.server.log())
         points = self.estate.traced(playbook, extra)
+        told = {point.moment.split(" ")[1] for point in points if inside(point)}
+        untold = changed(before, self._files()) - moving - {"trace"} - told
+        assert not untold, f"{playbook}: written, and no point tells of it: {sorted(untold)}"
+        seen = statements(self.estate.database.server.log()[logged:])
+        asked = [
+            point.moment.split(" ", 1)[1].rpartition(" ")[0]
+            for point in points
+            if point.moment.startswith("sql ")
+        ]
+        asked = [words for words in asked if words not in POOLER]
+        assert sorted(seen) == sorted(asked), f"{playbook}: the server was told {seen}"
         self._remember()
         return points, self.state()
+
+    def _files(self) -> dict[str, tuple[int, int, int]]:
+        """Every file that a run could write, but Ansible's own."""
+        own = self.estate.ansible.work_dir
+        found = {}
+        for place in self._places():
+            for path in place.rglob("*"):
+                if path.is_file() and own not in path.parents:
+                    status = path.stat()
+                    found[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns)
+        return found
 
     def cut(
         self,
@@ -178,6 +215,44 @@ class Course:
         made = int(playbook == "rotate_db")
         assert self._stages() == stages + made, f"{where}: a second value"
         return passed
+
+    def lose(
+        self,
+        playbook: str,
+        points: Iterable[Point],
+        end: dict[str, Any],
+        again: Callable[[], object],
+    ) -> None:
+        """Run it, losing the answer at one of these points, and come to the undisturbed end, each in a course of its own.
+
+        :param again: makes the state before.
+        """
+        for number, point in enumerate(points):
+            if number:
+                again()
+            before, where = (
+                self._rotation(),
+                f"{self.estate.strategy}, {playbook}: {point}",
+            )
+            done = self.estate.cut(playbook, point, self._extra(playbook, before))
+            self.outputs.append(done.output)
+            assert done.returncode in (0, 2), f"{where}\n{done.output}"
+            self.cells.setdefault(playbook, []).append(str(point))
+            self._survives(where, before, "")
+            if done.returncode == 2:
+                self._settle_failed(playbook, before)
+            assert self.state() == end, f"{where}\n{done.output}"
+            self._quiet(where)
+            self._remember()
+
+    def _settle_failed(self, playbook: str, before: str) -> None:
+        """What a person does after a failure: the same again, or, where the value was returned from, retire and rotate."""
+        document = self._document()
+        if document and document.previous and document.previous.failed and playbook == "rotate_db":
+            self.run("retire_due")
+            self.run("rotate_db", FORCE)
+        else:
+            self.run(playbook, self._extra(playbook, before))
 
     def _stages(self) -> int:
         return self.estate.phases().count("stage")
@@ -245,110 +320,15 @@ class Course:
             places["pgbouncer.log"] = self.estate.pooler.log()
         for value in self.values:
             assert [name for name, text in places.items() if value in text] == []
+        self._tell()
+
+    def _tell(self) -> None:
+        """Print what was tried, and keep it for the page where that is asked for."""
+        auth = self.estate.pooler.auth if self.estate.pooler else "none"
         for playbook, cells in self.cells.items():
-            print(f"{self.estate.strategy:16} {playbook:11} {len(cells):3} cuts")
+            print(f"{self.estate.strategy:16} {auth:11} {playbook:11} {len(cells):3} faults")
             print("".join(f"    {cell}\n" for cell in cells), end="")
-
-
-Maker = Callable[[str], Course]
-
-
-@pytest.fixture
-def course(
-    scratch: Path,
-    database: Database,
-    ansible: Ansible,
-    pgbouncer_factory: Callable[..., PgBouncer],
-) -> Iterator[Maker]:
-    """Makes an adopted credential behind PgBouncer whose application runs."""
-    clients = []
-
-    def maker(strategy: str) -> Course:
-        first = f"{database.name}_a"
-        password = database.create_login(first)
-        users = {first: database.verifier(first) or ""}
-        pooler = pgbouncer_factory(
-            database.server, auth="userlist", database=database.name, users=users
-        )
-        estate = Estate(scratch, database, ansible, pooler, strategy=strategy)
-        estate.hand_over(first, password)
-        estate.adopt()
-        clients.append(estate.client.start())
-        return Course(estate, estate.client)
-
-    yield maker
-    for client in clients:
-        client.stop()
-
-
-@pytest.mark.parametrize(
-    "strategy", [pytest.param("alternate_roles", marks=pytest.mark.tarball), "new_role"]
-)
-def test_rotated_and_retired(course: Maker, strategy: str) -> None:
-    made = course(strategy)
-    made.settle()
-    rotation, rotated = made.undisturbed("rotate_db", FORCE)
-    retiring, retired = made.undisturbed("retire_due")
-    made.cut("rotate_db", chosen(rotation), rotated, lambda: made.run("retire_due"))
-    made.cut("retire_due", chosen(retiring), retired, lambda: made.run("rotate_db", FORCE))
-    made.finish()
-
-
-def test_alternate_roles_rolled_back(course: Maker) -> None:
-    made = course("alternate_roles")
-
-    def rotate() -> None:
-        made.run("retire_due")
-        made.run("rotate_db", FORCE)
-
-    made.run("rotate_db", FORCE)
-    points, end = made.undisturbed("rollback")
-    rotate()
-    made.cut("rollback", chosen(points), end, rotate)
-    made.finish()
-
-
-def test_one_password_cut_over_and_back(course: Maker) -> None:
-    made = course("same_role")
-
-    def rotate() -> None:
-        made.run("retire_due")
-        made.run("rotate_db", FORCE)
-
-    made.settle()
-    rotation, rotated = made.undisturbed("rotate_db", FORCE)
-    returning, returned = made.undisturbed("rollback")
-    retiring, retired = made.undisturbed("retire_due")
-    made.cut("rotate_db", everywhere(rotation), rotated, lambda: made.run("retire_due"))
-    made.cut("rollback", chosen(returning), returned, rotate)
-    made.cut("retire_due", chosen(retiring), retired)
-    made.finish()
-
-
-def test_abandoned(course: Maker) -> None:
-    made = course("alternate_roles")
-
-    def leave() -> None:
-        made.estate.killed("rotate_db", "Look once more, and promote the proved value", extra=FORCE)
-
-    leave()
-    points, end = made.undisturbed("abandon")
-    leave()
-    made.cut("abandon", chosen(points), end, leave)
-    made.finish()
-
-
-def test_adopted(course: Maker) -> None:
-    made = course("alternate_roles")
-    value = made.estate.secrets()
-
-    def forget() -> None:
-        made.estate.keyring_path.unlink()
-        made.estate.ledger_path.unlink()
-
-    forget()
-    points, end = made.undisturbed("adopt", made.estate.adoption)
-    forget()
-    made.cut("adopt", chosen(points), end, forget)
-    assert made.estate.secrets() == value
-    made.finish()
+            if pages := os.environ.get("KEYTURN_PAGES"):
+                row = {"strategy": self.estate.strategy, "pooler": auth, "playbook": playbook}
+                name = "-".join(["faults", *row.values()])
+                Path(pages, f"{name}.json").write_text(json.dumps({**row, "faults": cells}))

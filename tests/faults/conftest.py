@@ -1,0 +1,62 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A credential that is disturbed, and the credentials of a team."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from course import Course
+from estate.databases import Database
+from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible
+from rotation import Estate
+from team import Team
+
+Maker = Callable[..., Course]
+
+
+@pytest.fixture
+def course(
+    scratch: Path,
+    database: Database,
+    ansible: Ansible,
+    pgbouncer_factory: Callable[..., PgBouncer],
+) -> Iterator[Maker]:
+    """Makes an adopted credential whose application runs, behind PgBouncer unless told otherwise."""
+    clients = []
+
+    def maker(strategy: str, auth: str | None = "userlist") -> Course:
+        first = f"{database.name}_a"
+        password = database.create_login(first)
+        # A line in the file would be asked before the query.
+        users = {first: database.verifier(first) or ""} if auth == "userlist" else {}
+        pooler = (
+            pgbouncer_factory(database.server, auth=auth, database=database.name, users=users)
+            if auth
+            else None
+        )
+        estate = Estate(scratch, database, ansible, pooler, strategy=strategy)
+        estate.hand_over(first, password)
+        estate.adopt()
+        clients.append(estate.client.start())
+        return Course(estate, estate.client)
+
+    yield maker
+    for client in clients:
+        client.stop()
+
+
+@pytest.fixture
+def team(
+    scratch: Path,
+    database: Database,
+    ansible: Ansible,
+    pgbouncer_factory: Callable[..., PgBouncer],
+) -> Team:
+    """The credentials of a team; none was ever rotated, and no role is there."""
+    pooler = pgbouncer_factory(database.server, auth="userlist", database=database.name, users={})
+    return Team(scratch, database, pooler, ansible)

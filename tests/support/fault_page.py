@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Usage: python fault_page.py FOLDER > docs/faults.md
+"""Write the page about faults from what the tests kept in a folder (``KEYTURN_PAGES``)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ORDER = ("adopt", "rotate_db", "rollback", "retire_due", "abandon")
+HEAD = """\
+# Faults at every write
+
+This page is written by `KEYTURN_SOAK=1 make pages`. `make test` tries the same with fewer points where only the strategy or the pooler
+differs.
+
+A run is killed (SIGKILL, as by a power cut) right before each of its writes to the world outside: files that are replaced or
+added to, statements, programs, requests. Where they are is read off a run that nothing disturbs, from Python's audit events and from the
+statements of the database connections; what the server's log and the file system show beside that fails the test. A *lost
+answer* is a statement that the server did, and whose answer the run did not get.
+
+After each fault the value in use logs in, an application under load has had no failed login and no failed transaction (with one
+password that is changed in place: no failed transaction), and the same playbook, run again, comes to the end of a run that
+nothing disturbed: no second value, no second rotation, no file left over, a whole audit log, and none of the values anywhere in
+output and logs.
+
+| strategy | PgBouncer | playbook | power cuts | lost answers |
+|---|---|---|---:|---:|
+"""
+BODY = """
+## The points
+
+One line for each point of the first of these estates that has it: the write, the task, and how often that task had been started in the run.
+
+"""
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """What was kept, in the order of the strategies, the poolers and the procedures."""
+    found = [json.loads(path.read_text()) for path in folder.glob("faults-*.json")]
+    pooler = ("userlist", "auth_query", "none")
+    return sorted(
+        found,
+        key=lambda row: (
+            row["strategy"],
+            pooler.index(row["pooler"]),
+            ORDER.index(row["playbook"]),
+        ),
+    )
+
+
+def page(found: list[dict[str, Any]]) -> str:
+    """The page."""
+    lines, points, seen = [], [], set()
+    cuts, answers = 0, 0
+    for row in found:
+        lost = sum(fault.startswith("lost ") for fault in row["faults"])
+        cuts, answers = cuts + len(row["faults"]) - lost, answers + lost
+        about = f"{row['strategy']} | {row['pooler']} | {row['playbook']}"
+        lines.append(f"| {about} | {len(row['faults']) - lost} | {lost} |")
+        new = [fault for fault in row["faults"] if (row["playbook"], fault) not in seen]
+        seen.update((row["playbook"], fault) for fault in new)
+        if new:
+            points += [f"### {row['playbook']}, {row['strategy']}, {row['pooler']}", ""]
+            points += [*(f"- {fault}" for fault in new), ""]
+    lines.append(f"| **all** | | | {cuts} | {answers} |")
+    return HEAD + "\n".join(lines) + "\n" + BODY + "\n".join(points).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page(rows(Path(sys.argv[1]))))

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every write of a process to the world outside, told as it is about to be done.
+
+No part of the product is named here: Python tells of files, programs and requests by its audit events, and psycopg2's
+connections get cursors that tell of statements. A file's successor counts when it takes the file's place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+Tell = Callable[[str], None]
+Loses = Callable[[str], bool]
+
+_READS = re.compile(
+    r"(SELECT|SHOW|SET|RESET|DISCARD|BEGIN|COMMIT|ROLLBACK|WITH|VALUES|TABLE|EXPLAIN)\b",
+    re.IGNORECASE,
+)
+_ACTS = re.compile(r"pg_terminate_backend|pg_cancel_backend|pg_reload_conf", re.IGNORECASE)
+_REQUEST = re.compile(rb"(PUT|POST|PATCH|DELETE) ")
+_TEMPORARY = re.compile(r"\.keyturn-\d+-[0-9a-f]+$")
+
+
+def write_of(statements: str) -> str:
+    """The first words of the first statement that changes something; empty for a text that only reads."""
+    for statement in statements.split(";"):
+        text = statement.strip()
+        if text and (_ACTS.search(text) or not _READS.match(text)):
+            return " ".join(text.split()[:2]) if not _ACTS.search(text) else "terminate"
+    return ""
+
+
+def _is_there(path: str) -> bool:
+    """Whether a file is there; of a path that is not whole, in any directory that this process holds open."""
+    if os.path.isabs(path):
+        return os.path.exists(path)
+    held = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+    return any(os.path.exists(os.path.join(place, path)) for place in held if os.path.isdir(place))
+
+
+class _Watch:
+    """What one process does, by kind and name, each counted from the start of its task."""
+
+    def __init__(self, tell: Tell, loses: Loses) -> None:
+        self._tell, self._loses = tell, loses
+        self._parent = os.getpid()
+        self._seen: Counter[str] = Counter()
+        self._inside = False
+        own = ("TMPDIR", "HOME", "ANSIBLE_LOCAL_TEMP", "ANSIBLE_REMOTE_TEMP", "ANSIBLE_LOG_PATH")
+        self._own = ("/dev/", "/proc/", *(os.environ[name] for name in own if os.environ.get(name)))
+
+    def point(self, what: str) -> str:
+        """Tell of one write; returns its moment."""
+        self._seen[what] += 1
+        moment = f"{what} {self._seen[what]}"
+        inside, self._inside = self._inside, True
+        try:
+            self._tell(moment)
+        finally:
+            self._inside = inside
+        return moment
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """One audit event; the events that this causes itself are none."""
+        if self._inside or os.getpid() == self._parent:
+            return
+        self._inside = True
+        try:
+            what = self._write(event, arguments)
+            if what:
+                self.point(what)
+        finally:
+            self._inside = False
+
+    def _write(self, event: str, arguments: tuple[Any, ...]) -> str:
+        if event == "subprocess.Popen":
+            return f"run {os.path.basename(str(arguments[0]))}"
+        if event == "http.client.send" and isinstance(arguments[1], bytes):
+            method = _REQUEST.match(arguments[1])
+            return f"http {method.group(1).decode()}" if method else ""
+        if event == "os.rename":
+            return self._file("replace", arguments[1], arguments[3])
+        if event == "os.remove":
+            return self._file("remove", arguments[0], arguments[1])
+        if event == "open" and isinstance(arguments[0], str):
+            return self._opened(arguments[0], arguments[2])
+        return ""
+
+    def _opened(self, path: str, flags: int) -> str:
+        """A file that is written in its place; what is made beside it counts when it takes that place."""
+        if not flags & (os.O_WRONLY | os.O_RDWR) or _TEMPORARY.search(path):
+            return ""
+        if flags & os.O_APPEND:
+            return self._file("append", path, -1)
+        new = flags & os.O_TRUNC or not _is_there(path)
+        return self._file("write", path, -1) if new else ""
+
+    def _file(self, kind: str, path: Any, directory: int) -> str:
+        name = os.fsdecode(path)
+        if directory >= 0:
+            name = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), name)
+        if name.startswith(self._own) or _TEMPORARY.search(name):
+            return ""
+        return f"{kind} {os.path.basename(name)}"
+
+    def cursor(self) -> type[psycopg2.extensions.cursor]:
+        """A cursor that tells of statements."""
+        watch = self
+
+        class Cursor(psycopg2.extensions.cursor):
+            def execute(self, query: Any, variables: Any = None) -> None:
+                text = query.decode() if isinstance(query, bytes) else str(query)
+                what = write_of(text)
+                moment = watch.point(f"sql {what}") if what else ""
+                super().execute(query, variables)
+                if moment and watch._loses(moment):
+                    _finish(self.connection)
+                    self.connection.close()
+                    raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+        return Cursor
+
+
+def _finish(connection: Any) -> None:
+    """Wait until the server has done what an asynchronous connection asked for."""
+    while connection.async_ and (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        reading = state == psycopg2.extensions.POLL_READ
+        select.select([connection] if reading else [], [] if reading else [connection], [], 10)
+
+
+def watch(tell: Tell, loses: Loses) -> None:
+    """Tell of every write of the processes that are forked from this one.
+
+    :param tell: gets a moment, such as ``replace keyring.json 2``, right before the write.
+    :param loses: whether the answer of a statement of that moment is lost.
+    """
+    watched = _Watch(tell, loses)
+    cursor, connect = watched.cursor(), psycopg2.connect
+
+    def connected(*arguments: Any, **options: Any) -> Any:
+        return connect(*arguments, **{"cursor_factory": cursor, **options})
+
+    psycopg2.connect = connected
+    sys.addaudithook(watched.hear)
