@@ -126,7 +126,15 @@ class KeyringAccess:
             )
         for entry in self.replay:
             request = _replay_to_request(entry, self.run, self.credential)
-            self.document = transition(self.document, request, self.context.now())
+            after = transition(self.document, request, self.context.now())
+            self.document = after if after is self.document else self._told_of(after, request)
+
+    def _told_of(
+        self, after: Document, request: Request, message: str = "", outcome: str = "done"
+    ) -> Document:
+        """The document with the line of the ledger that tells of its last step."""
+        head = next_head(after, request, self.context.now(), outcome, message)
+        return replace(after, ledger=head)
 
     def need(self) -> Document:
         """The document.
@@ -195,7 +203,7 @@ class KeyringAccess:
                 return False
             if self.context.check_mode:
                 self.replay.append(request_to_replay(asked))
-                self.document = after
+                self.document = self._told_of(after, asked, message, outcome)
                 return True
             if only_claimed(self.document, after):
                 asked = replace(asked, transition="claim")
@@ -222,9 +230,7 @@ class KeyringAccess:
         head = self.document.ledger if self.document else None
         first = head is None or head.line.get("run_id") != self.run.run_id
         self._recover(ledger, first, failed=outcome != "done")
-        after = replace(
-            after, ledger=next_head(after, request, self.context.now(), outcome, message)
-        )
+        after = self._told_of(after, request, message, outcome)
         try:
             self.version = self._store.write(dump_text(after), self.version)
         except Conflict:

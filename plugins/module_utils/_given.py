@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Dict, FrozenSet, Mapping
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import open_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
     looks_like_reference,
@@ -24,6 +25,7 @@ def given_fields(
     """The fields with their references resolved; those that the issuer calls secret are wrapped.
 
     :param value: field → reference or text.
+    :raises BadInput: for an issuer's value without its password.
     :raises KeyturnError: as a reference gives cause.
     """
     secret = open_issuer(issuer, context).secret_fields if issuer.get("type") else _USUAL
@@ -33,4 +35,8 @@ def given_fields(
         reference = looks_like_reference(text)
         found = resolve(text, context, f"value.{name}") if reference else Secret(text)
         fields[str(name)] = found if name in secret else found.reveal()
+    if fields and issuer.get("type") and "password" in secret and "password" not in fields:
+        raise BadInput(
+            "value.password (keyturn_adopt): missing; give the value in use as a reference, such as ref+file:///PATH"
+        )
     return fields

@@ -270,7 +270,7 @@ def _only(body: Mapping[str, Any], known: Tuple[str, ...], where: str) -> None:
     strange = sorted(set(body) - set(known))
     if strange:
         raise Corrupt(
-            f"{where}: unknown key {', '.join(map(repr, strange))}; was the keyring edited by hand?"
+            f"{where}: unknown key {', '.join(map(repr, strange))}; was the keyring edited by hand? Restore the last good version of it"
         )
 
 
@@ -296,7 +296,9 @@ def _parse_stage(name: str, body: Any, salt: bytes, where: str) -> Stage:
     )
     status = _want(body, "status", str, where)
     if status not in STATUSES[name]:
-        raise Corrupt(f"{where}: status '{status}' is not one of {', '.join(STATUSES[name])}")
+        raise Corrupt(
+            f"{where}: status '{status}' is not one of {', '.join(STATUSES[name])}; restore the last good version of the keyring"
+        )
     fields: Dict[str, Value] = dict(_texts(body, "fields", where))
     secrets = {key: Secret(text) for key, text in _texts(body, "secrets", where).items()}
     fields.update(secrets)

@@ -226,7 +226,8 @@ def _diff(job: Job, before: str, made: Plan) -> dict[str, str]:
     """Names with fingerprints, of the lines that may change."""
     managed = {*job.entries, *job.absent}
     texts = []
-    for text, news in ((before, {}), (made.text, job.entries)):
+    there = job.entries if job.told else {}
+    for text, news in ((before, there), (made.text, job.entries)):
         found = {**secrets_of(text, OPTION), **news}
         prints = {name: fingerprint(job.key, VERIFIER, it) for name, it in found.items()}
         texts.append("".join(f"{name} {prints[name]}\n" for name in found if name in managed))

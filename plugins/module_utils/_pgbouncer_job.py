@@ -35,6 +35,7 @@ class Job:
     :param path: of the userlist; none where PgBouncer asks the database (``auth_query``).
     :param logins: that must end in a known way; one whose password check mode predicts is left
         out.
+    :param told: an earlier task of the same dry run would have written the entries.
     :param seconds: for each login to end as it must.
     """
 
@@ -47,6 +48,7 @@ class Job:
     seconds: float
     key: bytes
     context: Context
+    told: bool = False
 
     def need_console(self) -> Console:
         """The admin console.
@@ -138,4 +140,5 @@ def job_of(params: Mapping[str, Any], context: Context) -> Job:
         seconds=seconds,
         key=base64.b64decode(reveal(key)) if key else context.randbytes(32),
         context=context,
+        told=bool(params.get("told")),
     )

@@ -147,15 +147,16 @@ class Session:
             left = min(max(until - time.monotonic(), 1.0), _ATTEMPT)
             raise _translated(login.attempt(left, secrets.token_bytes), self._what) from None
 
-    def rows(self, statement: str) -> list[dict[str, Any]]:
+    def rows(self, statement: str, until: float | None = None) -> list[dict[str, Any]]:
         """The rows that a statement without parameters returns, by column name.
 
+        :param until: when its time is up, if that is not when the login's is.
         :raises Denied, Unreachable: as the constructor.
         """
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(statement)
-                _wait(self._connection, self._until)
+                _wait(self._connection, self._until if until is None else until)
                 if cursor.description is None:
                     return []
                 names = [column[0] for column in cursor.description]
@@ -266,6 +267,7 @@ class Console:
     def __init__(self, login: Login, seconds: float) -> None:
         self.login = login
         self._seconds = seconds
+        self._session: Session | None = None
 
     def ask(self, command: str) -> list[dict[str, Any]]:
         """The rows of one ``SHOW`` command, or none of a command that only acts.
@@ -274,13 +276,30 @@ class Console:
         :raises Unreachable: PgBouncer did not answer.
         """
         try:
-            with Session(self.login, time.monotonic() + self._seconds) as session:
-                return session.rows(command)
+            return self._ask(command)
         except (Denied, Unreachable) as error:
+            self.close()
             raise type(error)(
                 f"PgBouncer's admin console: {error.message}; check option admin, and that the "
                 "user is in PgBouncer's admin_users"
             ) from None
+
+    def _ask(self, command: str) -> list[dict[str, Any]]:
+        """Ask in the session of the question before, if it is there still: each login takes both sides some ten milliseconds."""
+        if self._session is not None:
+            try:
+                return self._session.rows(command, time.monotonic() + self._seconds)
+            except (Denied, Unreachable):
+                self.close()
+        until = time.monotonic() + self._seconds
+        self._session = Session(self.login, until)
+        return self._session.rows(command, until)
+
+    def close(self) -> None:
+        """End the session; the next question begins another one."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def reload(self) -> None:
         """Make PgBouncer read its files again. Its answer says nothing about them."""

@@ -285,7 +285,7 @@ def _unknown_variables(params: Params) -> List[str]:
     found = []
     for name in sorted(set(params["variables"]) - set(known)) if known else []:
         near = get_close_matches(name, known, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        meant = f"; did you mean {near[0]}?" if near else ": take it away."
         found.append(
             f"there is no variable {name}{meant} Names that begin with keyturn_ are this role's"
         )
@@ -319,7 +319,7 @@ def run(params: Params, context: Context) -> Result:
         found = gates(params["purpose"], document, case.policy, case.now, case.facts)
     result = _result(case, defined, what, message, found)
     _warn_unready(case, found)
-    closed = [*problems.sentences, *refusals(found)]
+    closed = list(dict.fromkeys([*problems.sentences, *refusals(found)]))
     if closed:
         raise _refuse(case, closed, result)
     return _look(case, result) if params["baseline"] and what == "rotate" else result

@@ -13,6 +13,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils import _consumer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import firing
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
     Consumer,
+    order,
     parse_consumers,
     sinks_read,
 )
@@ -91,6 +92,7 @@ def read_definitions(
     sinks = problems.attempt("sinks", lambda: parse_sinks(params["sinks"])) or ()
     consumers = problems.attempt("consumers", lambda: parse_consumers(params["consumers"])) or ()
     known = () if problems.sentences else consumers
+    problems.attempt("consumers", lambda: order(known))
     problems.attempt("consumers", lambda: [sinks_read(consumer, sinks) for consumer in known])
     count = problems.attempt("probes", lambda: presenting(params["probes"], "keyturn_probes"))
     return Definitions(issuer, sinks, consumers, count)

@@ -11,11 +11,6 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, U
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_aws import (
-    load_parameter,
-    load_secret,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_k8s import load_object
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_sources import (
     Unusable,
     load_environment,
@@ -32,13 +27,33 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 
 Source = Callable[[Reference, Context, str, bool], Any]
 
+
+def _load_secret(reference: Reference, context: Context, option: str, structured: bool) -> Any:
+    # These are imported where they are used: Ansible compiles each module of a collection anew in every run.
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_aws import load_secret
+
+    return load_secret(reference, context, option, structured)
+
+
+def _load_parameter(reference: Reference, context: Context, option: str, structured: bool) -> Any:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_aws import load_parameter
+
+    return load_parameter(reference, context, option, structured)
+
+
+def _load_object(reference: Reference, context: Context, option: str, structured: bool) -> Any:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_k8s import load_object
+
+    return load_object(reference, context, option, structured)
+
+
 SOURCES: Mapping[str, Source] = MappingProxyType(
     {
-        "awssecrets": load_secret,
-        "awsssm": load_parameter,
+        "awssecrets": _load_secret,
+        "awsssm": _load_parameter,
         "envsubst": load_environment,
         "file": load_file,
-        "k8s": load_object,
+        "k8s": _load_object,
         "vault": load_vault,
     }
 )

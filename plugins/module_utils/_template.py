@@ -21,7 +21,6 @@ from typing import Callable, Dict, FrozenSet, List, Optional, Tuple, Union
 from urllib.parse import quote
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
-from ansible_collections.keyturn.runbooks.plugins.module_utils._jwks import jwks
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     STAGES,
     Document,
@@ -121,14 +120,19 @@ class Placeholder:
             elif name == "join":
                 texts = [_join(texts, argument)]
             else:
-                texts = [
-                    jwks([(_key_id(stage, at), text) for stage, text in zip(stages, texts)], at)
-                ]
+                texts = [_jwks(stages, texts, at)]
         return texts[0], True
 
     def at(self, where: str) -> str:
         """How a message names this placeholder."""
         return f"{where}: placeholder {self.text} at character {self.position}"
+
+
+def _jwks(stages: List[Stage], texts: List[str], at: str) -> str:
+    # Few templates need what this brings along.
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._jwks import jwks
+
+    return jwks([(_key_id(stage, at), text) for stage, text in zip(stages, texts)], at)
 
 
 def _shown(document: Document, name: str) -> List[Stage]:

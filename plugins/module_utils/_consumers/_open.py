@@ -9,27 +9,44 @@ import os
 from typing import Any, Callable, Mapping
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._command import Command
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._compose import (
-    ComposeService,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._container import (
-    NamedContainers,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._lock import hold_service
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import (
     Adapter,
     Task,
     prove_seen,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._systemd import (
-    SystemdUnit,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent
 
+
+# Imported where they are used: Ansible compiles each module of a collection anew in every run.
+def _systemd(task: Task) -> Adapter:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._systemd import (
+        SystemdUnit,
+    )
+
+    return SystemdUnit(task)
+
+
+def _container(task: Task) -> Adapter:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._container import (
+        NamedContainers,
+    )
+
+    return NamedContainers(task)
+
+
+def _compose(task: Task) -> Adapter:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._compose import (
+        ComposeService,
+    )
+
+    return ComposeService(task)
+
+
 ADAPTERS: Mapping[str, Callable[[Task], Adapter]] = {
-    "systemd": SystemdUnit,
-    "container": NamedContainers,
-    "compose": ComposeService,
+    "systemd": _systemd,
+    "container": _container,
+    "compose": _compose,
     "command": Command,
 }
 """The types that are told on their machine; ``pgbouncer`` has its own module, ``none`` needs no telling."""

@@ -34,7 +34,8 @@ def check_same(job: RoleJob) -> List[str]:
     reasons = _alter_reasons(job, role)
     if job.admin.standby:
         reasons.append(
-            "the server is a standby and takes no writes; name the primary in login.host"
+            "the server is a standby or set to read only, and takes no writes; name the primary in login.host, or see to its "
+            "default_transaction_read_only"
         )
     if not role.login:
         reasons.append(

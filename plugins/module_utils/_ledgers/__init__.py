@@ -18,9 +18,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers._port im
     Reading,
     Review,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers._syslog import (
-    open_syslog_ledger,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import (
     LEDGER_GRAMMAR,
     Reference,
@@ -54,8 +51,16 @@ def _open_vault(reference: Reference, context: Context, option: str) -> Ledger:
     return open_vault_ledger(reference, context, option)
 
 
+def _open_syslog(reference: Reference, context: Context, option: str) -> Ledger:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers._syslog import (
+        open_syslog_ledger,
+    )
+
+    return open_syslog_ledger(reference, context, option)
+
+
 LEDGERS: Mapping[str, Callable[[Reference, Context, str], Ledger]] = MappingProxyType(
-    {"file": _open_file, "vault": _open_vault, "syslog": open_syslog_ledger}
+    {"file": _open_file, "vault": _open_vault, "syslog": _open_syslog}
 )
 """Every place for an audit log, by its reference's scheme."""
 

@@ -18,7 +18,8 @@ SELECT current_setting('server_version_num')::int, current_user::text, r.rolsupe
        r.rolreplication, r.rolbypassrls,
        has_column_privilege('pg_authid', 'rolpassword', 'SELECT'),
        has_table_privilege('pg_user_mapping', 'SELECT'),
-       pg_has_role('pg_signal_backend', 'USAGE'), pg_has_role('pg_read_all_stats', 'USAGE'), pg_is_in_recovery(),
+       pg_has_role('pg_signal_backend', 'USAGE'), pg_has_role('pg_read_all_stats', 'USAGE'),
+       pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
        coalesce(current_setting('createrole_self_grant', true), '') <> '', r.rolinherit
   FROM pg_roles r WHERE r.rolname = current_user
 """

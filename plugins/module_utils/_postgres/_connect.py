@@ -61,7 +61,10 @@ SELECT format('%s pid %s (%s) since %s s', usename, pid, coalesce(nullif(applica
 """
 
 _UNREACHABLE_TEXTS = (
-    ("Connection refused", "nothing listens there"),
+    (
+        "Connection refused",
+        "nothing listens there; start the server, or correct login.host and login.port",
+    ),
     ("timeout expired", "no answer in time"),
     ("could not translate host name", "the name of the host is not known"),
     ("No route to host", "there is no route to the host"),
@@ -71,6 +74,7 @@ _UNREACHABLE_TEXTS = (
     ("does not support SSL", "the server does not speak TLS"),
     ("session is read-only", "the server takes no writes"),
     ("server closed the connection", "the server closed the connection"),
+    ('" does not exist', "there is no such database; correct login.dbname, or create it"),
 )
 
 _KINDS = {
@@ -191,6 +195,8 @@ class Server:
             )
         outcome, reason = verdict
         kind: Type[KeyturnError] = Denied if outcome == "refused" else Unreachable
+        if outcome == "refused":
+            reason += "; correct the administrator's user and password in login.admin"
         return kind(f"{where}: {reason if outcome != 'accepted' else 'it failed once; run again'}")
 
     def try_login(

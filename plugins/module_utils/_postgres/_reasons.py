@@ -81,7 +81,8 @@ def reasons_against(facts: Facts, wish: Wish) -> List[str]:
     reasons = []
     if facts.admin.standby:
         reasons.append(
-            "the server is a standby and takes no writes; name the primary in login.host"
+            "the server is a standby or set to read only, and takes no writes; name the primary in login.host, or see to its "
+            "default_transaction_read_only"
         )
     if wish.name == wish.like:
         reasons.append(f"{wish.name} cannot be like itself; the roles must be two")

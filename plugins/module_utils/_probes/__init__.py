@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, ProbeFailed
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
@@ -19,9 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
     Stage,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._command import CommandType
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._drained import DrainedType
-from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._http import HttpType
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port import (
     ACCEPTED,
     REFUSED,
@@ -40,12 +38,28 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port imp
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._postgres import PostgresType
 
-TYPES: Mapping[str, ProbeType] = MappingProxyType(
+
+# Imported where they are used: Ansible compiles each module of a collection anew in every run.
+def _command_type() -> ProbeType:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._command import (
+        CommandType,
+    )
+
+    return CommandType()
+
+
+def _http_type() -> ProbeType:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._http import HttpType
+
+    return HttpType()
+
+
+TYPES: Mapping[str, Callable[[], ProbeType]] = MappingProxyType(
     {
-        "command": CommandType(),
-        "drained": DrainedType(),
-        "http": HttpType(),
-        "postgres": PostgresType(),
+        "command": _command_type,
+        "drained": DrainedType,
+        "http": _http_type,
+        "postgres": PostgresType,
     }
 )
 """Every type of probe, by name."""
@@ -60,14 +74,17 @@ def probe_type(probe: Any, option: str) -> ProbeType:
     if name not in TYPES:
         said = f"'{name}' is unknown" if name else "missing"
         raise BadInput(f"{option}.type: {said}; expected one of {', '.join(sorted(TYPES))}")
-    return TYPES[str(name)]
+    return TYPES[str(name)]()
 
 
 def presenting(probes: Sequence[Any], option: str) -> int:
     """How many of these probes show the stage's own value to somebody who checks it.
 
-    :raises BadInput: for a definition without a known type.
+    :raises BadInput: for a definition without a known type, or whose patience cannot be meant.
     """
+    for number, probe in enumerate(probes):
+        if isinstance(probe, Mapping):
+            patience_of(probe, Patience(), f"{option}[{number}]")
     kinds = [
         (probe_type(probe, f"{option}[{number}]"), probe) for number, probe in enumerate(probes)
     ]
