@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import math
 import os
+import shlex
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, quote_plus
 
 SHORTEST = 8
+STAGES = ("pending", "current", "previous")
 SAMPLE_SECONDS = 0.2
 URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 
@@ -49,18 +53,63 @@ def _base64_cores(data: bytes) -> list[bytes]:
     return cores
 
 
+def _json(value: str) -> set[str]:
+    """A value inside of a JSON text, with other alphabets as they are or as escapes."""
+    return {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+
+
+def _xml(value: str) -> set[str]:
+    """A value inside of an XML text or attribute: writers differ in which quotes they escape."""
+    all_of_it = html.escape(value)
+    return {all_of_it, all_of_it.replace("&#x27;", "'"), html.escape(value, quote=False)}
+
+
+def _carried(texts: set[str]) -> set[str]:
+    """Texts as they stand, and inside of a JSON or XML text."""
+    return texts.union(*(_json(text) | _xml(text) for text in texts))
+
+
 def forms(value: str) -> dict[str, set[bytes]]:
-    """How a secret may be written: raw, URL-quoted, in JSON, hexadecimal, base64 at any offset and in both alphabets."""
-    data = value.encode()
-    cores = _base64_cores(data)
-    raw = {data}
+    """How a secret may be written, by the name of the form: as it is, quoted for another language, encoded in another alphabet.
+
+    Base64 is known at any offset and in both alphabets; each form also inside of JSON and XML, and of these in one another. A
+    form that leaves this value as it is has no texts.
+    """
+    digits, cores = value.encode().hex(), _base64_cores(value.encode())
+    quoted = {
+        "URL-quoted": {quote(value, safe=""), quote(value), quote_plus(value)},
+        "JSON": _json(value),
+        "XML": _xml(value),
+        "Python": {repr(value)[1:-1], ascii(value)[1:-1], repr(value.encode())[2:-1]},
+        "shell": {shlex.quote(value)},
+        "SQL": {value.replace("'", "''"), value.replace("'", "''").replace("\\", "\\\\")},
+    }
+    written = {
+        name: {text.encode() for text in _carried(_carried(texts)) if value not in text}
+        for name, texts in quoted.items()
+    }
     return {
-        "raw": raw,
-        "URL-quoted": {quote(value, safe="").encode(), quote(value).encode()} - raw,
-        "JSON": {json.dumps(value)[1:-1].encode()} - raw,
-        "hexadecimal": {data.hex().encode(), data.hex().upper().encode()},
+        "raw": {value.encode()},
+        **written,
+        "hexadecimal": {digits.encode(), digits.upper().encode()},
         "base64": {*cores, *(core.translate(URL_ALPHABET) for core in cores)},
     }
+
+
+def secrets_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """The secrets of a keyring as it is kept, by what they are and whose."""
+    stages = document["stages"]
+    found = {"salt of the keyring": document["salt"]} if "salt" in document else {}
+    for stage in [*(stages.get(name) for name in STAGES), *stages.get("retained", [])]:
+        if stage:
+            who = f"{stage['fields'].get('username', '?')} in rotation {stage['rotation_id']}"
+            found.update({f"{kind} of {who}": value for kind, value in stage["secrets"].items()})
+    return found
+
+
+def files(root: Path) -> list[Path]:
+    """Every file below a folder."""
+    return sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 @dataclass
@@ -110,6 +159,15 @@ class Search:
     def file(self, path: Path, without: Iterable[str] = ()) -> list[Leak]:
         """Search one file, its name included."""
         return self.text(str(path), path.read_bytes() + os.fsencode(path), without)
+
+    def open_file(self, path: Path) -> None:
+        """Search a file that may hold secrets, provided that nobody but its owner can read it."""
+        mode = path.stat().st_mode & 0o777
+        if not mode & 0o077:
+            return
+        for name in self.secrets:
+            if self.finds(path, name):
+                self.leaks.add(Leak(name, f"readable by others, mode {mode:04o}", str(path)))
 
     def finds(self, path: Path, name: str) -> bool:
         """Whether the search finds this secret in a file that has it: a search that finds nothing anywhere proves nothing."""

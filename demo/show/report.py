@@ -13,7 +13,7 @@ from typing import Any
 
 from estate.client import failures
 
-from show.leaks import Leak, Search
+from show.leaks import files
 from show.screen import table
 from show.story import COUNTERS, Act, Story, read_keyring
 
@@ -46,26 +46,13 @@ def search_everywhere(story: Story, screen: str) -> None:
         scene.pgbouncer.log_path,
         scene.client.log_path,
         scene.client.status_path,
-        *_files(scene.work_dir),
+        *files(scene.work_dir),
     ):
         search.file(path)
     for path in (scene.places.facts, scene.places.ledger, scene.places.keyring):
         search.file(path)
-    for path in (*_files(scene.places.root), scene.pgbouncer.userlist_path):
-        _check_mode(search, path)
-
-
-def _files(root: Path) -> Iterable[Path]:
-    return sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-
-
-def _check_mode(search: Search, path: Path) -> None:
-    mode = path.stat().st_mode & 0o777
-    if not mode & 0o077:
-        return
-    for name in search.secrets:
-        if search.finds(path, name):
-            search.leaks.add(Leak(name, f"readable by others, mode {mode:04o}", str(path)))
+    for path in (*files(scene.places.root), scene.pgbouncer.userlist_path):
+        search.open_file(path)
 
 
 def search_is_sharp(story: Story) -> bool:

@@ -20,13 +20,12 @@ from estate.playbook import Ansible, PlaybookResult, RunningPlaybook
 from estate.processes import wait_until
 
 from show.acts import COLLECTION, Scenario
-from show.leaks import CommandLines, Search
+from show.leaks import STAGES, CommandLines, Search, secrets_of
 from show.scene import Scene
 from show.screen import INDENT, Compact, heading, paragraph, warnings
 
 INVENTORY = ROOT / "inventories" / "demo"
 COUNTERS = ("transactions", "failed_logins", "failed_transactions")
-STAGES = ("pending", "current", "previous")
 MARKS = ("failed", "compromised", "adopted")
 
 
@@ -159,13 +158,7 @@ class Story:
         """Know every secret that the keyring holds at this moment, so that it can be searched for."""
         if not self.scene.places.keyring.exists():
             return
-        stages = self._keyring()["stages"]
-        for stage in [*(stages.get(name) for name in STAGES), *stages.get("retained", [])]:
-            if stage:
-                who = f"{stage['fields'].get('username', '?')} in rotation {stage['rotation_id']}"
-                self.search.know(
-                    {f"{kind} of {who}": value for kind, value in stage["secrets"].items()}
-                )
+        self.search.know(secrets_of(self._keyring()))
 
 
 def describe(document: Mapping[str, Any]) -> str:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import secrets
+import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -33,7 +35,7 @@ from show.story import Act, Story, describe
 @pytest.fixture
 def value() -> str:
     """A secret with characters that every encoding changes."""
-    return secrets.token_urlsafe(12) + '/+ "%é'
+    return secrets.token_urlsafe(12) + "/+ \"'%é\\<&>x"
 
 
 class TestSearch:
@@ -44,6 +46,15 @@ class TestSearch:
             ("URL-quoted", lambda value: quote(value, safe="").encode()),
             ("URL-quoted", lambda value: quote(value).encode()),
             ("JSON", lambda value: json.dumps({"password": value}).encode()),
+            ("JSON", lambda value: json.dumps(json.dumps([value])).encode()),
+            ("JSON", lambda value: json.dumps([value], ensure_ascii=False).encode()),
+            ("XML", lambda value: html.escape(value).encode()),
+            ("XML", lambda value: html.escape(value, quote=False).encode()),
+            ("Python", lambda value: repr([value]).encode()),
+            ("Python", lambda value: repr(value.encode()).encode()),
+            ("Python", lambda value: html.escape(json.dumps(ascii(value))).encode()),
+            ("shell", lambda value: shlex.quote(value).encode()),
+            ("SQL", lambda value: ("'" + value.replace("'", "''") + "'").encode()),
             ("hexadecimal", lambda value: value.encode().hex().encode()),
             ("base64", lambda value: base64.b64encode(value.encode())),
             ("base64", lambda value: base64.b64encode(b"user:" + value.encode() + b" rest")),

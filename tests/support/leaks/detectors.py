@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The detectors: each looks at one kind of place, and gives the text that came there while it looked."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from show.leaks import files
+
+from leaks.trace import COPIES, NAMES, OPENS, STARTS, WRITES, Tracer
+
+VERIFIER = "verifier of "
+OTHERS = 0o077
+_NO_FILES = ("/dev/", "/proc/")
+_KEPT_APART = ".keyturn-"
+
+
+@dataclass(frozen=True)
+class Text:
+    """What was found in a place.
+
+    :param place: where, for a person.
+    :param allowed: it is a piece that may hold what the detector says may be there.
+    """
+
+    place: str
+    content: bytes
+    allowed: bool = False
+
+
+@dataclass
+class Detector(ABC):
+    """One kind of place.
+
+    :param name: the column of the table.
+    :param may_hold: beginnings of the names of secrets that may be there, in the pieces that are known to hold them.
+    """
+
+    name: str
+    may_hold: tuple[str, ...] = field(default=(), kw_only=True)
+    _texts: list[Text] = field(default_factory=list, kw_only=True)
+
+    @abstractmethod
+    def start(self) -> None:
+        """From now on."""
+
+    def stop(self) -> None:
+        """Until now."""
+        self._texts = list(self._look())
+
+    def collect(self) -> list[Text]:
+        """What came there between start and stop."""
+        return self._texts
+
+    @abstractmethod
+    def _look(self) -> Iterator[Text]:
+        """What came there since start."""
+
+
+@dataclass
+class Log(Detector):
+    """Files that are only appended to: what was added.
+
+    :param pieces: a pattern of what is known to hold secrets.
+    """
+
+    paths: Sequence[Path]
+    pieces: bytes = rb"\Z."
+    _from: dict[Path, int] = field(default_factory=dict)
+
+    def start(self) -> None:
+        self._from = {path: path.stat().st_size for path in self.paths if path.exists()}
+
+    def _look(self) -> Iterator[Text]:
+        for path in self.paths:
+            if path.exists():
+                with path.open("rb") as stream:
+                    stream.seek(self._from.get(path, 0))
+                    content = stream.read()
+                yield Text(str(path), re.sub(self.pieces, b"", content))
+                yield Text(str(path), b"\n".join(re.findall(self.pieces, content)), allowed=True)
+
+
+@dataclass
+class Folder(Detector):
+    """Files below folders as they are at the end, with their names: those that are new or were changed."""
+
+    roots: Sequence[Path]
+    apart: Sequence[Path] = ()
+    _before: dict[Path, int] = field(default_factory=dict)
+
+    def start(self) -> None:
+        self._before = {path: path.stat().st_mtime_ns for path in self._files()}
+
+    def _look(self) -> Iterator[Text]:
+        for path in self._files():
+            if self._before.get(path) != path.stat().st_mtime_ns:
+                yield Text(str(path), str(path).encode() + b"\n" + path.read_bytes())
+
+    def _files(self) -> list[Path]:
+        found = [path for root in self.roots for path in files(root)]
+        return [path for path in found if not any(path.is_relative_to(one) for one in self.apart)]
+
+
+@dataclass
+class Printed(Detector):
+    """What a command shows when it is asked: a journal, say."""
+
+    ask: Callable[[], bytes]
+    _before: bytes = b""
+
+    def start(self) -> None:
+        self._before = self.ask()
+
+    def _look(self) -> Iterator[Text]:
+        yield Text(self.name, self.ask().removeprefix(self._before))
+
+
+@dataclass
+class Traced(Detector):
+    """Something of what strace tells."""
+
+    tracer: Tracer
+    _mark: int = 0
+
+    def start(self) -> None:
+        self._mark = self.tracer.mark()
+
+
+class Arguments(Traced):
+    """The command line of every program that is started, however short it lives."""
+
+    def _look(self) -> Iterator[Text]:
+        for process, call in self.tracer.since(self._mark):
+            if call.name in STARTS:
+                yield Text(f"the command line of process {process}", b"\0".join(call.texts))
+
+
+class Environment(Traced):
+    """The environment that every program is started with."""
+
+    def _look(self) -> Iterator[Text]:
+        for process, call in self.tracer.since(self._mark):
+            if call.name in STARTS:
+                yield Text(f"the environment of process {process}", b"\0".join(call.variables))
+
+
+def written(tracer: Tracer, mark: int) -> dict[str, bytes]:
+    """Every file that was written, also one that is gone by now: all that was written to it, in order, and its names."""
+    found: dict[str, bytes] = {}
+    for _process, call in tracer.since(mark):
+        if call.name in WRITES and call.paths:
+            path, content = call.paths[0], b"".join(call.texts)
+        elif call.name in COPIES and len(call.paths) > 1:
+            to, source = call.paths[:2] if call.name == "sendfile" else call.paths[1::-1]
+            path, content = to, found.get(source) or _content(Path(source))
+        elif call.name in NAMES or call.mode is not None:
+            path, content = "names of files", b"\n".join(call.texts) + b"\n"
+        else:
+            continue
+        if not path.startswith(_NO_FILES) and (path.startswith("/") or call.name not in WRITES):
+            found[path] = found.get(path, b"") + content
+    return found
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@dataclass
+class Written(Traced):
+    """Every byte that is written to any file, be it removed again at once.
+
+    :param made_for: files that are there to hold secrets, and are looked at by :class:`Open` alone; so are their successors, which
+        take their place by rename.
+    :param apart: folders and files that another detector looks at.
+    """
+
+    made_for: Sequence[Path] = ()
+    apart: Sequence[Path] = ()
+
+    def _look(self) -> Iterator[Text]:
+        for path, content in written(self.tracer, self._mark).items():
+            if not self._is_apart(Path(path)):
+                yield Text(path, path.encode() + b"\n" + content)
+
+    def _is_apart(self, path: Path) -> bool:
+        return any(is_or_succeeds(path, one) for one in self.made_for) or any(
+            path.is_relative_to(one) for one in self.apart
+        )
+
+
+def is_or_succeeds(path: Path, one: Path) -> bool:
+    """Whether a path is this file, or the one that will take its place."""
+    successor = path.parent == one.parent and path.name.startswith(f".{one.name}{_KEPT_APART}")
+    return path == one or successor
+
+
+@dataclass
+class Open(Traced):
+    """Files that others than their owner can read: at the end, or at the moment when they were made."""
+
+    roots: Sequence[Path] = ()
+    apart: Sequence[Path] = ()
+
+    def _look(self) -> Iterator[Text]:
+        texts = written(self.tracer, self._mark)
+        made = self._made_open()
+        for path in {*made, *(path for root in self.roots for path in files(root))}:
+            if any(path.is_relative_to(one) for one in self.apart):
+                continue
+            if str(path) in texts and path in made:
+                yield Text(f"{path}, made with mode {made[path]:04o}", texts[str(path)])
+            if path.is_file() and path.stat().st_mode & OTHERS:
+                mode = path.stat().st_mode & 0o777
+                yield Text(f"{path}, of mode {mode:04o}", path.read_bytes())
+
+    def _made_open(self) -> dict[Path, int]:
+        found = {}
+        for _process, call in self.tracer.since(self._mark):
+            if call.name in OPENS and call.mode is not None and call.mode & OTHERS and call.paths:
+                found[Path(call.paths[-1])] = call.mode
+        return found
