@@ -1,0 +1,99 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the dry runs showed, as a table for the screen and as a page of the documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dry_run import PLAYBOOKS, Walk
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "dry-run.md"
+PARTS = ROOT / "build" / "dry-run"
+ASKED = "KEYTURN_PAGES"
+STRATEGIES = ("alternate_roles", "same_role", "new_role")
+_HEAD = """\
+# Dry runs
+
+`--check --diff` changes nothing, and says what the same command would do without `--check`. This page shows where that was tried:
+each playbook from each state that a credential can be left in, first as a dry run and right after it for real.
+
+- *Changes nothing*: keyring, ledger, sinks, userlist and their folders (bytes, owner, mode, time), roles with password, settings,
+  memberships and rights, and what PgBouncer itself tells (`SHOW USERS`, `SHOW CONFIG`), are the same before and after.
+- *Says what happens*: which tasks run, are skipped or fail; what each returns, `changed`, the diff and every fact. What two runs
+  cannot have in common has the same name in both: a new rotation and a new value are `(new)`, a new time is the time of the run.
+  A proof that needs a value which does not exist yet is announced instead of tried: that it would fail is not foretold.
+- The *states* are found, not listed: what every run leaves, and what is there right before each of its writes and after each of its
+  tasks, which a power cut would leave; also of runs in which a consumer or a proof fails. "Not told" names the consumers that were not
+  seen using what they should.
+
+**=** stands for: nothing was changed, and the real run did what was said. The word is how both ended.
+"""
+_FOOT = """\
+Made by
+
+```console
+$ KEYTURN_SOAK=1 KEYTURN_PAGES=1 scripts/pytest dry-run tests/dryrun
+```
+
+which takes hours; without `KEYTURN_SOAK` a choice of states and playbooks is tried, as in `make test`.
+"""
+
+
+def rows(walk: Walk) -> dict[str, dict[str, str]]:
+    """State, then playbook: how both runs ended."""
+    found: dict[str, dict[str, str]] = {}
+    for cell in walk.cells:
+        told = f"**differs** ({len(cell.faults)})" if cell.faults else f"= {cell.ended}"
+        row = found.setdefault(cell.state.name, {})
+        row[cell.playbook] = told if told.startswith("*") else row.get(cell.playbook, told)
+    return found
+
+
+def table(found: Mapping[str, Mapping[str, str]]) -> str:
+    """As Markdown."""
+    lines = [f"| state | {' | '.join(PLAYBOOKS)} |", f"|---|{'---|' * len(PLAYBOOKS)}"]
+    for name, row in sorted(found.items()):
+        cells = " | ".join(row.get(playbook, "") for playbook in PLAYBOOKS)
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _part(strategy: str, part: Mapping[str, Any]) -> str:
+    summary = (
+        f"{part['cells']} runs and their dry runs, from {part['tried']} of {part['states']} states that were found; "
+        f"{part['differ']} differ."
+    )
+    return f"## {strategy}\n\n{summary}\n\n{table(part['rows'])}"
+
+
+def keep(strategy: str, walk: Walk) -> None:
+    """Print the table, and write the page where that is asked for."""
+    part = {
+        "cells": len(walk.cells),
+        "tried": len({cell.state.key for cell in walk.cells}),
+        "states": len(walk.states),
+        "differ": sum(bool(cell.faults) for cell in walk.cells),
+        "rows": rows(walk),
+    }
+    print(f"\n{_part(strategy, part)}")
+    for cell in walk.cells:
+        for fault in cell.faults:
+            print(f"{cell.playbook} from {cell.state.name} ({cell.state.way}): {fault}")
+    if not os.environ.get(ASKED):
+        return
+    PARTS.mkdir(parents=True, exist_ok=True)
+    (PARTS / f"{strategy}.json").write_text(json.dumps(part))
+    parts = {
+        name: json.loads(path.read_text())
+        for name in STRATEGIES
+        if (path := PARTS / f"{name}.json").exists()
+    }
+    sections = [_part(name, kept) for name, kept in parts.items()]
+    PAGE.write_text("\n".join([_HEAD, *sections, _FOOT]))
