@@ -4,7 +4,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint sanity docs-lint unit integration soak pages servers tarball changelog clean
+ATTACKS := tests/badinput tests/dryrun tests/faults tests/leaks
+.PHONY: help setup demo test lint sanity docs-lint unit integration soak pages benchmarks servers tarball changelog clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,13 +35,16 @@ integration: setup  ## the modules, roles and playbooks on real servers
 	@scripts/vault-binary >/dev/null || true
 	@scripts/kube-apiserver-binary >/dev/null || true
 	@scripts/systemd-image >/dev/null || true
-	@scripts/pytest integration tests/integration tests/faults $(ARGS)
+	@scripts/pytest integration tests/integration $(ATTACKS) $(ARGS)
 
 soak: setup  ## the attacks at every single point, which takes long
-	@KEYTURN_SOAK=1 scripts/pytest soak tests/faults $(ARGS)
+	@KEYTURN_SOAK=1 scripts/pytest soak $(ATTACKS) -o faulthandler_timeout=3600 $(ARGS)
 
 pages: setup  ## the attacks, and the pages about them in docs/; KEYTURN_SOAK=1 for every point
 	@scripts/pages $(ARGS)
+
+benchmarks: setup  ## rotations beside those of a playbook of existing modules; writes docs/benchmarks.md
+	@benchmarks/run --page docs/benchmarks.md $(ARGS)
 
 servers:  ## build what no package has: servers, the machines' image
 	@scripts/vault-binary

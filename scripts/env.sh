@@ -17,6 +17,10 @@ if [ -e "$build/venv" ]; then
     PATH=$(readlink "$build/venv")/bin:$PATH
 fi
 
+# The folders of tests that attack the whole.
+# shellcheck disable=SC2034 # for those who read this file
+attacks=(tests/badinput tests/dryrun tests/faults tests/leaks)
+
 # step NAME COMMAND...: run it and say how long it took and how it ended.
 step() {
     local name=$1 started=$EPOCHREALTIME status=0

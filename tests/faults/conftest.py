@@ -35,7 +35,14 @@ def course(
         # A line in the file would be asked before the query.
         users = {first: database.verifier(first) or ""} if auth == "userlist" else {}
         pooler = (
-            pgbouncer_factory(database.server, auth=auth, database=database.name, users=users)
+            pgbouncer_factory(
+                database.server,
+                auth=auth,
+                database=database.name,
+                users=users,
+                # By default it turns everybody away for 15 s after a server could not be reached once.
+                server_login_retry=1,
+            )
             if auth
             else None
         )
