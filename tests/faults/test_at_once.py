@@ -12,7 +12,7 @@ from at_once import assert_one_wins, begin, ended
 from team import SHARING, Team
 
 pytestmark = pytest.mark.pg_versions("16")
-TIMES = 20 if os.environ.get("KEYTURN_SOAK") else 5
+TIMES = 20 if os.environ.get("KEYTURN_SOAK") else 3
 
 
 def test_one_wins_and_the_other_names_it(team: Team) -> None:

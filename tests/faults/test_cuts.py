@@ -21,7 +21,7 @@ Maker = Callable[..., Course]
         pytest.param("alternate_roles", "userlist", 1, marks=pytest.mark.tarball),
         ("alternate_roles", "auth_query", 4),
         ("alternate_roles", None, 4),
-        ("new_role", "userlist", 2),
+        ("new_role", "userlist", 4),
     ],
 )
 def test_rotated_and_retired(course: Maker, strategy: str, auth: str | None, share: int) -> None:
@@ -53,7 +53,7 @@ def test_alternate_roles_rolled_back(course: Maker) -> None:
     made.run("rotate_db", FORCE)
     points, end = made.undisturbed("rollback")
     rotate()
-    made.cut("rollback", chosen(cuts(points)), end, rotate)
+    made.cut("rollback", chosen(cuts(points), 2), end, rotate)
     made.finish()
 
 
@@ -68,9 +68,9 @@ def test_one_password_cut_over_and_back(course: Maker) -> None:
     rotation, rotated = made.undisturbed("rotate_db", FORCE)
     returning, returned = made.undisturbed("rollback")
     retiring, retired = made.undisturbed("retire_due")
-    made.cut("rotate_db", chosen(cuts(rotation)), rotated, lambda: made.run("retire_due"))
-    made.cut("rollback", chosen(cuts(returning)), returned, rotate)
-    made.cut("retire_due", chosen(cuts(retiring)), retired)
+    made.cut("rotate_db", chosen(cuts(rotation), 2), rotated, lambda: made.run("retire_due"))
+    made.cut("rollback", chosen(cuts(returning), 2), returned, rotate)
+    made.cut("retire_due", chosen(cuts(retiring), 2), retired)
     made.finish()
 
 
