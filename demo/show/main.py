@@ -87,7 +87,7 @@ def conclude(story: Story, screen: Screen, started: float) -> list[str]:
 
 def searched(search: Search) -> str:
     """What the number of leaks is about."""
-    return f"""A leak is one of {len(search.secrets)} secrets (passwords, verifiers), plain or in one of four encodings, in what was
+    return f"""A leak is one of {len(search.secrets)} secrets (passwords, verifiers), plain or encoded in one of the usual ways, in what was
     shown above, in Ansible's, PostgreSQL's or PgBouncer's log, in the ledger, in a command line of any process, in a file
     left over, or in a file that others can read: {search.size / 1e6:.1f} MB in {search.places} places."""
 

@@ -16,8 +16,8 @@ ORDER = ("adopt", "rotate_db", "rollback", "retire_due", "abandon")
 HEAD = """\
 # Faults at every write
 
-This page is written by `KEYTURN_SOAK=1 make pages`. `make test` tries the same with fewer points where only the strategy or the pooler
-differs.
+This page is written by `make pages`, which takes fewer points where strategies and poolers repeat each other; with `KEYTURN_SOAK=1` it
+takes every point.
 
 A run is killed (SIGKILL, as by a power cut) right before each of its writes to the world outside: files that are replaced or
 added to, statements, programs, requests. Where they are is read off a run that nothing disturbs, from Python's audit events and from the
