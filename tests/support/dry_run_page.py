@@ -39,10 +39,10 @@ _FOOT = """\
 Made by
 
 ```console
-$ KEYTURN_SOAK=1 KEYTURN_PAGES=1 scripts/pytest dry-run tests/dryrun
+$ KEYTURN_PAGES=1 scripts/pytest dry-run tests/dryrun
 ```
 
-which takes hours; without `KEYTURN_SOAK` a choice of states and playbooks is tried, as in `make test`.
+which tries a choice of states and playbooks, as `make test` does; with `KEYTURN_SOAK=1` it tries all, for hours.
 """
 
 
