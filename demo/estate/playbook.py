@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -14,12 +16,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from estate.errors import EstateError
 from estate.processes import kill_tree
 
 KEPT = ("PATH", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+
+_STEP = re.compile(r"^  \S+: (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class PlaybookResult:
     def output(self) -> str:
         """Everything that it printed."""
         return self.stdout + self.stderr
+
+    @property
+    def steps(self) -> list[str]:
+        """What it said while it was at work: the steps that it began, and what else a person should see at once."""
+        return _STEP.findall(self.stderr)
 
     def check(self, returncode: int = 0) -> PlaybookResult:
         """This result, when it ended as expected.
@@ -73,6 +82,21 @@ class Process(Protocol):
         """
 
 
+class _Lines:
+    """The lines of a file that grows."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._part = b""
+
+    def new(self, ended: bool) -> list[str]:
+        """Those that are there since the last call; without its end, the last one is left to the next call."""
+        *whole, self._part = (self._part + self._stream.read()).split(b"\n")
+        if ended and self._part:
+            whole.append(self._part)
+        return [line.decode("utf-8", "replace") for line in whole]
+
+
 class RunningPlaybook:
     """A run that is under way."""
 
@@ -97,21 +121,21 @@ class RunningPlaybook:
         return (self._captured / "stdout").read_text(encoding="utf-8", errors="replace")
 
     def follow(self, pause: float = 0.05) -> Iterator[str]:
-        """What it prints, line by line as it comes, until its end."""
-        with (self._captured / "stdout").open(encoding="utf-8", errors="replace") as stream:
-            line = ""
+        """What it prints, line by line as it comes, until its end; of the standard error stream only which steps it begins."""
+        with contextlib.ExitStack() as files:
+            # A step is told before the result of its task.
+            readers = [
+                _Lines(files.enter_context((self._captured / name).open("rb")))
+                for name in ("stderr", "stdout")
+            ]
             while True:
                 ended = not self.running
-                for part in iter(stream.readline, ""):
-                    line += part
-                    if line.endswith("\n"):
-                        yield line.rstrip("\n")
-                        line = ""
+                for reader in readers:
+                    told = reader is readers[0]
+                    yield from (line for line in reader.new(ended) if not told or _STEP.match(line))
                 if ended:
                     break
                 time.sleep(pause)
-            if line:
-                yield line
 
     def wait(self, seconds: float = 300.0) -> PlaybookResult:
         """Wait for its end.

@@ -21,7 +21,7 @@ class Scenario:
     :param keyring: the stages in the keyring afterwards.
     :param user: the role that all connections of the shop use afterwards.
     :param arguments: further ones of the command line.
-    :param kill_after: SIGKILL as soon as this task has ended.
+    :param kill_after: SIGKILL as soon as this task has ended so many times.
     :param reads_only: nothing may be written.
     """
 
@@ -32,7 +32,7 @@ class Scenario:
     keyring: str
     user: str
     arguments: tuple[str, ...] = ()
-    kill_after: str = ""
+    kill_after: tuple[str, int] | None = None
     reads_only: bool = False
 
 
@@ -84,7 +84,8 @@ KILL = Scenario(
     playbook="rotate_db",
     keyring="current shop_a (promoted), previous shop_b (grace)",
     user="shop_b",
-    kill_after="Look once more, and promote the proved value",
+    # It stops for the other hosts when it has looked, has shown the value to the pooler, and has promoted it.
+    kill_after=("Take the steps: rotate", 3),
 )
 STATUS = Scenario(
     name="status",

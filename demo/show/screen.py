@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 WIDTH = 100
@@ -22,7 +23,7 @@ _RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+fail
 _QUIET = ("skipping", "included")
 # What such a task prints is its result: shown as it is.
 _PRINTING = ("Show the state of all credentials",)
-_OWN_TASK = "Validating arguments against arg spec"
+_OWN_TASKS = ("Validating arguments against arg spec", "Begin with nothing wrong")
 
 
 def heading(text: str) -> str:
@@ -39,13 +40,13 @@ class Compact:
     """Ansible's output in few lines: one for each result, with its diff and message below.
 
     It reads results in one line of JSON each (``result_format = json``, ``format_pretty = false``). Left out are tasks that
-    were skipped, Ansible's own look at the role's arguments, and the lines of a diff that are the same on both sides.
+    were skipped, what is of no interest to a person, and the lines of a diff that are the same on both sides.
 
-    :ivar ended: the last task that has a result.
+    :ivar ended: how often each task had a result.
     """
 
     def __init__(self) -> None:
-        self.ended = ""
+        self.ended: Counter[str] = Counter()
         self._task = ""
         self._diff: list[str] = []
         self._in_diff = False
@@ -73,15 +74,15 @@ class Compact:
         elif self._task in _PRINTING and line:
             yield f"{INDENT}{line}"
         elif line.startswith("  "):
-            yield f"{INDENT}...      {line.strip()}"
+            yield f"{INDENT}...      {line.strip().partition(': ')[2]}"
         else:
             self._in_diff = False
 
     def _result(self, result: re.Match[str]) -> Iterator[str]:
         diff, self._diff, self._in_diff = self._diff, [], False
         status, item = result["status"], result["item"]
-        self.ended = self._task
-        if status in _QUIET or self._task.startswith(_OWN_TASK):
+        self.ended[self._task] += 1
+        if status in _QUIET or self._task.startswith(_OWN_TASKS):
             return
         yield f"{INDENT}{status:<8} {self._task}{f': {item}' if item else ''}"
         yield from (f"{DEEPER}{line}" for line in (*diff, *_message(result["rest"])))

@@ -111,18 +111,20 @@ class Story:
         if scenario.kill_after:
             if result.returncode != -9:
                 raise Broken(
-                    f"{playbook} ended before it could be killed after '{scenario.kill_after}'"
+                    f"{playbook} ended before it could be killed after '{scenario.kill_after[0]}'"
                 )
         elif result.returncode:
             raise Broken(f"{playbook} ended with status {result.returncode}:\n{result.output}")
 
-    def _follow(self, running: RunningPlaybook, kill_after: str) -> PlaybookResult:
+    def _follow(
+        self, running: RunningPlaybook, kill_after: tuple[str, int] | None
+    ) -> PlaybookResult:
         """Show what it prints until it ends, or until the task that it is to be killed after has ended."""
         compact = Compact()
         for line in running.follow():
             for text in compact.feed(line):
                 self.say(text)
-            if kill_after and compact.ended == kill_after:
+            if kill_after and compact.ended[kill_after[0]] == kill_after[1]:
                 result = running.kill()
                 self.say(
                     f"{INDENT}^^^^^^^  SIGKILL to ansible-playbook and every process that it started"

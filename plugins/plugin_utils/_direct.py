@@ -148,7 +148,8 @@ class DirectAction(ActionBase):
             diff=bool(self._task.diff),
             environ={**os.environ, **self._environment()},
             warn=warnings.append,
-            progress=lambda line: display.display(f"  {host}: {line}"),
+            # On the standard error stream: what reads a callback's JSON from the output is not to meet it.
+            progress=lambda line: display.display(f"  {host}: {line}", stderr=True),
             vault_secrets=secrets,
         )
 

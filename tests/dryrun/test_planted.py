@@ -14,7 +14,7 @@ from dry_run import Walk
 
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Walk]
-DELIVER = "'Bring it to the sinks and consumers that the controller reaches'"
+DELIVER = "'Bring it to its sinks and consumers'"
 APPLY = "'Let the issuer accept the pending value'"
 
 

@@ -96,7 +96,7 @@ def test_the_demo_ends_with_zeros(demo: subprocess.Popen[str], tmp_path: Path) -
 
 
 def test_ctrl_c_stops_everything(demo: subprocess.Popen[str], tmp_path: Path) -> None:
-    wait_until(lambda: "ok       Check every gate" in shown(tmp_path), 120, "the first task")
+    wait_until(lambda: "...      Check every gate" in shown(tmp_path), 120, "the first step")
     (place,) = set(re.findall(r"/[^ ]*/keyturn-demo-[^/ ]+", command_lines(demo.pid)))
     started = descendants(demo.pid)
     assert len(started) > 10

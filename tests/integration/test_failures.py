@@ -86,7 +86,7 @@ def test_phases_one_run_each_and_a_failed_one_returns(make: Maker) -> None:
 def test_a_cut_over_that_was_killed_half_way_goes_on(make: Maker) -> None:
     estate = make(strategy="same_role")
     told = contact(estate)
-    task = "Bring it to the sinks and consumers that the controller reaches"
+    task = "Bring it to its sinks and consumers"
     estate.killed("rotate_db", task, "append ledger.jsonl 1", extra=FORCE)
     estate.run("rotate_db").check()
     document = estate.document()

@@ -125,7 +125,7 @@ def test_as_ordinary_modules_instead_of_in_ansible_s_process(make: Maker) -> Non
         client.work(20)
         assert client.failures() == NO_FAILURES
         assert client.status()["username"] == estate.roles[1]
-    assert done.stdout.count("EXEC") > 10, "the modules were not run as programs"
+    assert done.stdout.count("EXEC") > 2, "the modules were not run as programs"
     assert_no_leak(estate, done)
 
 

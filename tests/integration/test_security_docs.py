@@ -14,6 +14,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
+    CHECK,
+    NOTE,
+    PROCEDURES,
+    RELEASE,
+    RETURN,
+    TELL,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._postgres_role import (
     PostgresRole,
@@ -63,6 +71,11 @@ def test_every_task_that_the_page_names_is_there() -> None:
     quoted = set(re.findall(r"`([A-Z][a-z][^`\n]*)`", text))
     role = "".join(path.read_text(encoding="utf-8") for path in ROLE.rglob("*.yml"))
     tasks = re.findall(r"^ *- name: (.+)$", role, re.MULTILINE)
+    tasks += [
+        step.name
+        for steps in (*PROCEDURES.values(), (CHECK, RELEASE, NOTE, TELL), RETURN)
+        for step in steps
+    ]
     patterns = {name: re.escape(name).replace("…", ".+") for name in quoted}
     assert len(quoted) > 5
     assert [

@@ -69,7 +69,7 @@ def test_a_consumer_fails(failing: Maker, report: Report) -> None:
 
 def test_a_killed_run_and_its_rerun(failing: Maker, report: Report) -> None:
     made = failing("a killed run")
-    task = "Bring it to the sinks and consumers that the controller reaches"
+    task = "Bring it to its sinks and consumers"
     made.killed("killed", "rotate_db", task, extra=FORCE)
     made.run("rerun", "rotate_db")
     document = made.estate.document()

@@ -86,13 +86,16 @@ class Naming:
 
 
 def read_tasks(record: Path) -> list[Task]:
-    """What the plugin ``record`` wrote of each task, without the moments inside."""
+    """What the plugin ``record`` wrote of each task, without the moments inside. The steps of a task count as tasks before it."""
     lines = (json.loads(line) for line in record.read_text().splitlines())
-    return [
-        Task(line["task"].rpartition(" : ")[2], line["status"], line["result"])
-        for line in lines
-        if "task" in line and line["task"] != "start"
-    ]
+    return [task for line in lines if line.get("task", "start") != "start" for task in _tasks(line)]
+
+
+def _tasks(line: Mapping[str, Any]) -> Iterator[Task]:
+    result = dict(line["result"])
+    for step in result.pop("steps", ()):
+        yield Task(step["step"], "ok", step)
+    yield Task(line["task"].rpartition(" : ")[2], line["status"], result)
 
 
 def _fields(item: Any, where: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ half of what a short run costs, are done once. Where the command itself is what 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from estate.processes import tail
 SERVER = Path(__file__).with_name("warm_server.py")
 COLLECTION = Path("ansible_collections") / "keyturn" / "runbooks"
 AFTER_COMMAND = 4
+COLLECTIONS_PATH = "ANSIBLE_COLLECTIONS_PATH"
 CONFIG, LOCAL_TEMP, LOG_PATH = "ANSIBLE_CONFIG", "ANSIBLE_LOCAL_TEMP", "ANSIBLE_LOG_PATH"
 # Each run has its own of these, and reads them itself.
 OWN = (CONFIG, LOCAL_TEMP, LOG_PATH, "ANSIBLE_REMOTE_TEMP")
@@ -59,18 +61,19 @@ class Forked:
 class WarmServer:
     """One process that forks runs.
 
-    :param place: its home, temporary files and log, and the modules that were built; made here.
+    :param place: its home, temporary files and log; made here.
+    :param kept: the modules that were built from the same sources; made here.
     :param collections: a path that holds the collection.
     :param settings: the ``ANSIBLE_*`` variables that it shares with its runs.
     :param config: the text of their configuration file.
     """
 
     def __init__(
-        self, place: Path, collections: Path, settings: Mapping[str, str], config: str
+        self, place: Path, kept: Path, collections: Path, settings: Mapping[str, str], config: str
     ) -> None:
         self._log_path = place / "server.log"
-        kept = place / "modules"
-        for path in (place, place / "home", place / "tmp", kept):
+        kept.mkdir(mode=0o700, exist_ok=True)
+        for path in (place, place / "home", place / "tmp"):
             path.mkdir(mode=0o700)
         (place / "ansible.cfg").write_text(config)
         own = {
@@ -153,7 +156,9 @@ class WarmServers:
             self._servers.pop(next(iter(self._servers))).close()
         self._started += 1
         place = self.place / f"{self._started:02d}"
-        return WarmServer(place, self.collections, settings, config)
+        sources = settings.get(COLLECTIONS_PATH, "").encode()
+        kept = self.place / f"modules-{hashlib.sha256(sources).hexdigest()[:12]}"
+        return WarmServer(place, kept, self.collections, settings, config)
 
     def close(self) -> None:
         """End all of them."""

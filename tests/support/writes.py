@@ -50,20 +50,27 @@ def _is_there(path: str) -> bool:
 
 
 class _Watch:
-    """What one process does, by kind and name, each counted from the start of its task."""
+    """What one process does, by kind and name, each counted from the start of its task or step."""
 
     def __init__(self, tell: Tell, loses: Loses) -> None:
         self._tell, self._loses = tell, loses
         self._parent = os.getpid()
-        self._seen: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
         self._inside = False
-        own = ("TMPDIR", "HOME", "ANSIBLE_LOCAL_TEMP", "ANSIBLE_REMOTE_TEMP", "ANSIBLE_LOG_PATH")
+        own = (
+            "KEYTURN_TRACE",
+            "TMPDIR",
+            "HOME",
+            "ANSIBLE_LOCAL_TEMP",
+            "ANSIBLE_REMOTE_TEMP",
+            "ANSIBLE_LOG_PATH",
+        )
         self._own = ("/dev/", "/proc/", *(os.environ[name] for name in own if os.environ.get(name)))
 
     def point(self, what: str) -> str:
         """Tell of one write; returns its moment."""
-        self._seen[what] += 1
-        moment = f"{what} {self._seen[what]}"
+        self.seen[what] += 1
+        moment = f"{what} {self.seen[what]}"
         inside, self._inside = self._inside, True
         try:
             self._tell(moment)
@@ -139,11 +146,12 @@ def _finish(connection: Any) -> None:
         select.select([connection] if reading else [], [] if reading else [connection], [], 10)
 
 
-def watch(tell: Tell, loses: Loses) -> None:
+def watch(tell: Tell, loses: Loses) -> Callable[[], None]:
     """Tell of every write of the processes that are forked from this one.
 
     :param tell: gets a moment, such as ``replace keyring.json 2``, right before the write.
     :param loses: whether the answer of a statement of that moment is lost.
+    :return: begins to count anew.
     """
     watched = _Watch(tell, loses)
     cursor, connect = watched.cursor(), psycopg2.connect
@@ -153,3 +161,4 @@ def watch(tell: Tell, loses: Loses) -> None:
 
     psycopg2.connect = connected
     sys.addaudithook(watched.hear)
+    return watched.seen.clear

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ type: aggregate
 short_description: End the run with SIGKILL at a chosen point
 description:
   - For tests only.
-  - A point is a task, how often it had been started when it was (the tasks of one file are used in several places), and a moment.
+  - A point is a step of a procedure or a task, how often it had been begun when it was, and a moment.
   - >-
-    Moments are C(before) and C(after) the task, and inside of it each write to the world outside as it is about to be done, by what
+    Moments are C(before) and C(after) the step or task, and inside of it each write to the world outside as it is about to be done, by what
     is written and how often that was: C(replace keyring.json 2), C(append ledger.jsonl 1), C(remove NAME 1), C(sql ALTER ROLE 1),
     C(run PROGRAM 1), C(http PUT 1).
   - C(lost) before the moment of a statement or a request does it, and takes the answer away as a broken connection would.
@@ -44,6 +45,11 @@ def _load(path: Path) -> Any:
     return module
 
 
+def _beside(name: str) -> Any:
+    """A module of the folder above."""
+    return _load(Path(__file__).parents[1] / f"{name}.py")
+
+
 class CallbackModule(CallbackBase):
     """Kills its own process, and the worker that does the task, at the point that KEYTURN_KILL names."""
 
@@ -60,9 +66,12 @@ class CallbackModule(CallbackBase):
         self._started: Counter[str] = Counter()
         self._before_handlers = 1
         self._task, self._number = "", 0
+        self._count_anew: Callable[[], None] = lambda: None
         if self._trace or (self._wanted and " " in self._wanted[2]):
             # Workers are forked from this process and inherit it.
-            _load(Path(__file__).parents[1] / "writes.py").watch(self._pass, self._loses)
+            self._count_anew = _beside("writes").watch(self._pass, self._loses)
+        if self._trace or self._wanted:
+            _beside("steps").each_step(self._begin_step, self._end_step)
         if defect := os.environ.get("KEYTURN_DEFECT"):
             path, name = defect.split(" ")
             getattr(_load(Path(path)), name)()
@@ -89,20 +98,30 @@ class CallbackModule(CallbackBase):
             self._task == task and moment == when and (number is None or number == self._number)
         )
 
-    def _begin(self, task: Any, number: int | None = None) -> None:
-        self._task = task.get_name().rpartition(" : ")[2]
+    def _begin_step(self, name: str) -> None:
+        self._within = (self._task, self._number)
+        self._count_anew()
+        self._begin(name)
+
+    def _end_step(self, changed: bool | None) -> None:
+        self._pass("after failure" if changed is None else "after", bool(changed))
+        self._task, self._number = self._within
+        self._count_anew()
+
+    def _begin(self, name: str, number: int | None = None) -> None:
+        self._task = name.rpartition(" : ")[2]
         self._started[self._task] += 1
         self._number = number or self._started[self._task]
         self._pass("before")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Before a task."""
-        self._begin(task)
+        self._begin(task.get_name())
         self._before_handlers = self._number
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         """Before a handler: it counts as often as the task that came before it, because not every flush runs it."""
-        self._begin(task, self._before_handlers)
+        self._begin(task.get_name(), self._before_handlers)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """After a task."""

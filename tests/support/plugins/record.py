@@ -71,7 +71,15 @@ class CallbackModule(CallbackBase):
         self._moments = bool(self._what.get("moments"))
         if self._moments:
             # Workers are forked from this process and inherit it.
-            _beside("writes").watch(self._inside, lambda moment: False)
+            self._count_anew = _beside("writes").watch(self._inside, lambda moment: False)
+            _beside("steps").each_step(self._begin_step, self._end_step)
+
+    def _begin_step(self, name: str) -> None:
+        self._within, self._task = self._task, name
+        self._count_anew()
+
+    def _end_step(self, changed: bool | None) -> None:
+        self._task = self._within
 
     def _state(self, host: str, server: Any = None) -> dict[str, Any]:
         watched = self._what["hosts"].get(host, {})

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people are told at the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+
+def returned_from(keyring: Mapping[str, Any]) -> bool:
+    """Whether the value before the current one was returned from.
+
+    :param keyring: the keyring's state, as results show it.
+    """
+    return bool((keyring["stages"].get("previous") or {}).get("failed"))
+
+
+def outcome(purpose: str, keyring: Mapping[str, Any]) -> str:
+    """How a procedure that was followed to its end left the credential."""
+    if purpose == "retire":
+        return "The previous value is refused now and was removed"
+    if purpose == "abandon":
+        return "The pending value is refused now and was removed"
+    current, previous = keyring["stages"]["current"], keyring["stages"].get("previous")
+    text = f"Rotation {current['rotation_id']} is in use"
+    if previous and previous["failed"]:
+        failed = previous["rotation_id"]
+        text += (
+            f" again: the one that failed, {failed}, was returned from and is kept until retire_due"
+        )
+    elif previous:
+        text += f"; the previous value is accepted until {previous['retire_after']} or later"
+    outage = current["outage_seconds"]
+    return (
+        text
+        if outage is None
+        else f"{text}; new logins could fail for at most {round(outage, 1)} s"
+    )
+
+
+def advice(pending: bool) -> str:
+    """What is said after a failure.
+
+    :param pending: a value was made and is not in use: it harms nobody, and there are two ways on.
+    """
+    if not pending:
+        return ""
+    return (
+        ". The new value is not in use, and applications go on with the old one: mend the cause and run the same playbook again, or undo "
+        "the new value with the abandon playbook"
+    )

@@ -1,0 +1,388 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core of the module ``procedure``: every step of a rotation, a rollback or an end, one after the other, in one task.
+
+Each step is another module's core, with the arguments that a task of its own would have. What only another host reaches ends
+this part: the role does it there and calls again, and the keyring and ``resume`` say where to go on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping, NoReturn, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    KEYRING_OPTIONS,
+    ModuleCore,
+    Params,
+    Result,
+    asked,
+    diffs_of,
+    execute,
+    failure,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
+    advice,
+    outcome,
+    returned_from,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import NOTHING
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
+    CHECK,
+    NOTE,
+    PHASES,
+    PROCEDURES,
+    RELEASE,
+    RETURN,
+    TELL,
+    Progress,
+    Step,
+    chosen,
+    only_refresh,
+    steps_after,
+)
+
+_SEEN = ("unreadable", "behind", "unready")
+# What is told once, in the result itself, and what belongs to the surroundings of a step.
+_NOT_OF_A_STEP = frozenset({"changed", "keyring", "replay", "diff", "notices"})
+
+
+class Ended(KeyturnError):
+    """The procedure failed, and all that a failure asks for was done. Its details hold the kind of the cause."""
+
+
+class Failed(KeyturnError):
+    """A step failed.
+
+    :ivar step: which one.
+    """
+
+    def __init__(self, step: Step, message: str, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.step = step
+
+
+def _failed(step: Step, said: Mapping[str, Any]) -> Failed:
+    """A step's failure as its module would tell it; the check names what is closed by itself."""
+    details = {name: said[name] for name in said if name not in ("failed", "msg")}
+    prefix = "" if step is CHECK else f"{step.name}: "
+    return Failed(step, f"{prefix}{said['msg']}", **details)
+
+
+class Elsewhere(Exception):
+    """What comes next is done on another host."""
+
+    def __init__(self, after: Step, done: Mapping[str, Any]) -> None:
+        super().__init__(after.key)
+        self.after, self.done = after, done
+
+
+class Procedure:
+    """One call of the module.
+
+    :ivar keyring: the keyring's state after the latest step that returned it.
+    """
+
+    def __init__(self, params: Params, context: Context) -> None:
+        self.context = context
+        self.phases = frozenset(params["phases"])
+        self.params: Params = {
+            **params,
+            "transition": None,
+            "replay": list(params["replay"] or []) if context.check_mode else [],
+        }
+        self.changed = False
+        self.diffs: List[Any] = []
+        self.steps: List[Dict[str, Any]] = []
+        self.say: List[str] = []
+        self.keyring: Optional[Mapping[str, Any]] = None
+        resume = params["resume"] or {}
+        self.after: Optional[str] = resume.get("after")
+        self.progress = Progress(
+            checked=resume.get("checked") or {},
+            staged=bool(resume.get("staged")),
+            in_use=bool(resume.get("in_use")),
+            cause=str(resume.get("cause") or ""),
+            kind=str(resume.get("kind") or ""),
+        )
+
+    def do(self, step: Step, **more: Any) -> Result:
+        """One step.
+
+        :raises Failed: whatever the cause.
+        """
+        options = {name: self.params[name] for name in step.takes}
+        self.context.progress(step.name)
+        try:
+            own = {**options, **step.own, **step.late(self.progress), **more}
+            done = execute(step.module, asked(step.module, self.params, **own), self.context)
+        except Exception as error:
+            said = failure(error)
+            self._note_use(step, said)
+            self.changed = self.changed or bool(said.get("changed"))
+            raise _failed(step, said) from None
+        self._keep(step, done)
+        return done
+
+    def _keep(self, step: Step, done: Result) -> None:
+        self.changed = self.changed or bool(done.get("changed"))
+        self.diffs += diffs_of(done)
+        if self.context.check_mode:
+            self.params["replay"] = done.get("replay") or self.params["replay"]
+        own = {name: done[name] for name in done if name not in _NOT_OF_A_STEP}
+        self.steps.append({"step": step.name, "changed": bool(done.get("changed")), **own})
+        self.keyring = done.get("keyring") or self.keyring
+        self.progress.results[step.key] = done
+        self.progress.staged = self.progress.staged or step.key == "stage"
+        self._note_use(step, done)
+
+    def _note_use(self, step: Step, done: Mapping[str, Any]) -> None:
+        """Without overlap the delivery itself brings the new value into use, also if it fails after the keyring's step."""
+        uses = step.key == "promote" or (step.key == "bring" and not self.progress.overlap)
+        self.progress.in_use = self.progress.in_use or (uses and "keyring" in done)
+
+    # The parts, in order
+
+    def check(self) -> None:
+        """Every gate; again only when something was found on other hosts."""
+        seen = {name: self.params[name] for name in _SEEN}
+        if self.after == CHECK.key and not any(seen.values()):
+            return
+        again = {"baseline": False, **seen} if self.after == CHECK.key else {}
+        done = self.do(CHECK, refresh=only_refresh(self.phases), **again)
+        self.progress.checked = {
+            **{name: done[name] for name in ("todo", "overlap", "can_return", "notices")},
+            "under_way": done["status"]["under_way"],
+            "msg": done["msg"],
+        }
+        said = done["reason"] if done["todo"] == NOTHING else done["interruption"]
+        if said:
+            self.tell(said)
+        if not self.after and any(done["elsewhere"].values()):
+            raise Elsewhere(CHECK, done)
+
+    def tell(self, line: str) -> None:
+        """Something that a person should read although nothing is wrong."""
+        self.say.append(f"{self.params['credential']}: {line}")
+        self.context.progress(line)
+
+    def follow(self, steps: Tuple[Step, ...]) -> None:
+        """The steps that are asked for and have something to do."""
+        for step in steps_after(steps, self.after):
+            if chosen(self.phases, step) and step.when(self.progress):
+                done = self.do(step)
+                if done.get("sink_hosts") or done.get("waiting"):
+                    raise Elsewhere(step, done)
+
+    def notify(self, event: str, text: str, **more: Any) -> bool:
+        """Tell the owner's contacts; returns whether anybody was reached."""
+        if not self.params["policy"].get("contacts"):
+            return False
+        return bool(self.do(TELL, event=event, text=text, **more)["changed"])
+
+    def notices(self) -> None:
+        """Tell what comes next; the keyring remembers which notices arrived somewhere, so each is told once."""
+        waiting = self.progress.checked.get("notices") or []
+        arrived = {
+            notice["event"]: notice["mark"]
+            for notice in waiting
+            if self.notify(notice["event"], notice["message"])
+        }
+        if arrived:
+            self.do(NOTE, notices=arrived)
+
+    def close(self) -> None:
+        """The end of a run that went well: who is told of it, and the claim."""
+        purpose = self.params["purpose"]
+        last = self.progress.results.get(PROCEDURES[purpose][-1].key, {}).get("keyring")
+        if last:
+            text = outcome(purpose, last)
+            if purpose in ("rotate", "rollback") and returned_from(last):
+                self.tell(text)
+            self.notify("success", text, phase=purpose)
+        # What was found before this run did something may have been settled by it.
+        if self.progress.todo == NOTHING:
+            self.notices()
+        self.do(RELEASE)
+
+    # Failures
+
+    def answer(self, error: Failed) -> NoReturn:
+        """What follows a failed step: a value that may be in use is returned from, and everybody is told.
+
+        :raises Ended: at the end of it.
+        :raises Elsewhere: when the return needs another host.
+        """
+        progress = self.progress
+        if error.step is CHECK:
+            # A closed gate keeps from nobody what comes next.
+            progress.checked = {**progress.checked, "notices": error.details.get("notices") or []}
+        if progress.cause:
+            self.end(
+                f"{progress.cause}. The return to the previous value was begun and failed too: {error.message}. "
+                "Mend it and run the same playbook again: it goes on from where the keyring says it was",
+                error.details,
+            )
+        if not error.step.returns:
+            self.end(error.message, error.details)
+        may = progress.checked.get("can_return") and (progress.todo == "use" or progress.in_use)
+        if not may:
+            self.end(
+                f"{error.message}. Nothing was returned to; mend the cause and run the same playbook again",
+                error.details,
+            )
+        progress.cause, progress.kind, self.after = error.message, error.details["kind"], None
+        self.turn_back()
+
+    def turn_back(self) -> NoReturn:
+        """Return to the previous value, whatever phases were asked for.
+
+        :raises Ended: in any case.
+        :raises Elsewhere: when it needs another host.
+        """
+        self.phases = frozenset()
+        try:
+            self.follow(RETURN)
+        except Failed as error:
+            self.answer(error)
+        self.end(
+            f"{self.progress.cause}. The previous value was made current again and proved; the failed one is kept until retire_due",
+            {"kind": self.progress.kind},
+        )
+
+    def end(self, cause: str, details: Mapping[str, Any]) -> NoReturn:
+        """Write the failure down, tell the owner and let other runs in; whatever of that fails is a warning.
+
+        :raises Ended: with the cause.
+        """
+        self._attempt(lambda: self.do(NOTE, outcome="failed", text=cause))
+        self._attempt(lambda: self.notify("failure", cause))
+        self._attempt(self.notices)
+        self._attempt(lambda: self.do(RELEASE))
+        pending = self.params["purpose"] == "rotate" and self.progress.staged
+        raise Ended(
+            cause + advice(pending and not self.progress.in_use),
+            **{
+                **details,
+                "steps": self.steps,
+                "say": self.say,
+                "elsewhere": {},
+                "changed": self.changed and not self.context.check_mode,
+            },
+        )
+
+    def _attempt(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Failed as error:
+            self.context.warn(f"{self.params['credential']}: {error.message}")
+
+    # What is returned
+
+    def result(self, left: Optional[Elsewhere] = None) -> Result:
+        """The task's result.
+
+        :param left: what is to be done on other hosts before this goes on.
+        """
+        found: Result = {
+            "changed": self.changed,
+            "todo": self.progress.todo,
+            "msg": self.progress.checked.get("msg", ""),
+            "say": self.say,
+            "steps": self.steps,
+            "elsewhere": self._left(left) if left else {},
+            "resume": self._resume(left.after) if left else {},
+        }
+        if self.keyring is not None:
+            found["keyring"] = self.keyring
+        if self.context.check_mode:
+            found["replay"] = self.params["replay"]
+        if self.context.diff:
+            found["diff"] = self.diffs
+        return found
+
+    def _left(self, left: Elsewhere) -> Dict[str, Any]:
+        look = left.done.get("elsewhere") or {}
+        return {
+            "look": left.after is CHECK,
+            "hosts": look.get("sinks") or left.done.get("sink_hosts") or [],
+            "consumers": look.get("consumers") or [],
+        }
+
+    def _resume(self, after: Step) -> Dict[str, Any]:
+        progress = self.progress
+        return {
+            "after": after.key,
+            "checked": dict(progress.checked),
+            "staged": progress.staged,
+            "in_use": progress.in_use,
+            "cause": progress.cause,
+            "kind": progress.kind,
+        }
+
+    def step_left(self) -> Step:
+        """The step whose part on other hosts was just tried."""
+        steps = (CHECK, *PROCEDURES[self.params["purpose"]], *RETURN)
+        return next(step for step in steps if step.key == self.after)
+
+
+def _go(procedure: Procedure) -> None:
+    """All that is left of the procedure."""
+    params = procedure.params
+    if params["failure"]:
+        procedure.answer(Failed(procedure.step_left(), params["failure"], kind="Host"))
+    if procedure.progress.cause:
+        procedure.turn_back()
+    if procedure.after in (None, CHECK.key):
+        procedure.check()
+    procedure.follow(PROCEDURES[params["purpose"]])
+    procedure.close()
+
+
+def run(params: Params, context: Context) -> Result:
+    """Follow the procedure to its end, or to what only another host reaches.
+
+    :raises Ended: after a failure was answered.
+    """
+    procedure = Procedure(params, context)
+    try:
+        try:
+            _go(procedure)
+        except Failed as error:
+            procedure.answer(error)
+    except Elsewhere as left:
+        return procedure.result(left)
+    return procedure.result()
+
+
+SPEC: Mapping[str, Any] = {
+    **{name: option for name, option in KEYRING_OPTIONS.items() if name != "transition"},
+    "keyring": {"type": "str", "required": True, "no_log": False},
+    "purpose": {"type": "str", "required": True, "choices": list(PROCEDURES)},
+    "policy": {"type": "dict", "default": {}},
+    "owner": {"type": "str", "default": ""},
+    "issuer": {"type": "dict", "required": True},
+    "generate": {"type": "dict", "default": {}},
+    "sinks": {"type": "list", "elements": "dict", "default": []},
+    "consumers": {"type": "list", "elements": "dict", "default": []},
+    "probes": {"type": "list", "elements": "dict", "default": []},
+    "timeout": {"type": "str", "default": "60s"},
+    "interval": {"type": "str", "default": "1s"},
+    "value": {"type": "dict", "default": {}, "no_log": True},
+    "made": {"type": "str"},
+    "force": {"type": "bool", "default": False},
+    "reason": {"type": "str", "default": ""},
+    "outside_window": {"type": "bool", "default": False},
+    "rotation_id": {"type": "str", "default": ""},
+    "phases": {"type": "list", "elements": "str", "choices": list(PHASES), "default": []},
+    "variables": {"type": "list", "elements": "str", "default": []},
+    "known_variables": {"type": "list", "elements": "str", "default": []},
+    "resume": {"type": "dict", "default": {}},
+    "unreadable": {"type": "list", "elements": "str", "default": []},
+    "behind": {"type": "list", "elements": "str", "default": []},
+    "unready": {"type": "list", "elements": "str", "default": []},
+    "failure": {"type": "str", "default": ""},
+}
+MODULE = ModuleCore("procedure", SPEC, run, steps=True)

@@ -1,0 +1,319 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The procedures as data: which step follows which, by which module's core, in which phase, and when it has nothing to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Callable, Dict, FrozenSet, Mapping, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils import (
+    _deliver,
+    _issue,
+    _keyring_step,
+    _notify,
+    _preflight,
+    _probe,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    ModuleCore,
+    Params,
+    Result,
+)
+
+PREFLIGHT = "preflight"
+PHASES = (PREFLIGHT, "stage", "apply", "prove", "promote", "reload", "observe")
+"""What ``--tags`` can choose, in order."""
+
+
+@dataclass
+class Progress:
+    """What one run of a procedure knows so far.
+
+    :ivar checked: what the preflight found: what there is to do, whether there is overlap, and so on.
+    :ivar results: what each step of this task returned, by its key.
+    :ivar staged: a value was made, or found pending, by this run.
+    :ivar in_use: the new value may be in use, by a step of this run.
+    :ivar cause: why this run returns to the previous value, if it does.
+    :ivar kind: the kind of that failure, as results tell it.
+    """
+
+    checked: Mapping[str, Any] = field(default_factory=dict)
+    results: Dict[str, Result] = field(default_factory=dict)
+    staged: bool = False
+    in_use: bool = False
+    cause: str = ""
+    kind: str = ""
+
+    @property
+    def todo(self) -> str:
+        """What there is to do; see the module ``preflight``."""
+        return str(self.checked.get("todo", _preflight.NOTHING))
+
+    @property
+    def overlap(self) -> bool:
+        """Whether the issuer accepts the old and the new value together."""
+        return bool(self.checked.get("overlap", True))
+
+
+def _always(_progress: Progress) -> bool:
+    return True
+
+
+def _nothing(_progress: Progress) -> Params:
+    return {}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a procedure.
+
+    :param key: its name in results.
+    :param name: what a person reads.
+    :param takes: options of the procedure that are handed on.
+    :param own: options of its own.
+    :param late: options that depend on what was found before.
+    :param phases: the phases that it belongs to; without one it is done only when everything is.
+    :param when: whether there is anything for it to do.
+    :param returns: a failure here may be answered by returning to the previous value.
+    """
+
+    key: str
+    name: str
+    module: ModuleCore
+    takes: Tuple[str, ...] = ()
+    own: Mapping[str, Any] = field(default_factory=dict)
+    late: Callable[[Progress], Params] = _nothing
+    phases: FrozenSet[str] = frozenset()
+    when: Callable[[Progress], bool] = _always
+    returns: bool = False
+
+
+def _todo(*names: str) -> Callable[[Progress], bool]:
+    return lambda progress: progress.todo in names
+
+
+def _with_overlap(name: str) -> Callable[[Progress], bool]:
+    return lambda progress: progress.todo == name and progress.overlap
+
+
+def _evidence(key: str) -> Callable[[Progress], Params]:
+    return lambda progress: {"evidence": progress.results[key]["evidence"]}
+
+
+_WHAT_IS_THERE = ("policy", "generate", "probes", "issuer", "sinks", "consumers")
+
+
+def _keyring(key: str, name: str, takes: Tuple[str, ...] = (), **more: Any) -> Step:
+    """A transition of the keyring alone, which bears the step's key."""
+    return Step(key, name, _keyring_step.MODULE, takes, {"transition": key}, **more)
+
+
+def _issuer(key: str, name: str, own: Mapping[str, Any], **more: Any) -> Step:
+    return Step(key, name, _issue.MODULE, ("issuer",), own, **more)
+
+
+def _places(key: str, name: str, **more: Any) -> Step:
+    """Sinks and consumers."""
+    return Step(key, name, _deliver.MODULE, ("issuer", "sinks", "consumers"), **more)
+
+
+def _proof(key: str, name: str, own: Mapping[str, Any], **more: Any) -> Step:
+    takes = ("probes", "issuer", "consumers", "timeout", "interval")
+    return Step(key, name, _probe.MODULE, takes, own, **more)
+
+
+CHECK = Step(
+    "check",
+    "Check every gate, reach everything, write nothing",
+    _preflight.MODULE,
+    (
+        *_WHAT_IS_THERE,
+        "purpose",
+        "force",
+        "reason",
+        "outside_window",
+        "rotation_id",
+        "timeout",
+        "interval",
+        "variables",
+        "known_variables",
+    ),
+    phases=frozenset(PHASES),
+)
+RELEASE = _keyring("release", "Let other runs in again")
+NOTE = _keyring("note", "Write it down in the keyring and the ledger")
+TELL = Step("tell", "Tell the contacts", _notify.MODULE, ("policy", "owner"))
+
+_IN_USE = {"stage": "current", "transition": "observed"}
+RETURN = (
+    _places(
+        "back", "Make the previous value current again, everywhere", own={"transition": "rollback"}
+    ),
+    _proof("observed", "Prove that it is back in use", _IN_USE),
+)
+"""What answers a failure of a step that ``returns``."""
+
+_ROTATE = (
+    _keyring(
+        "claim",
+        "Go on with what an earlier run began",
+        phases=frozenset(PHASES[1:]),
+        when=lambda progress: bool(progress.checked.get("under_way")),
+    ),
+    _keyring(
+        "stage",
+        "Stage the new value",
+        ("issuer", "generate"),
+        phases=frozenset({"stage"}),
+        when=_todo("rotate"),
+    ),
+    _issuer(
+        "apply",
+        "Let the issuer accept the pending value",
+        {"operation": "apply", "stage": "pending", "transition": "applied"},
+        phases=frozenset({"apply"}),
+        when=_with_overlap("rotate"),
+    ),
+    _places(
+        "show",
+        "Show it to whoever checks credentials",
+        phases=frozenset({"apply"}),
+        when=_with_overlap("rotate"),
+    ),
+    _proof(
+        "prove",
+        "Log in with the pending value, the way consumers do",
+        {"stage": "pending", "transition": "proved"},
+        phases=frozenset({"prove"}),
+        when=_with_overlap("rotate"),
+    ),
+    Step(
+        "promote",
+        "Look once more, and promote the proved value",
+        _preflight.MODULE,
+        _WHAT_IS_THERE,
+        {"purpose": "promote", "baseline": False, "transition": "promote"},
+        phases=frozenset({"promote"}),
+        when=_with_overlap("rotate"),
+    ),
+    _places(
+        "bring",
+        "Bring it to its sinks and consumers",
+        # An issuer that knows one value at a time takes the new one in the same step, so that nobody waits longer than necessary.
+        late=lambda progress: {} if progress.overlap else {"transition": "cutover"},
+        phases=frozenset({"promote", "reload"}),
+        when=_todo("rotate", "use"),
+        returns=True,
+    ),
+    _proof(
+        "observed",
+        "Watch the health of what uses it",
+        _IN_USE,
+        phases=frozenset({"observe"}),
+        when=_todo("rotate", "use"),
+        returns=True,
+    ),
+)
+
+_ROLLBACK = (
+    _proof(
+        "prove",
+        "Prove that the previous value is still accepted",
+        {"stage": "previous"},
+        when=_with_overlap("rollback"),
+    ),
+    *(replace(step, when=_todo("rollback", "use")) for step in RETURN),
+)
+
+_ADOPT = (
+    Step(
+        "prove",
+        "Prove that the given value is in use",
+        _probe.MODULE,
+        ("value", "probes", "issuer", "consumers", "interval"),
+        # A value that exists will not become right by waiting, and too many wrong passwords lock an account.
+        {"timeout": "3s"},
+        when=_todo("adopt"),
+    ),
+    _keyring(
+        "adopt",
+        "Write it as the current value",
+        ("issuer", "generate", "value", "made"),
+        late=_evidence("prove"),
+        when=_todo("adopt"),
+    ),
+)
+
+
+def _end(purpose: str, stage: str, *proof: Step) -> Tuple[Step, ...]:
+    """How a value ends: marked, shown to nobody, refused by the issuer, and removed."""
+    return (
+        _keyring(purpose, "Mark it, so that nothing renders it any more", when=_todo(purpose)),
+        _places("hide", "Take it out of the sinks", when=_todo(purpose)),
+        _issuer(
+            "revoke",
+            "Have the issuer refuse it",
+            {"operation": "revoke", "stage": stage},
+            when=_todo(purpose),
+        ),
+        *proof,
+        _issuer(
+            "drop",
+            "Remove what is left of it",
+            {"operation": "drop", "stage": stage},
+            when=_todo(purpose),
+        ),
+    )
+
+
+_RETIRE = (
+    *_end(
+        "retire",
+        "previous",
+        _proof(
+            "refused",
+            "Prove that it is refused",
+            {"stage": "previous", "expect": "refused"},
+            when=_todo("retire"),
+        ),
+    ),
+    _keyring("retired", "Forget it", late=_evidence("refused"), when=_todo("retire")),
+)
+_ABANDON = (
+    *_end("abandon", "pending"),
+    _keyring("abandoned", "Forget it", when=_todo("abandon")),
+)
+
+PROCEDURES: Mapping[str, Tuple[Step, ...]] = MappingProxyType(
+    {
+        "rotate": _ROTATE,
+        "rollback": _ROLLBACK,
+        "adopt": _ADOPT,
+        "retire": _RETIRE,
+        "abandon": _ABANDON,
+    }
+)
+"""The steps of each purpose between the check and the release, in order. The last one says how it ended."""
+
+
+def chosen(phases: FrozenSet[str], step: Step) -> bool:
+    """Whether a step is asked for; without any phase, all of them are."""
+    return not phases or bool(phases & step.phases)
+
+
+def only_refresh(phases: FrozenSet[str]) -> bool:
+    """Whether later phases alone are asked for: then nothing new is made, and places are brought to what the keyring says."""
+    return bool(phases & {"promote", "reload", "observe"}) and not phases & {
+        "stage",
+        "apply",
+        "prove",
+    }
+
+
+def steps_after(steps: Tuple[Step, ...], key: Optional[str]) -> Tuple[Step, ...]:
+    """The steps that follow the one of that key; all without one."""
+    keys = [step.key for step in steps]
+    return steps[keys.index(key) + 1 :] if key in keys else steps

@@ -1,0 +1,253 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All steps of a rotation, a rollback or an end."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: procedure
+short_description: Take every step of a rotation, a rollback, or the end of a value
+version_added: 0.1.0
+description:
+  - Takes the steps of O(purpose) one after the other, as far as they are reached from where it runs. Each step is what another module of
+    this collection does, with the same checks, and is written to the keyring before or after, so that a run that is interrupted
+    anywhere is gone on with by running it again.
+  - "V(rotate): the gates, a new value, the issuer accepts it, whoever checks credentials is shown it, it is proved, promoted, brought to
+    sinks and consumers, and its health is watched. An issuer without overlap takes it right before sinks and consumers do."
+  - When a step fails after consumers may hold the new value, the previous one is made current again, everywhere, and proved.
+  - After any failure the ledger and the contacts are told, other runs are let in, and the task fails with the cause and what to do.
+  - A sink or a consumer on another host ends the task with RV(elsewhere). The role C(keyturn.runbooks.keyturn) does that part there
+    and calls again, with RV(resume).
+  - While it runs, it prints the name of each step on the standard error stream.
+  - In the role, C(--tags) and C(--skip-tags) choose O(phases).
+extends_documentation_fragment:
+  - keyturn.runbooks.keyring
+  - keyturn.runbooks.attributes
+options:
+  keyring:
+    required: true
+  transition:
+    description: Not used. Every step has its own.
+    type: str
+  purpose:
+    description: What is to be done.
+    type: str
+    required: true
+    choices: [rotate, rollback, adopt, retire, abandon]
+  policy:
+    description: The credential's policy, as in M(keyturn.runbooks.preflight).
+    type: dict
+    default: {}
+  owner:
+    description: Who is responsible. Contacts are told.
+    type: str
+    default: ""
+  issuer:
+    description: The credential's issuer, as in C(keyturn_issuer). Its key C(type) says which kind.
+    type: dict
+    required: true
+  generate:
+    description: How secret fields are made, as in C(keyturn_generate).
+    type: dict
+    default: {}
+  sinks:
+    description: The places that the credential is published to, as in C(keyturn_sinks).
+    type: list
+    elements: dict
+    default: []
+  consumers:
+    description: What must pick it up, as in C(keyturn_consumers).
+    type: list
+    elements: dict
+    default: []
+  probes:
+    description: The credential's proofs, as in C(keyturn_probes).
+    type: list
+    elements: dict
+    default: []
+  timeout:
+    description: How long a proof or a health check may take to succeed.
+    type: str
+    default: 60s
+  interval:
+    description: How often it is tried.
+    type: str
+    default: 1s
+  value:
+    description: For O(purpose=adopt), the value in use, by field, as in M(keyturn.runbooks.keyring).
+    type: dict
+    default: {}
+  made:
+    description: For O(purpose=adopt), when that value was made, as RFC 3339 with a zone.
+    type: str
+  force:
+    description: Rotate although the policy does not ask for it.
+    type: bool
+    default: false
+  reason:
+    description: Why. By default what the user gave in C(keyturn_reason).
+    type: str
+    default: ""
+  outside_window:
+    description: Go on although the maintenance window is closed.
+    type: bool
+    default: false
+  rotation_id:
+    description: For O(purpose=rollback), refuse unless this rotation is the one in use.
+    type: str
+    default: ""
+  phases:
+    description:
+      - Take the steps of these phases only. Without any, all steps are taken.
+      - With V(promote), V(reload) or V(observe), and none of V(stage), V(apply) and V(prove), nothing new is made. Sinks and consumers are
+        brought to what the keyring says.
+      - Only a rotation has phases. With V(preflight) alone every other purpose ends after its check, too.
+    type: list
+    elements: str
+    choices: [preflight, stage, apply, prove, promote, reload, observe]
+    default: []
+  variables:
+    description: Names of variables that are set. Those that O(known_variables) lacks are refused, with the one that may be meant.
+    type: list
+    elements: str
+    default: []
+  known_variables:
+    description: Names of variables that somebody reads. Without any, none is refused.
+    type: list
+    elements: str
+    default: []
+  resume:
+    description: Where to go on, as RV(resume) of the call before said.
+    type: dict
+    default: {}
+  unreadable:
+    description: Problems with sinks that were found on other hosts, as sentences.
+    type: list
+    elements: str
+    default: []
+  behind:
+    description: Names of sinks on other hosts that do not hold what the keyring says.
+    type: list
+    elements: str
+    default: []
+  unready:
+    description: Problems with consumers that were found on other hosts, as sentences.
+    type: list
+    elements: str
+    default: []
+  failure:
+    description: What failed on another host. It is answered as a failure here would be.
+    type: str
+    default: ""
+seealso:
+  - module: keyturn.runbooks.preflight
+  - module: keyturn.runbooks.keyring
+  - module: keyturn.runbooks.issuer
+  - module: keyturn.runbooks.deliver
+  - module: keyturn.runbooks.probe
+  - module: keyturn.runbooks.notify
+author:
+  - keyturn.runbooks contributors (@keyturn)
+"""
+
+EXAMPLES = r"""
+- name: Rotate a credential that has nothing on other hosts
+  keyturn.runbooks.procedure:
+    purpose: rotate
+    keyring: "{{ keyturn_keyring }}"
+    ledger: beside
+    credential: db_musehub
+    policy: "{{ keyturn_policy }}"
+    issuer: "{{ keyturn_issuer }}"
+    sinks: "{{ keyturn_sinks }}"
+    consumers: "{{ keyturn_consumers }}"
+    probes: "{{ keyturn_probes }}"
+
+- name: Return to the value before
+  keyturn.runbooks.procedure:
+    purpose: rollback
+    keyring: "{{ keyturn_keyring }}"
+    ledger: beside
+    credential: db_musehub
+    issuer: "{{ keyturn_issuer }}"
+    sinks: "{{ keyturn_sinks }}"
+    consumers: "{{ keyturn_consumers }}"
+    probes: "{{ keyturn_probes }}"
+"""
+
+RETURN = r"""
+todo:
+  description: What there was to do, as M(keyturn.runbooks.preflight) returns it.
+  returned: success
+  type: str
+  sample: rotate
+msg:
+  description: Why nothing was done, or how old the value was. On failure, the cause, what was done about it, and what to do.
+  returned: always
+  type: str
+say:
+  description: Sentences that a person should read although nothing is wrong.
+  returned: always
+  type: list
+  elements: str
+steps:
+  description: The steps that were taken, in order, each with what its module returned beside the keyring.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Its name.
+      type: str
+      returned: always
+    changed:
+      description: Whether it changed something.
+      type: bool
+      returned: always
+keyring:
+  description: The state of the keyring afterwards, without values.
+  returned: when a step returned it
+  type: dict
+elsewhere:
+  description: What is to be done on other hosts before this goes on. Empty at the end.
+  returned: always
+  type: dict
+  contains:
+    look:
+      description: Whether they are only to be looked at, before anything is begun.
+      type: bool
+      returned: when there is something
+    hosts:
+      description: The hosts of sinks.
+      type: list
+      elements: str
+      returned: when there is something
+    consumers:
+      description: The definitions of consumers to be looked at.
+      type: list
+      elements: dict
+      returned: when there is something
+resume:
+  description: What the next call of this run needs as O(resume). Empty at the end.
+  returned: success
+  type: dict
+replay:
+  description: The steps predicted so far, for the tasks that follow.
+  returned: in check mode
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure import MODULE
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(MODULE)
+
+
+if __name__ == "__main__":
+    main()

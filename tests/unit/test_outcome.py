@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people are told at the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
+    advice,
+    outcome,
+    returned_from,
+)
+
+CURRENT: dict[str, Any] = {"rotation_id": "r2", "outage_seconds": None}
+PREVIOUS: dict[str, Any] = {
+    "rotation_id": "r1",
+    "failed": False,
+    "retire_after": "2026-01-02T00:00:00Z",
+}
+
+
+def keyring(**stages: dict[str, Any]) -> dict[str, Any]:
+    return {"stages": {"current": CURRENT, **stages}}
+
+
+@pytest.mark.parametrize("purpose", ["rotate", "rollback", "adopt"])
+def test_what_is_in_use_is_named(purpose: str) -> None:
+    assert outcome(purpose, keyring()) == "Rotation r2 is in use"
+
+
+def test_the_end_of_the_grace_period_is_told() -> None:
+    told = outcome("rotate", keyring(previous=PREVIOUS))
+    assert told == (
+        "Rotation r2 is in use; the previous value is accepted until 2026-01-02T00:00:00Z or later"
+    )
+    assert not returned_from(keyring(previous=PREVIOUS)) and not returned_from(keyring())
+
+
+def test_a_value_that_was_returned_from_is_named() -> None:
+    found = keyring(previous={**PREVIOUS, "failed": True})
+    assert returned_from(found)
+    assert outcome("rollback", found) == (
+        "Rotation r2 is in use again: the one that failed, r1, was returned from and is kept until retire_due"
+    )
+
+
+def test_an_interruption_is_told_in_seconds() -> None:
+    interrupted = {**CURRENT, "outage_seconds": 0.5312}
+    told = outcome("rotate", keyring(current=interrupted))
+    assert told == "Rotation r2 is in use; new logins could fail for at most 0.5 s"
+
+
+def test_the_ends_speak_of_what_was_ended() -> None:
+    assert outcome("retire", keyring()) == "The previous value is refused now and was removed"
+    assert outcome("abandon", keyring()) == "The pending value is refused now and was removed"
+
+
+def test_only_a_value_that_waits_needs_advice() -> None:
+    assert advice(False) == ""
+    assert "run the same playbook again, or undo the new value with the abandon" in advice(True)
