@@ -152,6 +152,14 @@ class KeyringAccess:
         """What the store's own clock says, where it tells it."""
         return self._store.time()
 
+    def look_at_ledger(self) -> None:
+        """Reach the audit log and read its end, as the next step does.
+
+        :raises BadInput, Denied, Refused, Sealed, Unreachable, Corrupt: naming the place.
+        """
+        ledger, head = self._ledger(), self.document.ledger if self.document else None
+        ledger.review(self.credential, head, False, False)
+
     def guard(self) -> None:
         """Make sure that this run still holds the claim; called right before each external write.
 

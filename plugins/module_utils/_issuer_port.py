@@ -63,6 +63,12 @@ class Issuer(Protocol):
     secret_fields: FrozenSet[str]
     """Which fields of a stage are secret."""
 
+    def check_generate(self, generate: Mapping[str, Any], context: Context) -> None:
+        """Refuse a description of new values that cannot be meant; nothing is made.
+
+        :raises BadInput: naming the option and what is expected.
+        """
+
     def propose(
         self, document: Optional[Document], generate: Mapping[str, Any], context: Context
     ) -> Dict[str, Value]:

@@ -312,6 +312,7 @@ def run(params: Params, context: Context) -> Result:
     if what == NOTHING and params["not_due"] == "skip" and not problems.sentences:
         return _result(case, defined, what, message, found)
     if access:
+        problems.attempt("ledger", access.look_at_ledger)
         case = replace(
             case, may_stage=not _STAGE_GATES & {gate.name for gate in found if not gate.passed}
         )
@@ -347,5 +348,7 @@ SPEC = {
     "rotation_id": {"type": "str", "default": ""},
     "not_due": {"type": "str", "default": "skip", "choices": ["skip", "refuse"]},
     "baseline": {"type": "bool", "default": True},
+    "timeout": {"type": "str", "default": "30s"},
+    "interval": {"type": "str", "default": "2s"},
 }
 MODULE = ModuleCore("preflight", SPEC, run)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _consumer
@@ -18,7 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
     sinks_read,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import Issuer, open_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import asked, execute
@@ -45,6 +46,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open impo
     Address,
     open_place,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 Found = TypeVar("Found")
 Options = Mapping[str, Any]
@@ -89,6 +91,7 @@ def read_definitions(
         problems.add("contacts", sentence)
     definition = params["issuer"]
     issuer = problems.attempt("issuer", lambda: open_issuer(definition, context, "keyturn_issuer"))
+    _check_what_comes_later(issuer, params, context, problems)
     sinks = problems.attempt("sinks", lambda: parse_sinks(params["sinks"])) or ()
     consumers = problems.attempt("consumers", lambda: parse_consumers(params["consumers"])) or ()
     known = () if problems.sentences else consumers
@@ -96,6 +99,29 @@ def read_definitions(
     problems.attempt("consumers", lambda: [sinks_read(consumer, sinks) for consumer in known])
     count = problems.attempt("probes", lambda: presenting(params["probes"], "keyturn_probes"))
     return Definitions(issuer, sinks, consumers, count)
+
+
+def _check_what_comes_later(
+    issuer: Optional[Issuer], params: Options, context: Context, problems: Problems
+) -> None:
+    """What is first needed once a value was made: it would be too late then to say that it cannot be meant."""
+    if issuer is not None:
+        # A weak value that is allowed is warned of where it is made.
+        silent = replace(context, warn=lambda _line: None)
+        wanted = params["generate"]
+        problems.attempt("generate", lambda: issuer.check_generate(wanted, silent))
+    for name, variable in (("timeout", "keyturn_wait"), ("interval", "keyturn_interval")):
+        given, option = params[name], f"{name} ({variable})"
+        problems.attempt("probes", partial(_some_time, given, option))
+
+
+def _some_time(given: Any, option: str) -> None:
+    """Refuse what is no duration, and none at all: a proof would be tried without a pause, or never.
+
+    :raises BadInput: naming the option.
+    """
+    if not parse_duration(given, option):
+        raise BadInput(f"{option}: expected more than 0, such as 1s")
 
 
 def issuer_problems(

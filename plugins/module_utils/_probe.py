@@ -16,6 +16,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     KeyturnError,
+    ProbeFailed,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._given import given_fields
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
@@ -107,6 +108,10 @@ def _run_all(params: Params, stage: Stage, chosen: List[int], ctx: ProbeContext)
                 )
             )
     except KeyturnError as error:
+        if params["value"] and isinstance(error, ProbeFailed):
+            error.message += (
+                ". Nothing was changed: give as keyturn_adopt the user and the password that the application logs in with today"
+            )
         error.details.update(evidence=[item.as_dict() for item in found], probe=number)
         raise
     return found

@@ -269,7 +269,7 @@ class Procedure:
                 "steps": self.steps,
                 "say": self.say,
                 "elsewhere": {},
-                "changed": self.changed and not self.context.check_mode,
+                "changed": self.changed,
             },
         )
 

@@ -161,7 +161,9 @@ def load_file(reference: Reference, context: Context, option: str, structured: b
     kind = _format(reference, option, structured)
     found = read_with_mode(path, option)
     if found is None:
-        raise Absent(f"{where}: there is no file {path}")
+        raise Absent(
+            f"{where}: there is no file {path}; correct the path, or make the file on the machine where this task runs"
+        )
     data, mode = found
     if is_encrypted(data):
         data = AnsibleVault(reference, context, option).decrypt(data)

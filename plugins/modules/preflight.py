@@ -130,6 +130,14 @@ options:
     type: str
     default: skip
     choices: [skip, refuse]
+  timeout:
+    description: How long a proof will be allowed to take, as in M(keyturn.runbooks.probe). Here it is only read.
+    type: str
+    default: 30s
+  interval:
+    description: How often a proof will be tried, as in M(keyturn.runbooks.probe). Here it is only read.
+    type: str
+    default: 2s
   baseline:
     description: Whether the probes are tried with the current value before a rotation.
     type: bool

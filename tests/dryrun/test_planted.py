@@ -15,7 +15,7 @@ from dry_run import Walk
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Walk]
 DELIVER = "'Bring it to its sinks and consumers'"
-APPLY = "'Let the issuer accept the pending value'"
+WHOLE = "'Take the steps: rotate'"
 
 
 def plants(walk: Walk) -> list[tuple[dict[str, Any], str]]:
@@ -73,8 +73,8 @@ def plants(walk: Walk) -> list[tuple[dict[str, Any], str]]:
             {"module": "_preflight", "defect": "predicts a change"},
             "changed: predicted True, was False",
         ),
-        ({"module": "_issue", "defect": "predicts no diff"}, f"{APPLY}: diff"),
-        ({"module": "_deliver", "defect": "predicts another diff"}, f"{DELIVER}: diff"),
+        ({"module": "_issue", "defect": "predicts no diff"}, f"{WHOLE}: diff"),
+        ({"module": "_deliver", "defect": "predicts another diff"}, f"{WHOLE}: diff"),
         (
             {"module": "_deliver", "defect": "predicts another fact", "fact": "sinks"},
             f"{DELIVER}: sinks",

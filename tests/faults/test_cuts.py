@@ -54,6 +54,8 @@ def test_alternate_roles_rolled_back(course: Maker) -> None:
     points, end = made.undisturbed("rollback")
     rotate()
     made.cut("rollback", chosen(cuts(points), 2), end, rotate)
+    rotate()
+    made.lose("rollback", chosen(lost_answers(points)), end, rotate)
     made.finish()
 
 
@@ -71,6 +73,7 @@ def test_one_password_cut_over_and_back(course: Maker) -> None:
     made.cut("rotate_db", chosen(cuts(rotation), 2), rotated, lambda: made.run("retire_due"))
     made.cut("rollback", chosen(cuts(returning), 2), returned, rotate)
     made.cut("retire_due", chosen(cuts(retiring), 2), retired)
+    made.lose("rotate_db", chosen(lost_answers(rotation)), rotated, lambda: made.run("retire_due"))
     made.finish()
 
 
@@ -84,6 +87,8 @@ def test_abandoned(course: Maker) -> None:
     points, end = made.undisturbed("abandon")
     leave()
     made.cut("abandon", chosen(cuts(points)), end, leave)
+    leave()
+    made.lose("abandon", chosen(lost_answers(points)), end, leave)
     made.finish()
 
 

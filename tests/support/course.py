@@ -207,7 +207,8 @@ class Course:
             done = self.estate.run(playbook, extra=extra, **WATCHED)
             self.outputs.append(done.output)
         done.check()
-        assert self.state() == end, f"{where}\n{done.output}"
+        now = self.state()
+        assert now == end, f"{where}\n{now}\n{end}\n{done.output}"
         self._quiet(where)
         self._remember()
         if playbook != "abandon":
@@ -241,7 +242,8 @@ class Course:
             self._survives(where, before, "")
             if done.returncode == 2:
                 self._settle_failed(playbook, before)
-            assert self.state() == end, f"{where}\n{done.output}"
+            now = self.state()
+            assert now == end, f"{where}\n{now}\n{end}\n{done.output}"
             self._quiet(where)
             self._remember()
 

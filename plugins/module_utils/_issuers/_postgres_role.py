@@ -62,6 +62,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._roles 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._wish import Wish
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 
+_GENERATED = "keyturn_generate.password"
 _PASSWORD = {"type": "password", "length": 40}
 
 
@@ -111,6 +112,13 @@ class PostgresRole:
         group = own.default_group
         wish = Wish(name, like, own.owner_role, group, own.ownership, own.name_policies)
         return RoleJob(server, wish, context, guard, own.databases)
+
+    def check_generate(self, generate: Mapping[str, Any], context: Context) -> None:
+        """Refuse a description of a password that cannot be meant.
+
+        :raises BadInput: naming the option and what is expected.
+        """
+        recipe(_password_of(generate), context, _GENERATED)
 
     def propose(
         self, document: Optional[Document], generate_spec: Mapping[str, Any], context: Context
@@ -328,16 +336,24 @@ def _taken(document: Optional[Document]) -> Set[str]:
 
 def _new_password(generate_spec: Mapping[str, Any], context: Context) -> Optional[str]:
     """A new password; none in check mode, which only checks what is asked for."""
+    spec = _password_of(generate_spec)
+    if context.check_mode:
+        recipe(spec, context, _GENERATED)
+        return None
+    return generate(spec, context, _GENERATED)
+
+
+def _password_of(generate_spec: Mapping[str, Any]) -> Any:
+    """What is said of the password.
+
+    :raises BadInput: for any other field.
+    """
     unknown = sorted(set(generate_spec) - {"password"})
     if unknown:
         raise BadInput(
             f"keyturn_generate: a PostgreSQL role has no field '{unknown[0]}'; expected password"
         )
-    spec, option = generate_spec.get("password", _PASSWORD), "keyturn_generate.password"
-    if context.check_mode:
-        recipe(spec, context, option)
-        return None
-    return generate(spec, context, option)
+    return generate_spec.get("password", _PASSWORD)
 
 
 __all__ = ["ALTERNATE", "NEW", "SAME", "PostgresRole", "credential_of"]
