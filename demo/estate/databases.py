@@ -81,19 +81,24 @@ class Database:
         return password
 
 
-def _roles(server: PostgresServer) -> set[str]:
-    return {row[0] for row in server.execute("SELECT rolname FROM pg_roles")}
+def _names(cursor: Any, query: str) -> set[str]:
+    cursor.execute(query)
+    return {row[0] for row in cursor.fetchall()}
 
 
-def _databases(server: PostgresServer) -> set[str]:
-    return {row[0] for row in server.execute("SELECT datname FROM pg_database")}
+_ROLES, _DATABASES = "SELECT rolname FROM pg_roles", "SELECT datname FROM pg_database"
 
 
-def _run(server: PostgresServer, statement: str, *names: str) -> None:
-    connection = server.connect()
+def _run(cursor: Any, statement: str, *names: str) -> None:
+    cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@contextlib.contextmanager
+def _cursor(server: PostgresServer, dbname: str = "postgres") -> Iterator[Any]:
+    connection = server.connect(dbname)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+            yield cursor
     finally:
         connection.close()
 
@@ -101,11 +106,12 @@ def _run(server: PostgresServer, statement: str, *names: str) -> None:
 @contextlib.contextmanager
 def fresh_database(server: PostgresServer, prefix: str = "app") -> Iterator[Database]:
     """A database and its owner; afterwards every database and role that did not exist before is dropped."""
-    roles, databases = _roles(server), _databases(server)
     name = f"{prefix}_{secrets.token_hex(4)}"
     database = Database(server, name, f"{name}_owner")
-    _run(server, "CREATE ROLE {} NOLOGIN", database.owner)
-    _run(server, "CREATE DATABASE {} OWNER {}", name, database.owner)
+    with _cursor(server) as cursor:
+        roles, databases = _names(cursor, _ROLES), _names(cursor, _DATABASES)
+        _run(cursor, "CREATE ROLE {} NOLOGIN", database.owner)
+        _run(cursor, "CREATE DATABASE {} OWNER {}", name, database.owner)
     try:
         yield database
     finally:
@@ -114,19 +120,15 @@ def fresh_database(server: PostgresServer, prefix: str = "app") -> Iterator[Data
 
 
 def _clean_up(server: PostgresServer, roles: set[str], databases: set[str]) -> None:
-    for name in _databases(server) - databases:
-        _run(server, "DROP DATABASE {} WITH (FORCE)", name)
-    added = sorted(_roles(server) - roles)
-    for kept in sorted(databases - {"template0"}):
-        connection = server.connect(kept)
-        try:
-            with connection.cursor() as cursor:
-                for role in added:
-                    cursor.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
-        finally:
-            connection.close()
-    for role in added:
-        server.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (role,)
-        )
-        _run(server, "DROP ROLE {}", role)
+    with _cursor(server) as cursor:
+        for name in _names(cursor, _DATABASES) - databases:
+            _run(cursor, "DROP DATABASE {} WITH (FORCE)", name)
+        added = sorted(_names(cursor, _ROLES) - roles)
+        for kept in sorted(databases - {"template0"}) if added else ():
+            with _cursor(server, kept) as inside:
+                _run(inside, f"DROP OWNED BY {', '.join(['{}'] * len(added))} CASCADE", *added)
+        for role in added:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (role,)
+            )
+            _run(cursor, "DROP ROLE {}", role)

@@ -43,15 +43,19 @@ options:
     description: Take over the claim of another run that is known to be dead.
     type: bool
     default: false
-  transition:
-    description: A step to write to the keyring once this task has succeeded, such as V(applied), V(proved) or V(observed).
-    type: str
   grace:
-    description: How long the previous value stays accepted after O(transition=observed), as a duration such as V(48h).
+    description: How long the previous value stays accepted once the current one was observed in use, as a duration such as V(48h).
     type: str
     default: 48h
 notes:
   - On the controller this runs inside Ansible's own process; delegated to another host it runs there as an ordinary module,
     with the same options and the same result.
   - No result holds a secret value, so no task needs C(no_log), which would hide its diff.
+"""
+
+    STEP = r"""
+options:
+  transition:
+    description: A step to write to the keyring once this task has succeeded, such as V(applied), V(proved) or V(observed).
+    type: str
 """

@@ -9,7 +9,7 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Dict, Mapping
 
 
 def _ignore(message: str) -> None:
@@ -31,6 +31,7 @@ class Context:
     :param randbytes: the random source.
     :param warn: a warning in the task's result.
     :param progress: a line that a waiting person sees at once, where there is a screen.
+    :param foreseen: in check mode, the fields that earlier steps of this call would have written, by place.
     :param vault_secrets: the ansible-vault secrets that the run was given, on the controller only.
     """
 
@@ -42,6 +43,7 @@ class Context:
     warn: Callable[[str], None] = _ignore
     progress: Callable[[str], None] = _ignore
     vault_secrets: Any = field(default=None, repr=False)
+    foreseen: Dict[str, Dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def system(cls, **changes: Any) -> Context:

@@ -152,6 +152,8 @@ def run(params: Params, context: Context) -> Result:
         done = _bring(job)
     except KeyturnError as error:
         error.details["changed"] = job.changed and not context.check_mode
+        if context.diff:
+            error.details["diff"] = [*job.diffs, *diffs_of(error.details)]
         if job.stepped:
             error.details["keyring"] = document_state(access.document, context.now())
         raise

@@ -47,12 +47,12 @@ _MEANINGS: Sequence[Tuple[Tuple[int, ...], Type[KeyturnError], str]] = (
     (
         (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
         Unreachable,
-        "{reason}; nothing was changed. Make room there and run again",
+        "{reason}; this file is as it was. Make room there and run again",
     ),
     (
         (errno.EROFS,),
         Denied,
-        "{reason}; nothing was changed. Mount it read-write or name another place",
+        "{reason}; this file is as it was. Mount it read-write or name another place",
     ),
     (
         (errno.EACCES, errno.EPERM),

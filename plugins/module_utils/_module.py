@@ -177,6 +177,13 @@ def run_module(core: ModuleCore) -> None:
     module = _Module(
         argument_spec=dict(core.argument_spec), supports_check_mode=True, **core.constraints
     )
+    # Ansible would mask it wherever it is part of a word, such as of the name of a host that comes next.
+    names = {
+        (module.params[name] or {}).get("username")
+        for name, option in core.argument_spec.items()
+        if option.get("no_log") and option["type"] == "dict"
+    }
+    module.no_log_values -= names
     context = Context(check_mode=module.check_mode, diff=module._diff, warn=module.warn)
     try:
         params = dict(module.params)

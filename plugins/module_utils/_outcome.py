@@ -39,11 +39,14 @@ def outcome(purpose: str, keyring: Mapping[str, Any]) -> str:
     )
 
 
-def advice(pending: bool) -> str:
+def advice(pending: bool, begun: bool) -> str:
     """What is said after a failure.
 
     :param pending: a value was made and is not in use: it harms nobody, and there are two ways on.
+    :param begun: something else than a rotation was begun, which has one way on.
     """
+    if begun:
+        return ". It is begun: mend the cause and run the same playbook again, which goes on from there"
     if not pending:
         return ""
     return (

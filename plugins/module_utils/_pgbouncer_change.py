@@ -161,14 +161,18 @@ def _where(job: Job) -> str:
     return f"userlist {job.path}" if job.path else "auth_query"
 
 
+def _absent(path: str) -> Absent:
+    return Absent(
+        f"{OPTION}: {path} does not exist; correct the path, or create the file with mode 0600 "
+        "for the user that PgBouncer runs as"
+    )
+
+
 def _read(job: Job, held: Held | None = None) -> tuple[bytes, int]:
     path = str(job.path)
     found = held.read_with_mode() if held else read_with_mode(path, OPTION)
     if found is None:
-        raise Absent(
-            f"{OPTION}: {path} does not exist; correct the path, or create the file with mode 0600 "
-            "for the user that PgBouncer runs as"
-        )
+        raise _absent(path)
     if found[1] & _OTHERS_MODE:
         job.context.warn(f"{OPTION}: every user of this host may read {path}; set its mode to 0600")
     return found
@@ -244,6 +248,9 @@ def _run_listed(job: Job) -> Result:
             return _bring_in_force(job)
         _prepare_write(job, made)
         return _listed(job, made, before)
+    if read_with_mode(str(job.path), OPTION) is None:
+        # Before a lock is made beside a path that is only misspelt.
+        raise _absent(str(job.path))
     # Until PgBouncer is seen using it: a second writer's file must not be undone with this one's.
     with hold(str(job.path), OPTION, timeout=QUICK + 3 * job.seconds) as held:
         before, mode = _read(job, held)

@@ -147,6 +147,15 @@ def _purpose(params: Params, document: Optional[Document]) -> str:
     return REFRESH if in_use else "rotate"
 
 
+def _too_early(params: Params, document: Optional[Document]) -> List[str]:
+    """Why later phases alone cannot be done."""
+    pending = document.pending if document else None
+    if not params["refresh"] or pending is None or pending.status in ("applied", "proved"):
+        return []
+    missing = f"tags: the pending value is '{pending.status}' yet, and the issuer was not asked to accept it"
+    return [f"{missing}; leave --tags out, or add the phases apply, prove and promote"]
+
+
 def _can_return(what: str, document: Optional[Document]) -> bool:
     """Whether a failure later in this run can be answered by returning to the value that is in use now."""
     if document is None or what not in ("rotate", "use"):
@@ -320,7 +329,9 @@ def run(params: Params, context: Context) -> Result:
         found = gates(params["purpose"], document, case.policy, case.now, case.facts)
     result = _result(case, defined, what, message, found)
     _warn_unready(case, found)
-    closed = list(dict.fromkeys([*problems.sentences, *refusals(found)]))
+    closed = list(
+        dict.fromkeys([*problems.sentences, *_too_early(params, document), *refusals(found)])
+    )
     if closed:
         raise _refuse(case, closed, result)
     return _look(case, result) if params["baseline"] and what == "rotate" else result

@@ -109,9 +109,7 @@ def _run_all(params: Params, stage: Stage, chosen: List[int], ctx: ProbeContext)
             )
     except KeyturnError as error:
         if params["value"] and isinstance(error, ProbeFailed):
-            error.message += (
-                ". Nothing was changed: give as keyturn_adopt the user and the password that the application logs in with today"
-            )
+            error.message += ". Nothing was changed: give as keyturn_adopt what the application logs in with today"
         error.details.update(evidence=[item.as_dict() for item in found], probe=number)
         raise
     return found

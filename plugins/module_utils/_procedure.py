@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Mapping, NoReturn, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -33,6 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
     CHECK,
     NOTE,
     PHASES,
+    PREFLIGHT,
     PROCEDURES,
     RELEASE,
     RETURN,
@@ -47,6 +48,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 _SEEN = ("unreadable", "behind", "unready")
 # What is told once, in the result itself, and what belongs to the surroundings of a step.
 _NOT_OF_A_STEP = frozenset({"changed", "keyring", "replay", "diff", "notices"})
+
+# Of a failed check, whose refusals say it all.
+_TOO_MUCH = frozenset({"gates", "baseline", "notices"})
 
 
 class Ended(KeyturnError):
@@ -79,6 +83,34 @@ class Elsewhere(Exception):
         self.after, self.done = after, done
 
 
+def _phase_of(step: Step) -> str:
+    """What people call the part of the procedure that a step belongs to."""
+    if step is CHECK:
+        return PREFLIGHT
+    return max(step.phases, key=PHASES.index) if step.phases else step.key
+
+
+def _steps(purpose: str) -> Tuple[Step, ...]:
+    """Every step that another host may have a part of."""
+    return (CHECK, *PROCEDURES[purpose], *RETURN)
+
+
+def _to_resume(params: Params) -> Mapping[str, Any]:
+    """Where the call before stopped.
+
+    :raises BadInput: for what no call of this purpose returned.
+    """
+    resume = params["resume"] or {}
+    purpose, keys = params["purpose"], {step.key for step in _steps(params["purpose"])}
+    if resume and (resume.get("purpose") != purpose or resume.get("after") not in keys):
+        raise BadInput(
+            f"resume: this is no place where '{purpose}' stopped; give what the call before returned as 'resume', or leave it out"
+        )
+    if params["failure"] and not resume:
+        raise BadInput("failure: it needs 'resume', which says what failed on another host")
+    return resume
+
+
 class Procedure:
     """One call of the module.
 
@@ -95,10 +127,10 @@ class Procedure:
         }
         self.changed = False
         self.diffs: List[Any] = []
-        self.steps: List[Dict[str, Any]] = []
+        self.steps: List[Dict[str, Any]] = list(_to_resume(params).get("steps") or [])
         self.say: List[str] = []
         self.keyring: Optional[Mapping[str, Any]] = None
-        resume = params["resume"] or {}
+        resume = _to_resume(params)
         self.after: Optional[str] = resume.get("after")
         self.progress = Progress(
             checked=resume.get("checked") or {},
@@ -106,6 +138,10 @@ class Procedure:
             in_use=bool(resume.get("in_use")),
             cause=str(resume.get("cause") or ""),
             kind=str(resume.get("kind") or ""),
+            rotation_id=str(resume.get("rotation_id") or ""),
+            failed_in=str(resume.get("failed_in") or ""),
+            turned=bool(resume.get("turned")),
+            begun=bool(resume.get("begun")),
         )
 
     def do(self, step: Step, **more: Any) -> Result:
@@ -115,13 +151,14 @@ class Procedure:
         """
         options = {name: self.params[name] for name in step.takes}
         self.context.progress(step.name)
+        if not self.progress.failed_in:
+            self.progress.rotation_id = self._working() or self.progress.rotation_id
         try:
             own = {**options, **step.own, **step.late(self.progress), **more}
             done = execute(step.module, asked(step.module, self.params, **own), self.context)
         except Exception as error:
             said = failure(error)
-            self._note_use(step, said)
-            self.changed = self.changed or bool(said.get("changed"))
+            self._note_failed(step, said)
             raise _failed(step, said) from None
         self._keep(step, done)
         return done
@@ -136,7 +173,24 @@ class Procedure:
         self.keyring = done.get("keyring") or self.keyring
         self.progress.results[step.key] = done
         self.progress.staged = self.progress.staged or step.key == "stage"
+        self.progress.turned = self.progress.turned or step.key == "back"
         self._note_use(step, done)
+
+    def _note_failed(self, step: Step, said: Mapping[str, Any]) -> None:
+        """What a failed step did all the same, such as the keyring's own part of a delivery."""
+        self._note_use(step, said)
+        self.changed = self.changed or bool(said.get("changed"))
+        self.diffs += diffs_of(said)
+        self.keyring = said.get("keyring") or self.keyring
+        self.progress.turned = self.progress.turned or (step.key == "back" and "keyring" in said)
+        shown = {"step": step.name, "changed": bool(said.get("changed")), "failed": True}
+        self.steps.append({**shown, "msg": said["msg"]})
+
+    def _working(self) -> str:
+        """The rotation that is being worked on, as far as this call has seen it."""
+        stages = (self.keyring or {}).get("stages") or {}
+        stage = stages.get("pending") or stages.get("current") or {}
+        return str(stage.get("rotation_id") or "")
 
     def _note_use(self, step: Step, done: Mapping[str, Any]) -> None:
         """Without overlap the delivery itself brings the new value into use, also if it fails after the keyring's step."""
@@ -158,20 +212,25 @@ class Procedure:
             "msg": done["msg"],
         }
         said = done["reason"] if done["todo"] == NOTHING else done["interruption"]
-        if said:
+        if said and not self.after:
             self.tell(said)
+            # Before it happens, and not only in the result.
+            self.context.progress(said)
+        if self.phases == {PREFLIGHT} and done["todo"] != NOTHING:
+            self.tell(
+                "only the gates were checked, because the tags that were chosen ask for no more"
+            )
         if not self.after and any(done["elsewhere"].values()):
             raise Elsewhere(CHECK, done)
 
     def tell(self, line: str) -> None:
         """Something that a person should read although nothing is wrong."""
         self.say.append(f"{self.params['credential']}: {line}")
-        self.context.progress(line)
 
     def follow(self, steps: Tuple[Step, ...]) -> None:
         """The steps that are asked for and have something to do."""
         for step in steps_after(steps, self.after):
-            if chosen(self.phases, step) and step.when(self.progress):
+            if chosen(self.params["purpose"], self.phases, step) and step.when(self.progress):
                 done = self.do(step)
                 if done.get("sink_hosts") or done.get("waiting"):
                     raise Elsewhere(step, done)
@@ -205,6 +264,10 @@ class Procedure:
         # What was found before this run did something may have been settled by it.
         if self.progress.todo == NOTHING:
             self.notices()
+        elif purpose == "rotate" and not last and self.phases != {PREFLIGHT}:
+            self.tell(
+                "not finished: only some phases were asked for; run the same playbook without tags to go on"
+            )
         self.do(RELEASE)
 
     # Failures
@@ -216,12 +279,15 @@ class Procedure:
         :raises Elsewhere: when the return needs another host.
         """
         progress = self.progress
+        self.context.progress(f"FAILED: {error.message}")
+        progress.failed_in = progress.failed_in or _phase_of(error.step)
         if error.step is CHECK:
             # A closed gate keeps from nobody what comes next.
             progress.checked = {**progress.checked, "notices": error.details.get("notices") or []}
         if progress.cause:
+            how = "was begun and failed too" if progress.turned else "could not be begun"
             self.end(
-                f"{progress.cause}. The return to the previous value was begun and failed too: {error.message}. "
+                f"{progress.cause}. The return to the previous value {how}: {error.message}. "
                 "Mend it and run the same playbook again: it goes on from where the keyring says it was",
                 error.details,
             )
@@ -257,19 +323,31 @@ class Procedure:
 
         :raises Ended: with the cause.
         """
-        self._attempt(lambda: self.do(NOTE, outcome="failed", text=cause))
-        self._attempt(lambda: self.notify("failure", cause))
+        progress = self.progress
+        pending = self.params["purpose"] == "rotate" and progress.staged and not progress.in_use
+        begun = self.params["purpose"] != "rotate" and (progress.begun or self.changed)
+        cause += advice(pending, begun)
+        rotation = {"rotation_id": progress.rotation_id}
+        self._attempt(lambda: self.do(NOTE, outcome="failed", text=cause, **rotation))
+        self._attempt(lambda: self.notify("failure", cause, phase=progress.failed_in, **rotation))
         self._attempt(self.notices)
         self._attempt(lambda: self.do(RELEASE))
-        pending = self.params["purpose"] == "rotate" and self.progress.staged
+        shown = {name: details[name] for name in details if name not in _TOO_MUCH}
+        if self.keyring is not None:
+            shown["keyring"] = self.keyring
         raise Ended(
-            cause + advice(pending and not self.progress.in_use),
+            cause,
             **{
-                **details,
-                "steps": self.steps,
+                **shown,
+                # Ansible prints the whole of a failed result.
+                "steps": [
+                    {name: step[name] for name in ("step", "changed", "failed") if name in step}
+                    for step in self.steps
+                ],
                 "say": self.say,
                 "elsewhere": {},
                 "changed": self.changed,
+                **({"diff": self.diffs} if self.context.diff else {}),
             },
         )
 
@@ -314,25 +392,31 @@ class Procedure:
     def _resume(self, after: Step) -> Dict[str, Any]:
         progress = self.progress
         return {
+            "purpose": self.params["purpose"],
             "after": after.key,
             "checked": dict(progress.checked),
             "staged": progress.staged,
             "in_use": progress.in_use,
             "cause": progress.cause,
             "kind": progress.kind,
+            "rotation_id": progress.rotation_id,
+            "failed_in": progress.failed_in,
+            "turned": progress.turned,
+            "begun": progress.begun or self.changed,
+            "steps": self.steps,
         }
 
     def step_left(self) -> Step:
         """The step whose part on other hosts was just tried."""
-        steps = (CHECK, *PROCEDURES[self.params["purpose"]], *RETURN)
-        return next(step for step in steps if step.key == self.after)
+        return next(step for step in _steps(self.params["purpose"]) if step.key == self.after)
 
 
 def _go(procedure: Procedure) -> None:
     """All that is left of the procedure."""
     params = procedure.params
     if params["failure"]:
-        procedure.answer(Failed(procedure.step_left(), params["failure"], kind="Host"))
+        kind = params["failure_kind"] or "Host"
+        procedure.answer(Failed(procedure.step_left(), params["failure"], kind=kind))
     if procedure.progress.cause:
         procedure.turn_back()
     if procedure.after in (None, CHECK.key):
@@ -384,5 +468,6 @@ SPEC: Mapping[str, Any] = {
     "behind": {"type": "list", "elements": "str", "default": []},
     "unready": {"type": "list", "elements": "str", "default": []},
     "failure": {"type": "str", "default": ""},
+    "failure_kind": {"type": "str", "default": ""},
 }
 MODULE = ModuleCore("procedure", SPEC, run, steps=True)

@@ -38,6 +38,10 @@ class Progress:
     :ivar in_use: the new value may be in use, by a step of this run.
     :ivar cause: why this run returns to the previous value, if it does.
     :ivar kind: the kind of that failure, as results tell it.
+    :ivar rotation_id: the rotation that was worked on, before any return.
+    :ivar failed_in: the phase in which something failed first.
+    :ivar begun: earlier calls of this run changed something.
+    :ivar turned: the return to the previous value is written in the keyring.
     """
 
     checked: Mapping[str, Any] = field(default_factory=dict)
@@ -46,6 +50,10 @@ class Progress:
     in_use: bool = False
     cause: str = ""
     kind: str = ""
+    rotation_id: str = ""
+    failed_in: str = ""
+    turned: bool = False
+    begun: bool = False
 
     @property
     def todo(self) -> str:
@@ -299,9 +307,11 @@ PROCEDURES: Mapping[str, Tuple[Step, ...]] = MappingProxyType(
 """The steps of each purpose between the check and the release, in order. The last one says how it ended."""
 
 
-def chosen(phases: FrozenSet[str], step: Step) -> bool:
-    """Whether a step is asked for; without any phase, all of them are."""
-    return not phases or bool(phases & step.phases)
+def chosen(purpose: str, phases: FrozenSet[str], step: Step) -> bool:
+    """Whether a step is asked for; without any phase, all of them are. Only a rotation can be done in parts."""
+    if not phases:
+        return True
+    return bool(phases & step.phases) if purpose == "rotate" else phases != {PREFLIGHT}
 
 
 def only_refresh(phases: FrozenSet[str]) -> bool:

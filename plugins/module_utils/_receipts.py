@@ -69,8 +69,8 @@ def run(params: Params, context: Context) -> Result:
     if late and params["demand"]:
         names = ", ".join(item.name for item in late)
         raise Refused(
-            f"{access.credential}: not seen using what they should use: {names}. Nothing told them, although it was asked for: see whether "
-            "another role's handler has the name of this one's, then run the same playbook again"
+            f"{access.credential}: not seen using what they should use: {names}. Nothing told them, although it was asked for: "
+            "run the same playbook again"
         )
     shown = [
         {"name": item.name, "host": item.host, "definition": dict(item.definition)} for item in late

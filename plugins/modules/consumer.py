@@ -22,6 +22,7 @@ description:
   - Delegate this task to the consumer's host. Nothing that a service or a command prints is kept, because it may hold a value.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
 options:
   definition:

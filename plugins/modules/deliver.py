@@ -21,6 +21,7 @@ description:
   - How long a cut-over took is measured by the step V(observed), and kept in the keyring as C(outage_seconds) of the stage.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
 options:
   keyring:

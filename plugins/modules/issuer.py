@@ -15,6 +15,7 @@ description:
   - Revoking and dropping are refused unless the keyring says that this stage was marked for it.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
 options:
   issuer:

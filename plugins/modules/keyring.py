@@ -17,6 +17,7 @@ description:
     is not allowed in the present state is refused with the state and with what to run instead.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
 options:
   transition:

@@ -18,6 +18,7 @@ description:
     credential's definition decide; M(keyturn.runbooks.preflight) checks all of them.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes.info
 options:
   policy:

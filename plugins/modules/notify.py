@@ -17,6 +17,7 @@ description:
   - What is told twice is up to the caller. M(keyturn.runbooks.preflight) returns only what was not told yet.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
 attributes:
   diff_mode:

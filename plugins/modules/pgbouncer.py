@@ -26,6 +26,7 @@ description:
     pool emptied by C(PAUSE) can stall until its clients time out.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
 options:
   userlist:

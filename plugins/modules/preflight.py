@@ -24,6 +24,7 @@ description:
     may be what repairs it.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes.info
 options:
   purpose:

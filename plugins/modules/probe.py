@@ -22,6 +22,7 @@ description:
     GET, HEAD or OPTIONS, a write check) and what needs a value that does not exist yet is predicted.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes.info
 options:
   stage:

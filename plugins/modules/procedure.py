@@ -20,17 +20,16 @@ description:
   - After any failure the ledger and the contacts are told, other runs are let in, and the task fails with the cause and what to do.
   - A sink or a consumer on another host ends the task with RV(elsewhere). The role C(keyturn.runbooks.keyturn) does that part there
     and calls again, with RV(resume).
-  - While it runs, it prints the name of each step on the standard error stream.
-  - In the role, C(--tags) and C(--skip-tags) choose O(phases).
+  - While it runs inside Ansible on the controller, it prints the name of each step on the standard error stream.
+  - C(--tags) and C(--skip-tags) choose O(phases), unless they are given.
+  - Do not give the task a C(timeout), and set C(timeout=0) where C(task_timeout) is configured. It would cut off the answer to a failure,
+    too. Proofs and programs have limits of their own.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.attributes
 options:
   keyring:
     required: true
-  transition:
-    description: Not used. Every step has its own.
-    type: str
   purpose:
     description: What is to be done.
     type: str
@@ -103,7 +102,7 @@ options:
       - Take the steps of these phases only. Without any, all steps are taken.
       - With V(promote), V(reload) or V(observe), and none of V(stage), V(apply) and V(prove), nothing new is made. Sinks and consumers are
         brought to what the keyring says.
-      - Only a rotation has phases. With V(preflight) alone every other purpose ends after its check, too.
+      - Only a rotation has phases. With V(preflight) alone every other purpose ends after its check, too. Other phases are none to it.
     type: list
     elements: str
     choices: [preflight, stage, apply, prove, promote, reload, observe]
@@ -139,6 +138,10 @@ options:
     default: []
   failure:
     description: What failed on another host. It is answered as a failure here would be.
+    type: str
+    default: ""
+  failure_kind:
+    description: The kind of that failure, as results tell it.
     type: str
     default: ""
 seealso:
@@ -189,12 +192,12 @@ msg:
   type: str
 say:
   description: Sentences that a person should read although nothing is wrong.
-  returned: always
+  returned: success, or after a step failed
   type: list
   elements: str
 steps:
-  description: The steps that were taken, in order, each with what its module returned beside the keyring.
-  returned: always
+  description: The steps that this call took, in order, each with what its module returned beside the keyring.
+  returned: success, or after a step failed
   type: list
   elements: dict
   contains:
@@ -212,7 +215,7 @@ keyring:
   type: dict
 elsewhere:
   description: What is to be done on other hosts before this goes on. Empty at the end.
-  returned: always
+  returned: success, or after a step failed
   type: dict
   contains:
     look:

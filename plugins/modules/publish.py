@@ -23,6 +23,7 @@ description:
     second write when the task is run again.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
 options:
   keyring:

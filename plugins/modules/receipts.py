@@ -17,6 +17,7 @@ description:
     run was killed is thus made up by the next run.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes.info
 options:
   consumers:

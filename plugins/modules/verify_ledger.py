@@ -18,6 +18,7 @@ description:
   - A line that was sent twice, as a run does after an earlier one whose end it cannot know, counts once.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes.info
 author:
   - keyturn.runbooks contributors (@keyturn)

@@ -29,6 +29,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import looks_like_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MASK, to_plain
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._stops import ending_with_the_run
 
 MODULE_UTILS = "ansible_collections.keyturn.runbooks.plugins.module_utils"
 
@@ -92,7 +93,8 @@ class DirectAction(ActionBase):
             context = self._context(warnings)
             # libpq and the cloud SDKs read the process's own environment; this process serves one task.
             os.environ.update(context.environ)
-            result.update(self._dispatch(variables, context))
+            with ending_with_the_run():
+                result.update(self._dispatch(variables, context))
         except Exception as error:
             host = self._task.delegate_to or variables.get("inventory_hostname")
             result.update(failure(error, str(host or "")))

@@ -92,7 +92,7 @@ def test_a_full_disk(keyring: Path) -> None:
     before = keyring.read_bytes()
     message = module(keyring, "keyring", setup=FULL, transition="claim")
     assert message == (
-        f"keyturn_keyring: cannot write {keyring}: no space left on device; nothing was changed. Make room there and run again"
+        f"keyturn_keyring: cannot write {keyring}: no space left on device; this file is as it was. Make room there and run again"
     )
     assert keyring.read_bytes() == before
 
@@ -101,7 +101,7 @@ def test_a_read_only_file_system(keyring: Path) -> None:
     before, lock = keyring.read_bytes(), keyring.with_name(".keyring.json.keyturn.lock")
     message = module(keyring, "keyring", setup=READ_ONLY, transition="claim")
     assert message == (
-        f"keyturn_keyring: cannot write {lock}: read-only file system; nothing was changed. Mount it read-write or name another place"
+        f"keyturn_keyring: cannot write {lock}: read-only file system; this file is as it was. Mount it read-write or name another place"
     )
     assert keyring.read_bytes() == before
 

@@ -256,6 +256,7 @@ def test_every_procedure_from_an_awx_job_template(
     assert in_use("rollback") == {"current": first, "previous": second}
     assert in_use("retire_due") == {"current": first}
     pending = {"current": first, "pending": second}
+    assert in_use("rotate_db", "--skip-tags", "prove,promote,reload,observe", **FORCE) == pending
     assert in_use("rotate_db", "--tags", "stage,apply", **FORCE) == pending
     assert in_use("abandon") == {"current": first}
     team.assert_applications_work("billing")

@@ -74,7 +74,9 @@ def refused(estate: Estate) -> str:
         document = estate.document()
         assert document.pending is None and document.claim is None
     # How many others are connected may differ by one that is just leaving.
-    assert len({re.sub(r"others use \d+ now|\d+ too many", "", text) for text in said}) == 1, said
+    assert len({re.sub(r"others use \d+ now|\d+ too many", "", text) for text in said}) == 1, (
+        "\n".join(said)
+    )
     assert "stage" not in estate.phases()
     return said[1]
 

@@ -9,21 +9,20 @@ import json
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
-import pytest
 import yaml
 from estate.playbook import Ansible
 
+PROGRAMS = ("consumer", "seen", "notify")
 WRITE = "import json,os,sys; open(sys.argv[1], 'w').write(json.dumps(dict(os.environ)))"
 
 
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "module"])
-def test_what_the_play_says_and_what_the_run_inherited(
-    ansible_command: Ansible, tmp_path: Path, direct: bool
-) -> None:
-    value = secrets.token_urlsafe(16)
-    found = {name: tmp_path / f"{name}.json" for name in ("consumer", "seen", "notify")}
-    argv = {name: [sys.executable, "-S", "-c", WRITE, str(path)] for name, path in found.items()}
+def play(place: Path, direct: bool) -> dict[str, Any]:
+    """A consumer, its proof and a contact that write down the environment in which they run."""
+    argv = {
+        name: [sys.executable, "-S", "-c", WRITE, str(place / f"{name}.json")] for name in PROGRAMS
+    }
     consumer = {
         "name": "app",
         "type": "command",
@@ -33,19 +32,32 @@ def test_what_the_play_says_and_what_the_run_inherited(
     }
     notify = {"credential": "db", "event": "success", "text": "x"}
     contacts = [{"type": "command", "argv": argv["notify"]}]
-    tasks = [
-        {"keyturn.runbooks.consumer": {"definition": consumer}},
-        {"keyturn.runbooks.notify": {**notify, "contacts": contacts}},
-    ]
-    play = {"hosts": "localhost", "gather_facts": False, "tasks": tasks}
-    play["environment"] = {"HTTPS_PROXY": "http://proxy:3128"}
+    return {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"keyturn_direct": direct},
+        "environment": {"HTTPS_PROXY": "http://proxy:3128"},
+        "tasks": [
+            {"keyturn.runbooks.consumer": {"definition": consumer}},
+            {"keyturn.runbooks.notify": {**notify, "contacts": contacts}},
+        ],
+    }
+
+
+def test_what_the_play_says_and_what_the_run_inherited(
+    ansible_command: Ansible, tmp_path: Path
+) -> None:
+    value = secrets.token_urlsafe(16)
+    places = {tmp_path / "direct": True, tmp_path / "module": False}
+    for place in places:
+        place.mkdir()
     playbook = tmp_path / "play.yml"
-    playbook.write_text(yaml.safe_dump([play]))
+    playbook.write_text(yaml.safe_dump([play(*item) for item in places.items()]))
     env = {"VAULT_TOKEN": value, "AWS_SECRET_ACCESS_KEY": value, "MY_OWN": value}
-    ansible_command.run(str(playbook), extra_vars={"keyturn_direct": direct}, env=env).check()
-    for name, path in found.items():
+    ansible_command.run(str(playbook), env=env).check()
+    for path in (place / f"{name}.json" for place in places for name in PROGRAMS):
         seen = json.loads(path.read_text())
-        assert seen["HTTPS_PROXY"] == "http://proxy:3128", name
-        assert ("OWN" in seen) is (name == "consumer")
-        assert not {"VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "MY_OWN"} & set(seen), name
+        assert seen["HTTPS_PROXY"] == "http://proxy:3128", path
+        assert ("OWN" in seen) is (path.stem == "consumer")
+        assert not {"VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "MY_OWN"} & set(seen), path
         assert value not in path.read_text()

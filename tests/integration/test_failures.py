@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +18,7 @@ import pytest
 import yaml
 from estate.databases import Database
 from estate.playbook import Ansible, PlaybookResult
+from estate.processes import descendants, wait_until
 from rotation import FORCE, Estate
 
 pytestmark = pytest.mark.pg_versions("16")
@@ -144,3 +149,84 @@ def test_a_return_that_fails_too_tells_both_causes(make: Maker) -> None:
     assert document.current and document.current.status == "observed" and document.claim is None
     assert document.current.text("username") == estate.roles[0]
     assert (estate.folder / "reloads").read_text() != reloads, "it may use the value that failed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_no_process_goes_on_after_the_run_was_ended(make: Maker, number: signal.Signals) -> None:
+    """Whoever runs it next must not meet one that is still at work, and nobody hears of a failure that is none."""
+    estate = make()
+    told = contact(estate)
+    asked, hangs = estate.folder / "asked", estate.folder / "hangs"
+    hangs.touch()
+    program = f"echo x >> {asked}; test ! -e {hangs} || sleep 600"
+    estate.add_consumer(
+        {"name": "slow", "type": "command", "argv": ["sh", "-c", program], "timeout": "300s"}
+    )
+    running = estate.start("rotate_db", extra=FORCE)
+    wait_until(asked.exists, 60, "the consumer's program")
+    started = descendants(running.pid)
+    assert len(started) >= 2
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(running.pid, number)
+    wait_until(lambda: not any(map(alive, started)), 10, "the end of every process")
+    running.wait()
+    before = estate.ledger_path.read_text()
+    assert not told.exists() and estate.document().claim is not None
+    hangs.unlink()
+    estate.run("rotate_db", extra=None if in_use(estate) else FORCE).check()
+    assert estate.document().claim is None and estate.ledger_faults() == []
+    assert estate.ledger_path.read_text().startswith(before)
+    assert estate.phases().count("stage") == 1 and '"failed"' not in estate.ledger_path.read_text()
+
+
+def in_use(estate: Estate) -> bool:
+    """Whether the new value is the current one."""
+    current = estate.document().current
+    return bool(current and current.text("username") == estate.roles[1])
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be collected does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_what_was_done_before_a_failure_is_shown(make: Maker) -> None:
+    estate = make()
+    estate.add_consumer({"name": "no", "type": "command", "argv": ["false"], "reads": ["app"]})
+    failed = estate.run("rotate_db", "--diff", extra=FORCE).check(2)
+    assert "FAILED: Show it to whoever checks credentials: " in failed.stderr
+    assert f"+role {estate.roles[1]}" in failed.stderr.replace(" ", " ")
+
+
+def test_contacts_hear_of_the_rotation_that_failed_and_what_to_do(make: Maker) -> None:
+    estate = make()
+    told = contact(estate)
+    estate.add_probe(refused_in_use(estate))
+    estate.run("rotate_db", extra=SOON).check(2)
+    (mail,) = map(json.loads, told.read_text().splitlines())
+    document = estate.document()
+    assert document.previous and mail["rotation_id"] == document.previous.rotation_id
+    assert mail["phase"] == "observe"
+    assert "The previous value was made current again and proved" in mail["text"]
+    estate.run("retire_due").check()
+    redefine(estate, keyturn_probes=[{"type": "postgres", "check": ["SELECT nothing"]}])
+    told.unlink()
+    estate.run("rotate_db", extra=SOON).check(2)
+    (mail,) = map(json.loads, told.read_text().splitlines())
+    pending = estate.document().pending
+    assert pending and mail["rotation_id"] == pending.rotation_id and mail["phase"] == "prove"
+    assert "undo the new value with the abandon playbook" in mail["text"]
+
+
+def test_later_phases_of_a_value_that_the_issuer_does_not_know(make: Maker) -> None:
+    estate = make()
+    first = estate.run("rotate_db", "--tags", "stage", extra=FORCE).check()
+    assert "not finished: only some phases were asked for" in first.stdout
+    refused = estate.run("rotate_db", "--tags", "reload").check(2)
+    assert "tags: the pending value is 'issued' yet" in last_message(refused)
+    estate.run("rotate_db").check()
+    assert in_use(estate)

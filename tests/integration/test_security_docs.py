@@ -14,14 +14,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
-    CHECK,
-    NOTE,
-    PROCEDURES,
-    RELEASE,
-    RETURN,
-    TELL,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._postgres_role import (
     PostgresRole,
@@ -30,6 +22,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
     Stage,
     parse_document,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
+    CHECK,
+    NOTE,
+    PROCEDURES,
+    RELEASE,
+    RETURN,
+    TELL,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
@@ -246,7 +246,7 @@ def test_each_statement_of_the_page_is_needed(database: Database, number: int) -
 def test_a_rotation_with_the_least_rights(
     scratch: Path,
     database: Database,
-    ansible_command: Ansible,
+    ansible: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
     vault: VaultServer,
     vault_mount: str,
@@ -261,7 +261,7 @@ def test_a_rotation_with_the_least_rights(
     variables: dict[str, Any] = {
         "keyturn_keyring": f"ref+vault://{vault_mount}/keyrings/{CREDENTIAL}"
     }
-    estate = Estate(scratch, database, ansible_command, pooler)
+    estate = Estate(scratch, database, ansible, pooler)
     definition = estate.definition()["keyturn_issuer"]
     definition["login"]["admin"] = f"ref+vault://{vault_mount}/postgres/admin"
     estate.variables.update(variables, keyturn_issuer=definition)
@@ -279,7 +279,7 @@ def test_a_rotation_with_the_least_rights(
     current = parse_document(json.dumps(kept)).stage("current")
     assert current is not None
     new = reveal(current.fields["password"])
-    text = json.dumps([run.output for run in runs]) + ansible_command.log()
+    text = json.dumps([run.output for run in runs]) + ansible.log()
     seen = {"old": old, "new": new, "token": token, "admin": password}
     assert not [name for name, value in seen.items() if value in text]
     log = database.server.log()

@@ -41,10 +41,11 @@ def tasks(scratch: Path, inside: dict[str, str]) -> list[dict[str, Any]]:
     claim = {"keyturn.runbooks.keyring": {"transition": "claim"}, "environment": inside}
     in_a_file = {INFO: {"keyring": f"ref+file://{scratch}/keyring.json"}}
     looks = [
+        # First: what watches it looks only every five seconds whether it has ended, and removes its files then.
+        info("detached", environment=inside, **{"async": 60, "poll": 1}),
         info("direct", environment=inside),
         info("module", environment=inside, vars={"keyturn_direct": False}),
         info("delegated", environment=inside, delegate_to="full"),
-        info("detached", environment=inside, **{"async": 60, "poll": 1}),
         info("without", ignore_errors=True),
         info("no_library", environment=inside, delegate_to="bare", ignore_errors=True),
         {**info("no_library_needed", delegate_to="bare"), **in_a_file},
@@ -75,7 +76,7 @@ def inventory(scratch: Path) -> Path:
 
 
 def test_a_task_sees_the_same_in_each_way(
-    scratch: Path, ansible_command: Ansible, vault: VaultServer, vault_mount: str
+    scratch: Path, ansible: Ansible, vault: VaultServer, vault_mount: str
 ) -> None:
     token = scratch / "token"
     token.touch(mode=0o600)
@@ -93,7 +94,7 @@ def test_a_task_sees_the_same_in_each_way(
     book.write_text(yaml.safe_dump([play]))
     # Without it Ansible looks for the job in the home directory that the user database names.
     jobs = {"ANSIBLE_ASYNC_DIR": str(scratch / "jobs")}
-    ended = ansible_command.run(str(book), "-vvv", inventory=inventory(scratch), env=jobs).check()
+    ended = ansible.run(str(book), "-vvv", inventory=inventory(scratch), env=jobs).check()
     told = json.loads((scratch / "told.json").read_text())
     seen = {name: item.get("keyring") for name, item in told.items()}
     assert seen["direct"]["claim"]["run_id"]
@@ -103,6 +104,5 @@ def test_a_task_sees_the_same_in_each_way(
     assert told["no_library"]["kind"] == "MissingLibrary"
     assert "needs the Python library hvac where this task runs" in told["no_library"]["msg"]
     assert seen["no_library_needed"]["exists"] is False
-    assert token.read_text() not in ended.output + ansible_command.log()
-    # What watches a detached task looks every five seconds whether it has ended, and removes its files then.
-    wait_until(lambda: ansible_command.leftovers() == [], 20, "the end of the detached task")
+    assert token.read_text() not in ended.output + ansible.log()
+    wait_until(lambda: ansible.leftovers() == [], 20, "the end of the detached task")

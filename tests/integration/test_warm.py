@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,15 @@ def test_a_configuration_file_is_read(ansible: Ansible) -> None:
     assert look(ansible)[0]["forks"] == 5
     (ansible.work_dir / "ansible.cfg").write_text("[defaults]\nforks = 3\n")
     assert look(ansible)[0]["forks"] == 3
+
+
+def test_sources_of_modules_are_compiled_once(ansible: Ansible, warm_servers: WarmServers) -> None:
+    assert look(ansible)[0]["forks"] == 5
+    kept = warm_servers.place / "bytecode"
+    compiled = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert compiled and all(path.read_bytes().startswith(MAGIC_NUMBER) for path in compiled)
+    assert look(ansible, ANSIBLE_FORKS="3")[0]["forks"] == 3
+    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == compiled
 
 
 def test_how_it_ended_is_told(ansible: Ansible) -> None:

@@ -43,12 +43,15 @@ NEVER = (False, False, False, False)
 ALWAYS = (True, True, True, True)
 _AGE = timedelta(days=200)
 _ROLES = ("keyturn_a", "keyturn_b")
-_ALONE = "keyturn_alone"
+_ALONE, _OTHERS = "keyturn_alone", ("keyturn_e", "keyturn_f")
+_POLICY = {"rotate": "age", "max_age": "180d", "grace": "48h"}
 _MADE = """
 CREATE ROLE {a} LOGIN PASSWORD {verifier};
 CREATE ROLE {alone} LOGIN PASSWORD {verifier};
-GRANT {owner} TO {a};
+CREATE ROLE {e} LOGIN PASSWORD {verifier};
+GRANT {owner} TO {a}, {e};
 ALTER ROLE {a} SET role = {owner};
+ALTER ROLE {e} SET role = {owner};
 CREATE TABLE public.songs (id int);
 ALTER TABLE public.songs OWNER TO {owner}
 """
@@ -172,7 +175,9 @@ class Lane:
 
     def add(self, name: str, keyring: str, options: dict[str, Any], **about: Any) -> None:
         """One more case: its module's name, and what to call it where there are several of one."""
-        self.cases.append(Case(name, name.split(maxsplit=1)[0], options, keyring, **about))
+        case = Case(name, name.split(maxsplit=1)[0], options, keyring, **about)
+        # Where a second time cannot differ from the first, it is left out.
+        self.cases.append(case.once() if case.changed in (NEVER, ALWAYS) else case)
 
     def told(self, text: str) -> str:
         """What a task returned, without what the two runs cannot have in common."""
@@ -216,8 +221,7 @@ def postgres_lane(
         _pooler_case(lane, auth, pooler)
     if whole:
         _one_password_case(lane)
-    else:
-        lane.cases = [case.once() if case.changed == NEVER else case for case in lane.cases]
+    _procedure_case(lane, pools["auth_query"].port)
     return lane
 
 
@@ -228,7 +232,7 @@ def _login(database: Database) -> dict[str, Any]:
 
 
 def _make_roles(database: Database, values: Values) -> None:
-    named = {"a": _ROLES[0], "alone": _ALONE, "owner": database.owner}
+    named = {"a": _ROLES[0], "alone": _ALONE, "e": _OTHERS[0], "owner": database.owner}
     names = {key: sql.Identifier(name) for key, name in named.items()}
     connection = database.connect()
     try:
@@ -242,12 +246,11 @@ def _server_cases(lane: Lane, server: dict[str, Any], port: int) -> None:
     in_use = ("current", 0, "observed")
     probes = [{"type": "postgres", "port": port, "check": ["SELECT 1 FROM songs LIMIT 0"]}]
     password = lane.write("password", lane.values.passwords[1])
-    policy = {"rotate": "age", "max_age": "180d", "grace": "48h"}
     common = {"issuer": lane.issuer, "probes": probes}
     lane.add(
         "preflight",
         lane.keyring("preflight", in_use),
-        {**common, "policy": policy},
+        {**common, "policy": _POLICY},
         changed=NEVER,
     )
     lane.add(
@@ -270,6 +273,24 @@ def _server_cases(lane: Lane, server: dict[str, Any], port: int) -> None:
         lane.keyring("probe", in_use, ("pending", 1, "applied")),
         {**common, "stage": "pending", "timeout": "5s", "transition": "proved"},
     )
+
+
+def _procedure_case(lane: Lane, port: int) -> None:
+    """With roles of its own: pools keep sessions of the other ones, and a role in use gets no new password."""
+    issuer = {**lane.issuer, "roles": list(_OTHERS)}
+    # Made by the step that shows the pending value, and written again by the one that brings it into use.
+    written = f"ref+file://{lane.work}/rotated"
+    sink = {"name": "rotated", "ref": written, "template": "{current.username}"}
+    options = {
+        "purpose": "rotate",
+        "issuer": issuer,
+        "policy": _POLICY,
+        "probes": [{"type": "postgres", "port": port}],
+        "sinks": [sink],
+        "timeout": "5s",
+    }
+    keyring = lane.keyring("procedure", ("current", 0, "observed"), issuer=issuer)
+    lane.add("procedure", keyring, options, fresh=True)
 
 
 def _one_password_case(lane: Lane) -> None:
@@ -427,7 +448,7 @@ def _records(path: Path) -> dict[tuple[str, str], Record]:
     return found
 
 
-_AGED = re.compile(r"\b200d( \d+[hms])*")
+_AGED = re.compile(r"\b200d( \d+[hms])*|\b\d+s(?= old\b)")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 _ROTATION = re.compile(r"\br\d{14}[0-9a-f]{6}\b")
 _OWN = ("rotation_id", "run_id", "age", "age_seconds", "_ansible_no_log", "invocation")

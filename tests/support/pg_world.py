@@ -1,20 +1,20 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An estate of every kind of right that PostgreSQL knows, and everything that a role may do in it, to compare two roles."""
+"""An estate of every kind of right that PostgreSQL knows, and the differences between two roles in it."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from estate.postgres import PostgresServer
+from pg_rights import Known, Right, beside, held, settings
+from pg_rows import Outcome, guarded_tables, row_results
 from psycopg2 import sql
-
-Ask = Callable[..., list[Any]]
 
 STRANGE = 'we"ird; $keyturn$ name'
 """A name that would break out of badly quoted statements."""
@@ -45,6 +45,7 @@ CREATE ROLE {other} NOLOGIN;
 CREATE ROLE {readers} NOLOGIN;
 CREATE ROLE {writers} NOLOGIN;
 CREATE ROLE {auditor} NOLOGIN;
+CREATE ROLE {keeper} NOLOGIN;
 GRANT {readers} TO {a};
 GRANT {writers} TO {a} WITH ADMIN OPTION;
 GRANT {a} TO {auditor};
@@ -53,13 +54,17 @@ ALTER ROLE {a} CREATEDB CONNECTION LIMIT 17;
 ALTER ROLE {a} SET statement_timeout = '5min';
 ALTER ROLE {a} SET search_path = "$user", {strange}, public;
 ALTER ROLE {a} SET app.greeting = 'it''s; "quoted" \\ $keyturn$';
+ALTER ROLE {a} SET log_min_duration_statement = '1h';
+ALTER ROLE {a} SET temp_tablespaces = pg_default;
 ALTER ROLE {a} IN DATABASE {db} SET work_mem = '7MB';
 ALTER ROLE {a} IN DATABASE {db} SET datestyle = 'ISO, DMY';
 GRANT CONNECT, TEMPORARY ON DATABASE {db} TO {a} WITH GRANT OPTION;
 GRANT CREATE ON DATABASE {db2} TO {a};
-GRANT CREATE ON TABLESPACE pg_global TO {other};
+GRANT CREATE ON DATABASE {db} TO {other};
+GRANT CREATE ON TABLESPACE pg_global TO {a} WITH GRANT OPTION;
 GRANT SET ON PARAMETER log_statement TO {a};
 GRANT ALTER SYSTEM ON PARAMETER work_mem TO {a} WITH GRANT OPTION;
+GRANT SET ON PARAMETER app.most TO {a};
 """
 
 LOCAL = """
@@ -90,6 +95,12 @@ CREATE DOMAIN plain.positive AS int CHECK (VALUE > 0);
 REVOKE USAGE ON TYPE plain.mood FROM PUBLIC;
 REVOKE USAGE ON DOMAIN plain.positive FROM PUBLIC;
 GRANT USAGE ON TYPE plain.mood, plain.positive TO {a};
+CREATE TYPE plain.pair AS (x int, y int);
+REVOKE USAGE ON TYPE plain.pair FROM PUBLIC;
+GRANT USAGE ON TYPE plain.pair TO {a} WITH GRANT OPTION;
+GRANT SELECT ON pg_catalog.pg_authid TO {a};
+CREATE TABLE plain.hidden (id int);
+GRANT SELECT (xmin) ON plain.hidden TO {a};
 REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC;
 GRANT USAGE ON LANGUAGE plpgsql TO {a};
 CREATE FOREIGN DATA WRAPPER {strange};
@@ -97,6 +108,7 @@ CREATE SERVER {strange} FOREIGN DATA WRAPPER {strange};
 CREATE FOREIGN TABLE plain.remote (id int) SERVER {strange};
 GRANT USAGE ON FOREIGN DATA WRAPPER {strange} TO {a};
 GRANT USAGE ON FOREIGN SERVER {strange} TO {a} WITH GRANT OPTION;
+GRANT USAGE ON FOREIGN SERVER {strange} TO {other};
 GRANT SELECT ON plain.remote TO {a};
 SELECT lo_create(4711);
 GRANT SELECT, UPDATE ON LARGE OBJECT 4711 TO {a};
@@ -108,6 +120,14 @@ CREATE POLICY only_a ON plain.rows FOR SELECT TO {a} USING (id > 28);
 CREATE POLICY by_group ON plain.rows FOR SELECT TO {readers} USING (id = 1);
 CREATE POLICY not_a ON plain.rows AS RESTRICTIVE FOR SELECT TO {a} USING (id <> 3);
 GRANT SELECT, INSERT ON plain.rows TO {a};
+CREATE TABLE plain.notes (id int, tenant text);
+INSERT INTO plain.notes VALUES (1, 'red'), (2, 'green'), (3, 'blue');
+ALTER TABLE plain.notes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY notes_read ON plain.notes FOR SELECT USING (true);
+CREATE POLICY notes_add ON plain.notes FOR INSERT TO {a} WITH CHECK (tenant = 'red');
+CREATE POLICY notes_edit ON plain.notes FOR UPDATE TO {a} USING (tenant <> 'blue') WITH CHECK (tenant <> 'red');
+CREATE POLICY notes_drop ON plain.notes FOR DELETE TO {readers} USING (id < 3);
+GRANT SELECT, INSERT, UPDATE, DELETE ON plain.notes TO {a};
 ALTER DEFAULT PRIVILEGES FOR ROLE {other} GRANT SELECT, UPDATE ON TABLES TO {a};
 ALTER DEFAULT PRIVILEGES FOR ROLE {other} IN SCHEMA plain GRANT INSERT ON TABLES TO {a} WITH GRANT OPTION;
 ALTER DEFAULT PRIVILEGES FOR ROLE {other} GRANT USAGE ON SEQUENCES TO {a};
@@ -153,110 +173,26 @@ CREATE COLLATION plain.own_collation FROM "C";
 CREATE TEXT SEARCH CONFIGURATION plain.own_ts (COPY = pg_catalog.simple);
 CREATE TEXT SEARCH DICTIONARY plain.own_dict (TEMPLATE = simple);
 CREATE CONVERSION plain.own_conversion FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+CREATE SERVER own_server FOREIGN DATA WRAPPER {strange};
+CREATE FOREIGN TABLE plain.own_remote (id int) SERVER own_server;
+CREATE PUBLICATION own_publication FOR TABLE plain.own;
 CREATE SCHEMA own_schema;
 CREATE TABLE own_schema.{strange} (id int);
 SELECT lo_create(4712);
+CREATE TABLE plain.own_open AS SELECT g AS id, CASE g WHEN 1 THEN 'red' ELSE 'blue' END AS tenant FROM generate_series(1, 3) g;
+CREATE TABLE plain.own_forced AS TABLE plain.own_open;
+ALTER TABLE plain.own_open ENABLE ROW LEVEL SECURITY;
+ALTER TABLE plain.own_forced ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY forced ON plain.own_forced TO {a} USING (tenant = 'red');
 GRANT SELECT ON plain.own TO {other};
 REVOKE EXECUTE ON FUNCTION plain.own_f(int, text) FROM PUBLIC;
 RESET ROLE;
 CREATE OPERATOR FAMILY plain.own_family USING btree;
 ALTER OPERATOR FAMILY plain.own_family USING btree OWNER TO {a};
+CREATE OPERATOR CLASS plain.own_class FOR TYPE int USING btree FAMILY plain.own_family AS
+  OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 btint4cmp(int, int);
+ALTER OPERATOR CLASS plain.own_class USING btree OWNER TO {a};
 """
-
-_ROLE_RIGHTS = """
-WITH me AS (SELECT oid, rolname FROM pg_roles WHERE rolname = %(me)s),
-     option(suffix) AS (VALUES (''), (' WITH GRANT OPTION'))
-SELECT 'table', c.oid::regclass::text, p || suffix, has_table_privilege(me.oid, c.oid, p || suffix)
-  FROM me, option, pg_class c, unnest(%(table_rights)s) p
- WHERE c.relkind IN ('r','p','v','m','f') AND (c.oid >= 16384 OR c.relname IN ('pg_authid', 'pg_class'))
-UNION ALL
-SELECT 'column', c.oid::regclass::text || '.' || a.attname, p || suffix, has_column_privilege(me.oid, c.oid, a.attnum, p || suffix)
-  FROM me, option, pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT attisdropped,
-       unnest('{SELECT,INSERT,UPDATE,REFERENCES}'::text[]) p
- WHERE c.relkind IN ('r','p','v','m','f')
-   AND c.oid >= 16384
-UNION ALL
-SELECT 'sequence', c.oid::regclass::text, p || suffix, has_sequence_privilege(me.oid, c.oid, p || suffix)
-  FROM me, option, pg_class c, unnest('{USAGE,SELECT,UPDATE}'::text[]) p WHERE c.relkind = 'S'
-UNION ALL
-SELECT 'schema', n.nspname, p || suffix, has_schema_privilege(me.oid, n.oid, p || suffix)
-  FROM me, option, pg_namespace n, unnest('{USAGE,CREATE}'::text[]) p WHERE nspname !~ '^pg_(toast_)?temp_'
-UNION ALL
-SELECT 'function', p.oid::regprocedure::text, 'EXECUTE' || suffix, has_function_privilege(me.oid, p.oid, 'EXECUTE' || suffix)
-  FROM me, option, pg_proc p WHERE p.oid >= 16384 OR p.proname ~ '^pg_(ls|read)_'
-UNION ALL
-SELECT 'type', t.oid::regtype::text, 'USAGE' || suffix, has_type_privilege(me.oid, t.oid, 'USAGE' || suffix)
-  FROM me, option, pg_type t WHERE t.typelem = 0 AND (t.oid >= 16384 OR t.typname ~ '^int')
-UNION ALL
-SELECT 'language', lanname, 'USAGE' || suffix, has_language_privilege(me.oid, l.oid, 'USAGE' || suffix) FROM me, option, pg_language l
-UNION ALL
-SELECT 'fdw', fdwname, 'USAGE' || suffix, has_foreign_data_wrapper_privilege(me.oid, f.oid, 'USAGE' || suffix)
-  FROM me, option, pg_foreign_data_wrapper f
-UNION ALL
-SELECT 'server', srvname, 'USAGE' || suffix, has_server_privilege(me.oid, s.oid, 'USAGE' || suffix) FROM me, option, pg_foreign_server s
-UNION ALL
-SELECT 'database', datname, p || suffix, has_database_privilege(me.oid, d.oid, p || suffix)
-  FROM me, option, pg_database d, unnest('{CREATE,CONNECT,TEMPORARY}'::text[]) p
-UNION ALL
-SELECT 'tablespace', spcname, 'CREATE' || suffix, has_tablespace_privilege(me.oid, t.oid, 'CREATE' || suffix)
-  FROM me, option, pg_tablespace t
-UNION ALL
-SELECT 'parameter', name, p || suffix, has_parameter_privilege(me.oid, name, p || suffix)
-  FROM me, option, pg_settings, unnest('{SET,ALTER SYSTEM}'::text[]) p WHERE name IN ('work_mem', 'log_statement', 'shared_buffers')
-UNION ALL
-SELECT 'large object', o.oid::text, x.privilege_type || x.is_grantable::text, pg_has_role(me.oid, x.grantee, 'USAGE')
-  FROM me, pg_largeobject_metadata o, LATERAL aclexplode(coalesce(o.lomacl, acldefault('L', o.lomowner))) x WHERE x.grantee <> 0
-UNION ALL
-SELECT 'owner', c.oid::regclass::text, '', pg_has_role(me.oid, c.relowner, 'USAGE')
-  FROM me, pg_class c WHERE c.oid >= 16384
-UNION ALL
-SELECT 'role', r.rolname, p, pg_has_role(me.oid, r.oid, p) FROM me, pg_roles r, unnest(%(role_rights)s) p
- WHERE r.rolname <> ALL (%(pair)s)
-UNION ALL
-SELECT 'member', r.rolname, '', pg_has_role(r.oid, me.oid, 'USAGE') FROM me, pg_roles r WHERE r.rolname <> ALL (%(pair)s)
-"""
-
-
-def rights(ask: Ask, version: int, role: str, pair: tuple[str, ...]) -> set[tuple[Any, ...]]:
-    """Everything that the server says this role may do in one database; large objects by what reaches them.
-
-    :param ask: runs a query in that database.
-    :param pair: roles whose relation to each other is left out.
-    """
-    new = version >= 16
-    tables = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"]
-    parameters = {
-        "me": role,
-        "pair": list(pair),
-        "table_rights": tables + (["MAINTAIN"] if version >= 17 else []),
-        "role_rights": ["MEMBER", "USAGE", "USAGE WITH ADMIN OPTION"] + (["SET"] if new else []),
-    }
-    found = set(ask(_ROLE_RIGHTS, parameters))
-    # Of a large object's access list, an entry of the role itself stands for the role.
-    reach = {
-        (kind, name, right) for kind, name, right, yes in found if kind == "large object" and yes
-    }
-    return {row for row in found if row[0] != "large object"} | {(*item, True) for item in reach}
-
-
-def settings(ask: Ask, role: str) -> set[tuple[Any, ...]]:
-    """The role's own settings and attributes, apart from its name and number."""
-    rows = ask(
-        "SELECT coalesce(d.datname, ''), unnest(setconfig) FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase "
-        "WHERE setrole = (SELECT oid FROM pg_roles WHERE rolname = %s)",
-        (role,),
-    )
-    attributes = ask(
-        "SELECT rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, "
-        "rolvaliduntil = 'infinity' OR rolvaliduntil IS NULL FROM pg_roles WHERE rolname = %s",
-        (role,),
-    )
-    return {*map(tuple, rows), *map(tuple, attributes)}
-
-
-def visible_rows(server: PostgresServer, dbname: str, role: str, password: str) -> list[Any]:
-    """The rows of a table with row security that a session of this role sees."""
-    return run(server, "SELECT * FROM plain.rows ORDER BY 1", dbname, role, password)
 
 
 @dataclass
@@ -274,7 +210,7 @@ class World:
         """What the statements of this file call things."""
         made = {
             key: f"{self.name}_{key}"
-            for key in ("a", "b", "other", "readers", "writers", "auditor", "grantor")
+            for key in ("a", "b", "other", "readers", "writers", "auditor", "grantor", "keeper")
         }
         return {
             **made,
@@ -329,27 +265,56 @@ class World:
             session.close()
         self.sessions.clear()
 
-    def rights(self, role: str, dbname: str, pair: tuple[str, ...] = ()) -> set[tuple[Any, ...]]:
-        """Everything that a role may do in one database."""
-        ask = functools.partial(self.ask, dbname=dbname)
-        return rights(ask, int(self.server.version), role, pair or (self.a, self.b))
+    @functools.cached_property
+    def known(self) -> Known:
+        """What rights this server knows."""
+        return Known.of(self.ask)
 
-    def mappings(self, role: str, dbname: str) -> set[tuple[Any, ...]]:
-        """The user mappings of a role for foreign servers, with their options."""
-        query = "SELECT srvname, umoptions::text FROM pg_user_mappings WHERE usename = %s"
-        return set(self.ask(query, (role,), dbname))
+    def number(self, role: str) -> int:
+        """A role's number; 0 when it is not there."""
+        found = self.ask("SELECT oid FROM pg_roles WHERE rolname = %s", (role,))
+        return found[0][0] if found else 0
+
+    def rights(self, role: str, dbname: str, pair: tuple[str, ...] = ()) -> set[Right]:
+        """Everything that a role may do in one database."""
+        ask, number = functools.partial(self.ask, dbname=dbname), self.number(role)
+        others = beside(ask, self.known, number, pair or (self.a, self.b))
+        return others | set(held(ask, self.known, number))
 
     def attributes(self, role: str) -> list[Any]:
         """Whether a role can log in; nothing when it is not there."""
         return self.ask("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (role,))
 
+    def each_difference(self, databases: Sequence[str]) -> Iterator[str]:
+        """Where the two roles differ: attributes and settings, then what there is in these databases."""
+        a, b = self.number(self.a), self.number(self.b)
+        yield from map(str, settings(self.ask, a) ^ settings(self.ask, b))
+        for dbname in databases:
+            ask = functools.partial(self.ask, dbname=dbname)
+            one, other = (beside(ask, self.known, number, (self.a, self.b)) for number in (a, b))
+            yield from map(str, one ^ other)
+            yield from map(str, held(ask, self.known, a, b))
+
     def differences(self) -> list[str]:
         """Where the two roles differ, over both databases, the attributes and the settings."""
-        found = settings(self.ask, self.a) ^ settings(self.ask, self.b)
-        for dbname in self.databases:
-            found |= self.rights(self.a, dbname) ^ self.rights(self.b, dbname)
-            found |= self.mappings(self.a, dbname) ^ self.mappings(self.b, dbname)
-        return sorted(map(str, found))
+        return sorted(self.each_difference(self.databases))
+
+    def results(self, role: str, password: str) -> dict[str, Outcome]:
+        """What a login of this role finds: its settings, and what row security lets through."""
+        tables = {
+            name: guarded_tables(functools.partial(self.ask, dbname=name))
+            for name in self.databases
+        }
+        found: dict[str, Outcome] = {}
+        for dbname, guarded in tables.items():
+            session = self.server.connect(dbname, role, password)
+            try:
+                found |= {
+                    f"{dbname}: {key}": it for key, it in row_results(session, guarded).items()
+                }
+            finally:
+                session.close()
+        return found
 
     def build(self, owned: bool) -> None:
         """Make everything.
@@ -361,9 +326,13 @@ class World:
         for dbname in self.databases:
             self.run(LOCAL, dbname)
             self.run(MAPPING, dbname)
-        version = int(self.server.version)
+        # Asked here, as long as no transaction is under way that a question without an answer would end.
+        version = self.known.version
         if version >= 16:
             self.run("GRANT {grantor} TO {a} WITH INHERIT FALSE, SET TRUE")
+            self.run("GRANT {keeper} TO {grantor} WITH ADMIN OPTION")
+            self.run("GRANT {keeper} TO {a} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+            self.run("GRANT {keeper} TO {a} WITH INHERIT TRUE, SET FALSE GRANTED BY {grantor}")
         if version >= 18:
             self.run(
                 "ALTER DEFAULT PRIVILEGES FOR ROLE {other} GRANT SELECT ON LARGE OBJECTS TO {a}"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import hashlib
 import json
 import logging
 import marshal
@@ -66,7 +67,11 @@ class WithBytecode(zipfile.ZipFile):
 
     A module that is run as a program of its own would compile its hundred sources each time. An interpreter of another version
     takes no notice of it.
+
+    :cvar kept: where compiled sources are kept for the next module.
     """
+
+    kept: Path
 
     def writestr(
         self, zinfo_or_arcname: str | zipfile.ZipInfo, data: Any, *more: Any, **options: Any
@@ -74,15 +79,26 @@ class WithBytecode(zipfile.ZipFile):
         super().writestr(zinfo_or_arcname, data, *more, **options)
         name = getattr(zinfo_or_arcname, "filename", zinfo_or_arcname)
         if name.endswith(".py"):
-            code = marshal.dumps(compile(data, name, "exec", dont_inherit=True))
+            super().writestr(f"{name}c", self._compiled(name, data))
+
+    def _compiled(self, name: str, data: str | bytes) -> bytes:
+        source = data.encode() if isinstance(data, str) else data
+        path = self.kept / hashlib.sha256(name.encode() + b"\0" + source).hexdigest()
+        if not path.exists():
             # 1: it holds without a look at the source's time.
             unchecked = (1).to_bytes(4, "little") + bytes(8)
-            super().writestr(f"{name}c", MAGIC_NUMBER + unchecked + code)
+            code = marshal.dumps(compile(source, name, "exec", dont_inherit=True))
+            part = path.with_suffix(f".{os.getpid()}")
+            part.write_bytes(MAGIC_NUMBER + unchecked + code)
+            part.rename(path)
+        return path.read_bytes()
 
 
-def preload(collection: Path) -> None:
+def preload(collection: Path, kept: Path) -> None:
     """Import what every run imports."""
-    zipfile.ZipFile = WithBytecode  # type: ignore[misc]
+    WithBytecode.kept = kept.with_name("bytecode")
+    WithBytecode.kept.mkdir(mode=0o700, exist_ok=True)
+    zipfile.ZipFile = WithBytecode
     loader.init_plugin_loader()
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
     for kind in ("action", "filter"):
@@ -197,5 +213,5 @@ def serve(kept: Path) -> None:
 
 
 if __name__ == "__main__":
-    preload(Path(sys.argv[1]))
+    preload(Path(sys.argv[1]), Path(sys.argv[2]))
     serve(Path(sys.argv[2]))

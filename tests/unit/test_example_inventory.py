@@ -38,6 +38,8 @@ def problems(variables: dict[str, Any]) -> list[str]:
     parse_reference(variables["keyturn_keyring"], "keyturn_keyring")
     names = ("issuer", "sinks", "consumers", "probes")
     params = {name: variables[f"keyturn_{name}"] for name in names}
+    later = {"generate": variables.get("keyturn_generate", {}), "timeout": "60s", "interval": "1s"}
+    params = {**params, **later}
     read_definitions(params, policy, Context(environ={}), found)
     order(parse_consumers(params["consumers"]))
     return found.sentences

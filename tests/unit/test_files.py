@@ -236,9 +236,9 @@ def test_no_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "kind", "text"),
     [
-        (errno.ENOSPC, Unreachable, "no space left on device; nothing was changed"),
+        (errno.ENOSPC, Unreachable, "no space left on device; this file is as it was"),
         (errno.EDQUOT, Unreachable, "Make room"),
-        (errno.EROFS, Denied, "read-only file system; nothing was changed"),
+        (errno.EROFS, Denied, "read-only file system; this file is as it was"),
         (errno.EACCES, Denied, "permission denied for user"),
         (errno.EPERM, Denied, "for user"),
         (errno.ENOENT, Absent, "there is no directory /etc/app"),
@@ -341,7 +341,7 @@ def test_an_error_in_the_middle_leaves_the_old_file(
 
         with monkeypatch.context() as patched, hold(str(path), OPTION) as held:
             patched.setattr(os, name, fail)
-            with pytest.raises(Unreachable, match="nothing was changed"):
+            with pytest.raises(Unreachable, match="as it was"):
                 held.replace(b"new")
         assert path.read_bytes() == b"old"
         assert others(path) == []
@@ -390,7 +390,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     )
     assert first == "old []"
     assert refused.startswith("Unreachable opt: cannot write")
-    assert "no space left on device; nothing was changed" in refused
+    assert "no space left on device; this file is as it was" in refused
     assert (still, then) == ("old []", "fits []")
 
 

@@ -59,5 +59,7 @@ def test_the_ends_speak_of_what_was_ended() -> None:
 
 
 def test_only_a_value_that_waits_needs_advice() -> None:
-    assert advice(False) == ""
-    assert "run the same playbook again, or undo the new value with the abandon" in advice(True)
+    assert advice(False, False) == ""
+    said = advice(True, False)
+    assert "run the same playbook again, or undo the new value with the abandon" in said
+    assert "which goes on from there" in advice(False, True)

@@ -46,7 +46,16 @@ LATE = ["promote", "reload", "observe"]
 def test_tags_choose_phases(
     run: list[str], skip: list[str], own: list[str], expected: list[str]
 ) -> None:
-    assert phases_of(run, skip, own) == expected
+    assert phases_of("rotate", run, skip, own) == expected
+
+
+@pytest.mark.parametrize("purpose", ["rollback", "adopt", "retire", "abandon"])
+def test_only_a_rotation_has_phases(purpose: str) -> None:
+    assert phases_of(purpose, ["all"], ["observe"], OWN) == []
+    assert phases_of(purpose, ["db"], ["observe"], [*OWN, "db"]) == []
+    assert phases_of(purpose, ["promote"], [], OWN) == ["preflight"]
+    for step in PROCEDURES[purpose]:
+        assert chosen(purpose, frozenset({"promote"}), step)
 
 
 def test_later_phases_alone_make_nothing_new() -> None:
@@ -64,9 +73,9 @@ def test_every_step_of_a_rotation_belongs_to_a_phase() -> None:
 
 
 def test_the_look_alone_takes_no_step_of_any_procedure() -> None:
-    for steps in PROCEDURES.values():
-        assert not any(chosen(frozenset({"preflight"}), step) for step in steps)
-        assert all(chosen(frozenset(), step) for step in steps)
+    for purpose, steps in PROCEDURES.items():
+        assert not any(chosen(purpose, frozenset({"preflight"}), step) for step in steps)
+        assert all(chosen(purpose, frozenset(), step) for step in steps)
 
 
 def test_each_step_of_a_procedure_has_a_key_and_a_name_of_its_own() -> None:

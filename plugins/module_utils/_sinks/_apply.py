@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Dict, Mapping, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -95,6 +95,20 @@ def _pause(attempt: int, context: Context) -> None:
     time.sleep(min(_LONGEST_PAUSE, 0.01 * 2**attempt) * share)
 
 
+def _foreseen(found: Outcome, wanted: Wanted, context: Context) -> Outcome:
+    """What would be found after what earlier steps of this dry run would have written; keeps what this one would."""
+    written = context.foreseen.get(wanted.where)
+    if written is not None:
+        gone = {name for name, value in written.items() if value is None}
+        fields = {**found.observed.fields, **written}
+        there = {name: value for name, value in fields.items() if name not in gone}
+        observed = replace(found.observed, fields=there, exists=True, drift=())
+        found = Outcome(observed, plan(wanted.fields, observed), found.version)
+    if found.changed:
+        context.foreseen[wanted.where] = {**(written or {}), **wanted.fields}
+    return found
+
+
 def bring(place: Place, wanted: Wanted, guard: Guard, context: Context) -> Outcome:
     """Bring one place to what is wanted there: no write and no lock when nothing differs, else one write.
 
@@ -103,6 +117,8 @@ def bring(place: Place, wanted: Wanted, guard: Guard, context: Context) -> Outco
     """
     place.check(wanted.fields)
     found = _read(place, wanted)
+    if context.check_mode:
+        found = _foreseen(found, wanted, context)
     if found.changed and context.check_mode:
         place.check_write(found.observed, found.changes)
     if not found.changed or context.check_mode:
