@@ -174,7 +174,9 @@ def _look(
             place.read(tuple(sink.templates))
             return
         wanted = Wanted(where, fields, sink.options.create)
-        outcome = bring(place, wanted, _may_not_write, replace(context, check_mode=True))
+        # A look writes nothing, in no run: what follows must not build on it.
+        dry = replace(context, check_mode=True, foreseen=dict(context.foreseen))
+        outcome = bring(place, wanted, _may_not_write, dry)
     except KeyturnError as error:
         state.unreadable.append(error.message)
         return
