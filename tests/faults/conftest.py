@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from course import Course
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible
+from fault_page import summary
 from rotation import Estate
 from team import Team
 
 Maker = Callable[..., Course]
+ROW = "faults"
 
 
 @pytest.fixture
@@ -25,9 +29,13 @@ def course(
     database: Database,
     ansible: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
+    record_property: Callable[[str, object], None],
 ) -> Iterator[Maker]:
     """Makes an adopted credential whose application runs, behind PgBouncer unless told otherwise."""
     clients = []
+
+    def tell(row: dict[str, Any]) -> None:
+        record_property(ROW, json.dumps(row))
 
     def maker(strategy: str, auth: str | None = "userlist") -> Course:
         first = f"{database.name}_a"
@@ -50,7 +58,7 @@ def course(
         estate.hand_over(first, password)
         estate.adopt()
         clients.append(estate.client.start())
-        return Course(estate, estate.client)
+        return Course(estate, estate.client, tell=tell)
 
     yield maker
     for client in clients:
@@ -67,3 +75,16 @@ def team(
     """The credentials of a team; none was ever rotated, and no role is there."""
     pooler = pgbouncer_factory(database.server, auth="userlist", database=database.name, users={})
     return Team(scratch, database, pooler, ansible)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the matrix."""
+    rows = [
+        json.loads(text)
+        for told in terminalreporter.getreports("passed")
+        for name, text in told.user_properties
+        if name == ROW
+    ]
+    if rows:
+        terminalreporter.write_sep("-", "faults: power cuts and lost answers")
+        terminalreporter.write_line("\n".join(summary(rows)))

@@ -76,6 +76,24 @@ def second_value() -> None:
     step._stage_fields = anew
 
 
+def no_write_ahead() -> None:
+    """The issuer is told of a new value before the keyring has it."""
+    step, psycopg2 = import_module(f"{UTILS}._keyring_step"), import_module("psycopg2")
+    make = step._stage_fields
+
+    def hasty(access: Any, issuer: Any, params: Any) -> Any:
+        fields = make(access, issuer, params)
+        if fields:
+            connection = psycopg2.connect(os.environ["KEYTURN_UNSEEN"])
+            connection.autocommit = True
+            verifier, name = fields["verifier"].reveal(), fields["username"]
+            connection.cursor().execute(f"ALTER ROLE \"{name}\" PASSWORD '{verifier}'")
+            connection.close()
+        return fields
+
+    step._stage_fields = hasty
+
+
 def revoked_before_proof() -> None:
     """The value in use is revoked as soon as the new one is accepted."""
     issue = import_module(f"{UTILS}._issue")

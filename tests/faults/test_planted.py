@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from at_once import assert_one_wins
-from course import Course, cuts
+from course import Course, cuts, lost_answers
 from estate.databases import Database
 from rotation import FORCE
 from team import Team
@@ -39,6 +40,32 @@ def test_a_statement_that_no_point_tells_of(course: Maker, database: Database) -
     plant(made, "unseen_statement", f"{login} password={server.password}")
     with pytest.raises(AssertionError, match=r"the server was told .*'COMMENT ON'"):
         made.undisturbed("rotate_db", FORCE)
+
+
+def test_a_value_that_the_issuer_hears_of_before_the_keyring(
+    course: Maker, database: Database
+) -> None:
+    made = course("alternate_roles", None)
+    made.settle()
+    points, end = made.undisturbed("rotate_db", FORCE)
+    made.run("retire_due")
+    server = database.server
+    login = f"host=127.0.0.1 port={server.port} dbname={database.name} user=postgres"
+    plant(made, "no_write_ahead", f"{login} password={server.password}")
+    written = [point for point in cuts(points) if point.moment == "replace keyring.json 1"]
+    with pytest.raises(AssertionError, match="a value that the keyring never had"):
+        made.cut("rotate_db", written, end)
+
+
+def test_an_answer_that_is_not_lost(course: Maker) -> None:
+    made = course("alternate_roles", None)
+    made.settle()
+    points, end = made.undisturbed("rotate_db", FORCE)
+    made.run("retire_due")
+    (asked,) = [point for point in lost_answers(points) if "ALTER ROLE 1" in point.moment]
+    never = replace(asked, moment="lost sql NOTHING 1")
+    with pytest.raises(AssertionError, match="no answer was lost"):
+        made.lose("rotate_db", [never], end, lambda: None)
 
 
 def test_a_value_that_is_not_gone_on_with(course: Maker) -> None:

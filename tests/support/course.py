@@ -76,6 +76,8 @@ class Course:
 
     :ivar cells: what was cut where, for the table.
     :ivar values: every secret value that was seen on the way.
+    :ivar verifiers: what the server knew of values that the keyring had.
+    :param tell: gets a row of the table.
     """
 
     estate: Estate
@@ -83,6 +85,8 @@ class Course:
     cells: dict[str, list[str]] = field(default_factory=dict)
     values: set[str] = field(default_factory=set)
     outputs: list[str] = field(default_factory=list)
+    tell: Callable[[dict[str, Any]], None] = print
+    verifiers: set[str] = field(default_factory=set)
 
     @property
     def overlap(self) -> bool:
@@ -235,26 +239,36 @@ class Course:
                 self._rotation(),
                 f"{self.estate.strategy}, {playbook}: {point}",
             )
-            done = self.estate.cut(playbook, point, self._extra(playbook, before))
+            stages, lost = self._stages(), self.estate.folder / "lost"
+            extra = self._extra(playbook, before)
+            done = self.estate.cut(playbook, point, extra, KEYTURN_LOST=str(lost))
             self.outputs.append(done.output)
             assert done.returncode in (0, 2), f"{where}\n{done.output}"
+            assert lost.exists(), f"{where}: no answer was lost"
+            lost.unlink()
             self.cells.setdefault(playbook, []).append(str(point))
             self._survives(where, before, "")
+            made = int(playbook == "rotate_db")
             if done.returncode == 2:
-                self._settle_failed(playbook, before)
+                made += self._settle_failed(playbook, before)
+            assert self._stages() == stages + made, f"{where}: a second value"
             now = self.state()
             assert now == end, f"{where}\n{now}\n{end}\n{done.output}"
             self._quiet(where)
             self._remember()
 
-    def _settle_failed(self, playbook: str, before: str) -> None:
-        """What a person does after a failure: the same again, or, where the value was returned from, retire and rotate."""
+    def _settle_failed(self, playbook: str, before: str) -> int:
+        """What a person does after a failure: the same again, or, where the value was returned from, retire and rotate.
+
+        :return: how many rotations were begun anew.
+        """
         document = self._document()
         if document and document.previous and document.previous.failed and playbook == "rotate_db":
             self.run("retire_due")
             self.run("rotate_db", FORCE)
-        else:
-            self.run(playbook, self._extra(playbook, before))
+            return 1
+        self.run(playbook, self._extra(playbook, before))
+        return 0
 
     def _stages(self) -> int:
         return self.estate.phases().count("stage")
@@ -280,6 +294,7 @@ class Course:
         self._remember()
         self._no_failures(where)
         document = self._document()
+        self._nothing_unwritten(where, document)
         if document is None or document.current is None:
             assert self.estate.database.accepts(*self.estate.first), where
             return ""
@@ -288,6 +303,20 @@ class Course:
         working = document.pending.rotation_id if document.pending else self._rotation()
         assert not begun or working == begun or document.pending is None, f"{where}: a second value"
         return working if working != before else begun
+
+    def _nothing_unwritten(self, where: str, document: Document | None) -> None:
+        """The server knows no value that the keyring never had: it would be lost."""
+        stages = [stage for name in STAGES if document and (stage := document.stage(name))]
+        for stage in [*stages, *(document.retained if document else ())]:
+            verifier = stage.secret("verifier")
+            self.verifiers.update([verifier.reveal()] if verifier else [])
+        rows = self.estate.database.execute(
+            "SELECT rolname, rolpassword FROM pg_authid WHERE rolname LIKE %s AND rolpassword IS NOT NULL",
+            (f"{self.estate.prefix}%",),
+        )
+        first = self.estate.first[0]
+        lost = [name for name, verifier in rows if verifier not in self.verifiers and name != first]
+        assert not lost, f"{where}: the server has a value that the keyring never had, of {lost}"
 
     def _no_failures(self, where: str) -> None:
         counted = self.client.failures() if self.client else {}
@@ -325,12 +354,11 @@ class Course:
         self._tell()
 
     def _tell(self) -> None:
-        """Print what was tried, and keep it for the page where that is asked for."""
+        """Tell what was tried, and keep it for the page where that is asked for."""
         auth = self.estate.pooler.auth if self.estate.pooler else "none"
         for playbook, cells in self.cells.items():
-            print(f"{self.estate.strategy:16} {auth:11} {playbook:11} {len(cells):3} faults")
-            print("".join(f"    {cell}\n" for cell in cells), end="")
+            row = {"strategy": self.estate.strategy, "pooler": auth, "playbook": playbook}
+            name = "-".join(["faults", *row.values()])
+            self.tell({**row, "faults": cells})
             if pages := os.environ.get("KEYTURN_PAGES"):
-                row = {"strategy": self.estate.strategy, "pooler": auth, "playbook": playbook}
-                name = "-".join(["faults", *row.values()])
                 Path(pages, f"{name}.json").write_text(json.dumps({**row, "faults": cells}))

@@ -35,14 +35,30 @@ output and logs.
 BODY = """
 ## The points
 
-One line for each point of the first of these estates that has it: the write, the task, and how often that task had been started in the run.
+One line for each point of the first of these estates that has it: the write, the step, and how often that step had been begun in the run.
 
 """
 
 
+def summary(found: list[dict[str, Any]]) -> list[str]:
+    """A line for each strategy, pooler and procedure."""
+    return [
+        f"{row['strategy']:16} {row['pooler']:11} {row['playbook']:11} {len(row['faults']) - _lost(row):3} cuts {_lost(row):3} lost"
+        for row in ordered(found)
+    ]
+
+
+def _lost(row: dict[str, Any]) -> int:
+    return sum(fault.startswith("lost ") for fault in row["faults"])
+
+
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """What was kept, in the order of the strategies, the poolers and the procedures."""
-    found = [json.loads(path.read_text()) for path in folder.glob("faults-*.json")]
+    """What was kept."""
+    return ordered([json.loads(path.read_text()) for path in folder.glob("faults-*.json")])
+
+
+def ordered(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows in the order of the strategies, the poolers and the procedures."""
     pooler = ("userlist", "auth_query", "none")
     return sorted(
         found,
@@ -59,7 +75,7 @@ def page(found: list[dict[str, Any]]) -> str:
     lines, points, seen = [], [], set()
     cuts, answers = 0, 0
     for row in found:
-        lost = sum(fault.startswith("lost ") for fault in row["faults"])
+        lost = _lost(row)
         cuts, answers = cuts + len(row["faults"]) - lost, answers + lost
         about = f"{row['strategy']} | {row['pooler']} | {row['playbook']}"
         lines.append(f"| {about} | {len(row['faults']) - lost} | {lost} |")

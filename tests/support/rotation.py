@@ -228,11 +228,11 @@ class Estate:
         return self.cut(playbook, Point(task, number, moment), extra).check(-9)
 
     def cut(
-        self, playbook: str, point: Point, extra: Mapping[str, Any] | None = None
+        self, playbook: str, point: Point, extra: Mapping[str, Any] | None = None, **env: str
     ) -> PlaybookResult:
         """The same; a run that does not pass the point comes to its end."""
         wanted = json.dumps([point.task, point.number, point.moment])
-        return self.run(playbook, extra=extra, **WATCHED, KEYTURN_KILL=wanted)
+        return self.run(playbook, extra=extra, **WATCHED, **env, KEYTURN_KILL=wanted)
 
     def adopt(self, made: str | None = None) -> None:
         """What the adopt playbook leaves, without running it: the value in use is in the keyring.

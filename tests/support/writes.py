@@ -59,6 +59,7 @@ class _Watch:
         self._inside = False
         own = (
             "KEYTURN_TRACE",
+            "KEYTURN_LOST",
             "TMPDIR",
             "HOME",
             "ANSIBLE_LOCAL_TEMP",

@@ -27,9 +27,10 @@ description:
     Moments are C(before) and C(after) the step or task, and inside of it each write to the world outside as it is about to be done, by what
     is written and how often that was: C(replace keyring.json 2), C(append ledger.jsonl 1), C(remove NAME 1), C(sql ALTER ROLE 1),
     C(run PROGRAM 1), C(http PUT 1).
-  - C(lost) before the moment of a statement or a request does it, and takes the answer away as a broken connection would.
+  - C(lost) before the moment of a statement does it, and takes the answer away as a broken connection would.
   - E(KEYTURN_TRACE) names a file to which every point is written as it is passed.
   - E(KEYTURN_DEFECT) is a file of Python and the name of a function in it, which breaks the product before anything begins.
+  - E(KEYTURN_LOST) names a file that is made when an answer was lost.
   - E(KEYTURN_KILL) is the JSON of the point to die at; where the number is left open, the first one of that name counts.
 requirements:
   - to be enabled
@@ -78,7 +79,10 @@ class CallbackModule(CallbackBase):
 
     def _loses(self, moment: str) -> bool:
         """Whether this write is done and its answer lost."""
-        return self._is_wanted(f"lost {moment}")
+        lost = self._is_wanted(f"lost {moment}")
+        if lost and (told := os.environ.get("KEYTURN_LOST")):
+            Path(told).touch()
+        return lost
 
     def _pass(self, moment: str, changed: bool = False) -> None:
         """One point was reached."""
