@@ -27,7 +27,7 @@ class ActionModule(DirectAction):
     ) -> dict[str, Any]:
         """Run the task; of a task that failed, Ansible itself shows no difference."""
         result = super().run(tmp, task_vars)
-        if result.get("failed") and result.get("diff"):
+        if result.get("failed") and result.get("diff") and not self._task.no_log:
             Display().display(CallbackBase()._get_diff(result["diff"]), stderr=True)
         return result
 

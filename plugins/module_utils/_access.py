@@ -165,6 +165,7 @@ class KeyringAccess:
 
         :raises Conflict: when another run took it over or wrote meanwhile.
         """
+        self.context.still_wanted()
         if self.context.check_mode:
             return
         found = self._store.read()
@@ -235,6 +236,7 @@ class KeyringAccess:
     def _write(
         self, ledger: Ledger, after: Document, request: Request, message: str, outcome: str
     ) -> bool:
+        self.context.still_wanted()
         head = self.document.ledger if self.document else None
         first = head is None or head.line.get("run_id") != self.run.run_id
         self._recover(ledger, first, failed=outcome != "done")

@@ -16,6 +16,10 @@ def _ignore(message: str) -> None:
     """Drop a message that nobody can see."""
 
 
+def _nobody_left() -> None:
+    """Whoever asked ends this process in another way, or is in it."""
+
+
 def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
@@ -31,6 +35,7 @@ class Context:
     :param randbytes: the random source.
     :param warn: a warning in the task's result.
     :param progress: a line that a waiting person sees at once, where there is a screen.
+    :param still_wanted: called before each step and each write; ends this process when nobody waits for its result any more.
     :param foreseen: in check mode, the fields that earlier steps of this call would have written, by place.
     :param vault_secrets: the ansible-vault secrets that the run was given, on the controller only.
     """
@@ -42,6 +47,7 @@ class Context:
     randbytes: Callable[[int], bytes] = secrets.token_bytes
     warn: Callable[[str], None] = _ignore
     progress: Callable[[str], None] = _ignore
+    still_wanted: Callable[[], None] = _nobody_left
     vault_secrets: Any = field(default=None, repr=False)
     foreseen: Dict[str, Dict[str, Any]] = field(default_factory=dict, repr=False)
 

@@ -181,7 +181,7 @@ class Held:
 
     @property
     def _prefix(self) -> str:
-        return f".{self._name}.keyturn-"
+        return _successors(self._name)
 
     def read(self) -> Optional[bytes]:
         """The bytes of the file; none when it is not there.
@@ -297,6 +297,23 @@ class Held:
             return [name for name in os.listdir(self._directory) if name.startswith(self._prefix)]
         except OSError:
             return []
+
+
+def _successors(name: str) -> str:
+    """What the names of files begin with that are to take this one's place."""
+    return f".{name}.keyturn-"
+
+
+def remove_leftovers(path: str, option: str) -> None:
+    """Remove what a killed process left beside a file that needs no write now: it may hold a value that is in use.
+
+    :raises KeyturnError: as :func:`hold`, when there is something to remove.
+    """
+    directory, name = os.path.split(path)
+    with suppress(OSError):
+        if any(found.startswith(_successors(name)) for found in os.listdir(directory or ".")):
+            with hold(path, option):
+                pass
 
 
 def refuse_link(path: str, option: str) -> None:

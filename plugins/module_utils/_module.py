@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
+import select
 import traceback
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional
+from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Set
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
@@ -78,7 +79,7 @@ def concluded(core: ModuleCore, params: Params, result: Result, context: Context
     return _recorded(params, done, context) if params.get("transition") and not core.steps else done
 
 
-def diffs_of(result: Result) -> List[Any]:
+def diffs_of(result: Mapping[str, Any]) -> List[Any]:
     """The diffs of a result, which may be one alone or a list."""
     found = result.get("diff") or []
     return list(found) if isinstance(found, list) else [found]
@@ -172,21 +173,44 @@ class _Module(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
         self.log("Invoked")
 
 
+def _end_without_reader() -> None:
+    """End when nobody reads the result: the run that this module is a part of was ended, and may be taken over.
+
+    :raises SystemExit: which nothing answers as an error.
+    """
+    stdout = select.poll()
+    stdout.register(1, 0)
+    if any(event & (select.POLLERR | select.POLLHUP) for _descriptor, event in stdout.poll(0)):
+        raise SystemExit(1)
+
+
+def _names(core: ModuleCore, params: Params) -> Set[str]:
+    """User names in secret options: Ansible would mask them as a part of any word, such as of the name of the next host."""
+    found = set()
+    for name, option in core.argument_spec.items():
+        given = params.get(name)
+        if option.get("no_log") and isinstance(given, dict):
+            user = given.get("username")
+            others = [value for key, value in given.items() if key != "username"]
+            if isinstance(user, str) and user not in others:
+                found.add(user)
+    return found
+
+
 def run_module(core: ModuleCore) -> None:
     """The ``main`` of an ordinary module."""
     module = _Module(
         argument_spec=dict(core.argument_spec), supports_check_mode=True, **core.constraints
     )
-    # Ansible would mask it wherever it is part of a word, such as of the name of a host that comes next.
-    names = {
-        (module.params[name] or {}).get("username")
-        for name, option in core.argument_spec.items()
-        if option.get("no_log") and option["type"] == "dict"
-    }
-    module.no_log_values -= names
-    context = Context(check_mode=module.check_mode, diff=module._diff, warn=module.warn)
+    context = Context(
+        check_mode=module.check_mode,
+        diff=module._diff,
+        warn=module.warn,
+        still_wanted=_end_without_reader,
+    )
     try:
         params = dict(module.params)
+        module.no_log_values -= _names(core, params)
         result = core.run(params, context) if core.host else execute(core, params, context)
     except Exception as error:
         result = failure(error)

@@ -44,6 +44,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
     only_refresh,
     steps_after,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._process import run_of
 
 _SEEN = ("unreadable", "behind", "unready")
 # What is told once, in the result itself, and what belongs to the surroundings of a step.
@@ -102,9 +103,12 @@ def _to_resume(params: Params) -> Mapping[str, Any]:
     """
     resume = params["resume"] or {}
     purpose, keys = params["purpose"], {step.key for step in _steps(params["purpose"])}
-    if resume and (resume.get("purpose") != purpose or resume.get("after") not in keys):
+    own = (purpose, run_of(params).run_id)
+    if resume and (
+        (resume.get("purpose"), resume.get("run_id")) != own or resume.get("after") not in keys
+    ):
         raise BadInput(
-            f"resume: this is no place where '{purpose}' stopped; give what the call before returned as 'resume', or leave it out"
+            f"resume: this is no place where '{purpose}' stopped in this run; give what the call before returned, or leave it out"
         )
     if params["failure"] and not resume:
         raise BadInput("failure: it needs 'resume', which says what failed on another host")
@@ -150,6 +154,7 @@ class Procedure:
         :raises Failed: whatever the cause.
         """
         options = {name: self.params[name] for name in step.takes}
+        self.context.still_wanted()
         self.context.progress(step.name)
         if not self.progress.failed_in:
             self.progress.rotation_id = self._working() or self.progress.rotation_id
@@ -393,6 +398,7 @@ class Procedure:
         progress = self.progress
         return {
             "purpose": self.params["purpose"],
+            "run_id": run_of(self.params).run_id,
             "after": after.key,
             "checked": dict(progress.checked),
             "staged": progress.staged,

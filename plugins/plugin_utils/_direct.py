@@ -85,6 +85,8 @@ class DirectAction(ActionBase):
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Run the task; see :class:`ansible.plugins.action.ActionBase`."""
+        # Tried again (until, retries), the same action has the arguments that it was given, and not the masked ones.
+        self._task.args = self._given = getattr(self, "_given", self._task.args)
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         warnings: list[str] = []
@@ -101,6 +103,7 @@ class DirectAction(ActionBase):
         finally:
             os.environ.clear()
             os.environ.update(before)
+            self._task.args = self._shown_arguments()
         if warnings:
             result["warnings"] = [*result.get("warnings", []), *warnings]
         result.pop("invocation", None)
@@ -116,6 +119,12 @@ class DirectAction(ActionBase):
         ready = prepared(self.module, params, context)
         result = self._remote(to_plain(ready), variables, carries_secrets=True)
         return result if result.get("failed") else concluded(self.module, ready, result, context)
+
+    def _shown_arguments(self) -> dict[str, Any]:
+        """What callbacks are handed of the arguments: some write them down."""
+        spec = self.module.argument_spec
+        secret = {name for name in self._given if (spec.get(name) or {}).get("no_log")}
+        return {name: MASK if name in secret else self._given[name] for name in self._given}
 
     def _arguments(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         arguments = dict(self._task.args)
@@ -151,7 +160,9 @@ class DirectAction(ActionBase):
             environ={**os.environ, **self._environment()},
             warn=warnings.append,
             # On the standard error stream: what reads a callback's JSON from the output is not to meet it.
-            progress=lambda line: display.display(f"  {host}: {line}", stderr=True),
+            progress=lambda line: (
+                None if self._task.no_log else display.display(f"  {host}: {line}", stderr=True)
+            ),
             vault_secrets=secrets,
         )
 

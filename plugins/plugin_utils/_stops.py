@@ -21,6 +21,9 @@ from typing import NoReturn
 _PR_SET_PDEATHSIG = 1
 
 
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 class Stopped(BaseException):
     """The run is over. No error: nothing answers it, but what holds something lets it go."""
 
@@ -42,14 +45,14 @@ def _ask_for_a_signal(parent: int) -> None:
 
 @contextlib.contextmanager
 def ending_with_the_run() -> Iterator[None]:
-    """Inside, SIGTERM, SIGINT and the parent's end stop this process at once, after the programs that it started were killed.
+    """Inside, SIGTERM, SIGINT, SIGHUP and the parent's end stop this process at once, after the programs that it started were killed.
 
-    Ansible passes the two signals on to it, and would leave those programs running: each leads a session of its own.
+    Ansible passes signals on to it, and would leave those programs running: each leads a session of its own.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, _stop) for number in _ENDS}
     try:
         _ask_for_a_signal(os.getppid())
         yield

@@ -19,7 +19,7 @@ import yaml
 from estate.databases import Database
 from estate.playbook import Ansible, PlaybookResult
 from estate.processes import descendants, wait_until
-from rotation import FORCE, Estate
+from rotation import FORCE, PLUGINS, Estate
 
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Estate]
@@ -230,3 +230,58 @@ def test_later_phases_of_a_value_that_the_issuer_does_not_know(make: Maker) -> N
     assert "tags: the pending value is 'issued' yet" in last_message(refused)
     estate.run("rotate_db").check()
     assert in_use(estate)
+
+
+def test_a_module_of_its_own_takes_no_step_after_the_run_was_ended(make: Maker) -> None:
+    estate = make(variables={"keyturn_direct": False})
+    asked = estate.folder / "asked"
+    slow = ["sh", "-c", f"touch {asked}; sleep 2"]
+    estate.add_consumer({"name": "slow", "type": "command", "argv": slow})
+    running = estate.start("rotate_db", extra=FORCE)
+    wait_until(asked.exists, 60, "the consumer's program")
+    before, started = estate.ledger_path.read_text(), descendants(running.pid)
+    os.kill(running.pid, signal.SIGTERM)
+    wait_until(lambda: not any(map(alive, started)), 30, "the end of every process")
+    assert estate.ledger_path.read_text() == before
+    pending = estate.document().pending
+    assert pending and pending.status == "applied"
+
+
+def test_a_copy_that_a_killed_run_left_goes_although_nothing_is_written(make: Maker) -> None:
+    estate = make()
+    estate.run("rotate_db", extra=FORCE).check()
+    left = estate.env_file.with_name(f".{estate.env_file.name}.keyturn-1-0123abcd")
+    left.touch()
+    looked = estate.run("rotate_db", "--check", "--tags", "reload").check()
+    assert left.exists() and "changed=0" in looked.stdout
+    again = estate.run("rotate_db", "--tags", "reload").check()
+    assert not left.exists() and "changed=0" in again.stdout
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_callbacks_are_not_handed_a_value_that_is_written_in_the_clear(
+    make: Maker, direct: bool
+) -> None:
+    estate = make(variables={"keyturn_direct": direct})
+    (value,) = estate.secrets()
+    estate.keyring_path.unlink()
+    estate.ledger_path.unlink()
+    kept = estate.folder / "fields"
+    env = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "fields"}
+    given = {"keyturn_adopt": {"username": estate.first[0], "password": value}}
+    estate.run("adopt", extra=given, KEYTURN_FIELDS=str(kept), **env).check()
+    assert '"purpose": "adopt"' in kept.read_text() and value not in kept.read_text()
+
+
+def test_a_task_that_is_not_to_be_logged_prints_nothing(make: Maker) -> None:
+    estate = make()
+    redefine(estate, keyturn_probes=[refused_in_use(estate)], keyturn_wait="1s")
+    role = {"ansible.builtin.import_role": {"name": "keyturn.runbooks.keyturn"}, "no_log": True}
+    path = estate.folder / "play.yml"
+    path.write_text(
+        yaml.safe_dump([{"hosts": "postgres_roles", "gather_facts": False, "tasks": [role]}])
+    )
+    inventory = estate.folder / "inventory"
+    silent = estate.ansible.run(str(path), "--diff", inventory=inventory, extra_vars=FORCE).check(2)
+    assert "the output has been hidden" in silent.output
+    assert silent.steps == [] and estate.roles[1] not in silent.output

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Protocol, Sequence
+from typing import IO, Any, Callable, Mapping, Protocol, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import program_environ
@@ -62,6 +62,13 @@ class Runner(Protocol):
         """
 
 
+def _in_memory() -> IO[bytes]:
+    """A file without a name: what a program says may be secret, and is on no disk where the system can do that (memfd_create(2))."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("keyturn"), "w+b")
+    return tempfile.TemporaryFile()
+
+
 def run_command(
     argv: Sequence[str],
     seconds: float,
@@ -73,7 +80,7 @@ def run_command(
     What a program says goes to files without a name and not to pipes: a service that it leaves
     behind would keep a pipe open, and this would wait for that service to end.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with _in_memory() as out, _in_memory() as err:
         try:
             process = subprocess.Popen(
                 list(argv),

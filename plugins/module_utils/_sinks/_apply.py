@@ -121,7 +121,10 @@ def bring(place: Place, wanted: Wanted, guard: Guard, context: Context) -> Outco
         found = _foreseen(found, wanted, context)
     if found.changed and context.check_mode:
         place.check_write(found.observed, found.changes)
-    if not found.changed or context.check_mode:
+    if context.check_mode:
+        return found
+    if not found.changed:
+        place.tidy()
         return found
     for attempt in range(TRIES):
         done = _write(place, wanted, guard)

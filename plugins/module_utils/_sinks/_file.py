@@ -24,6 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     file_error,
     hold,
     read_with_mode,
+    remove_leftovers,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes, Observed
@@ -107,6 +108,10 @@ class FilePlace:
         self._attributes = attributes
         self._where = where
         self._held: Optional[Held] = None
+
+    def tidy(self) -> None:
+        """Remove a copy that a killed writer left beside the file."""
+        remove_leftovers(self._path, self._where)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

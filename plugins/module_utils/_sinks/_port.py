@@ -47,6 +47,9 @@ class Place(Protocol):
     def exclusive(self) -> ContextManager[None]:
         """Held from reading to writing, where the place itself cannot compare and set."""
 
+    def tidy(self) -> None:
+        """Remove what a killed writer left, where nothing is to be written now."""
+
     def check(self, changes: Changes) -> None:
         """Refuse values that this place cannot hold so that every reader gets them back.
 

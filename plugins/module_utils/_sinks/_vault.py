@@ -54,6 +54,9 @@ class VaultPlace:
         """Nothing: Vault compares and sets."""
         return nullcontext()
 
+    def tidy(self) -> None:
+        """Nothing: a write is done or not."""
+
     def check(self, changes: Changes) -> None:
         """Vault keeps any text."""
 
