@@ -40,13 +40,13 @@ def far(scratch: Path, database: Database, ansible: Ansible) -> Callable[..., Es
     return maker
 
 
-def play(estate: Estate, *arguments: str, extra: Any = FORCE, **keys: Any) -> PlaybookResult:
+def play(estate: Estate, *arguments: str, **keys: Any) -> PlaybookResult:
     """A play of a user's own, with the role and these keywords."""
     path = estate.folder / "play.yml"
     own = {"hosts": "postgres_roles", "gather_facts": False, "roles": ["keyturn.runbooks.keyturn"]}
     path.write_text(yaml.safe_dump([{**own, **keys}]))
     inventory = estate.folder / "inventory"
-    return estate.ansible.run(str(path), *arguments, inventory=inventory, extra_vars=extra)
+    return estate.ansible.run(str(path), *arguments, inventory=inventory, extra_vars=FORCE)
 
 
 def fails_once(folder: Path, at: int) -> list[str]:
