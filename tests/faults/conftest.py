@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import told
 from course import Course
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
@@ -78,11 +79,12 @@ def team(
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the matrix."""
+    """Print the matrix, and what tests told."""
+    told.pytest_terminal_summary(terminalreporter)
     rows = [
         json.loads(text)
-        for told in terminalreporter.getreports("passed")
-        for name, text in told.user_properties
+        for report in terminalreporter.getreports("passed")
+        for name, text in report.user_properties
         if name == ROW
     ]
     if rows:

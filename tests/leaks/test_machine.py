@@ -19,8 +19,23 @@ from rotation import FORCE
 
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Course]
-PLACE = "journal"
+JOURNAL, LEFT = "journal", "files left there"
 RELOAD = "ExecReload=/bin/kill -HUP $MAINPID"
+
+
+def printed(machine: SystemdMachine, text: str) -> None:
+    machine.shell("systemd-cat -t keyturn", stdin=text)
+    machine.shell("journalctl --sync")
+
+
+def left(machine: SystemdMachine, text: str) -> None:
+    machine.shell("cat >/var/tmp/note", stdin=text)
+
+
+DEFECTS: dict[str, tuple[str, Callable[[SystemdMachine, str], None]]] = {
+    JOURNAL: ("a program prints it", printed),
+    LEFT: ("a program leaves a file on another machine", left),
+}
 
 
 def test_the_journal_of_a_machine(
@@ -43,9 +58,9 @@ def test_the_journal_of_a_machine(
     (estate.folder / "inventory" / "machines.yml").write_text(yaml.safe_dump(hosts))
     made.watch.detectors = [
         Folder("output", [estate.ansible.work_dir / "captured"]),
-        Printed(PLACE, lambda: machine.shell("journalctl --no-pager").encode()),
+        Printed(JOURNAL, lambda: machine.shell("journalctl --no-pager").encode()),
         Printed(
-            "files left there",
+            LEFT,
             lambda: machine.shell("find /tmp /var/tmp /root -type f -exec cat {} +").encode(),
         ),
     ]
@@ -54,12 +69,14 @@ def test_the_journal_of_a_machine(
     made.run("rotate", "rotate_db", extra=FORCE)
     assert app.uses
     report(made.watch)
-    plants = Plants()
-    made.known.update(plants.values)
-    with made.watch.over(PLACE):
-        machine.shell("systemd-cat -t keyturn", stdin="\n".join(plants.texts) + "\n")
-        machine.shell("journalctl --sync")
-    lost = made.watch.missed(PLACE, plants.values)
-    told = {"place": PLACE, "defect": "a program prints it", "forms": len(plants.values)}
-    record_property("planted", json.dumps({**told, "found": len(plants.values) - len(lost)}))
-    assert lost == []
+    # What a run prints has its plants where every run's places have them.
+    assert {detector.name for detector in made.watch.detectors} == {"output", *DEFECTS}
+    for place, (defect, plant) in DEFECTS.items():
+        plants = Plants()
+        made.known.update(plants.values)
+        with made.watch.over(place):
+            plant(machine, "\n".join(plants.texts) + "\n")
+        lost = made.watch.missed(place, plants.values)
+        told = {"place": place, "defect": defect, "forms": len(plants.values)}
+        record_property("planted", json.dumps({**told, "found": len(plants.values) - len(lost)}))
+        assert lost == []

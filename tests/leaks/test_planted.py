@@ -16,6 +16,7 @@ import pytest
 from estate.errors import EstateError, Missing
 from leaks import trace
 from leaks.flows import Course
+from leaks.page import page
 from leaks.plants import FORMS, Plants
 
 pytestmark = pytest.mark.pg_versions("16")
@@ -134,6 +135,14 @@ def test_it_is_found_in_the_name_of_a_file(course: Maker) -> None:
 
 def test_every_place_has_a_defect(course: Maker) -> None:
     assert {detector.name for detector in course().watch.detectors} == set(DEFECTS)
+
+
+def test_a_place_without_a_plant_is_no_page() -> None:
+    row = {"flow": "a flow", "place": "somewhere", "size": 1, "secrets": 1, "hits": []}
+    defect = {"place": "somewhere", "defect": "a file", "forms": 2, "found": 2}
+    assert "| somewhere | a file | 2 of 2 |" in page([row], [defect])
+    with pytest.raises(ValueError, match="nothing is planted in: elsewhere"):
+        page([row, {**row, "place": "elsewhere"}], [defect])
 
 
 def test_what_strace_leaves_out_is_an_error() -> None:

@@ -89,13 +89,20 @@ In each place a value is planted on purpose, a different one in each form, and h
 - *command lines*, *environments*: of every program that is started, at `execve`, by strace.
 - *files written*: every byte that any process of the run writes to any file, also one that is removed at once; names of files too.
 - *files left*: below Ansible's home and temporary directories after the run.
+- *journal*, *files left there*: of another machine that is managed; files below `/tmp`, `/var/tmp` and `/root` there.
 - *readable by others*: files that others than their owner can read, now or when they were made.
 - *PostgreSQL's log*: with `log_statement = all` and `log_min_error_statement = error`. *PgBouncer's log*: with `verbose = 2`.
 """
 
 
 def page(rows: Sequence[Mapping[str, Any]], defects: Sequence[Mapping[str, Any]]) -> str:
-    """The whole page."""
+    """The whole page.
+
+    :raises ValueError: when a place was searched and nothing was planted there.
+    """
+    unproved = {str(row["place"]) for row in rows} - {str(row["place"]) for row in defects}
+    if unproved:
+        raise ValueError(f"nothing is planted in: {', '.join(sorted(unproved))}")
     return PAGE.format(
         number=len(FORMS),
         forms=", ".join(FORMS),
