@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -38,6 +38,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions impo
 
 OPTION = "keyturn_keyring"
 _TRIES = 4
+# What they write was made for the document that was read: for another one it may be wrong, such as a role that is in use by now.
+_PROPOSING = ("stage", "adopt")
 
 
 def request_to_replay(request: Request) -> Dict[str, Any]:
@@ -198,13 +200,17 @@ class KeyringAccess:
         # Also in check mode, so that a reference that cannot be meant is told there already.
         ledger = self._ledger()
         check_clock(self.credential, self.document, self.context.now(), self.store_time())
-        for _attempt in range(_TRIES):
+        for attempt in range(_TRIES):
             asked = replace(
                 request,
                 holder_dead=is_dead(self.document.claim if self.document else None),
                 salt=self._new_salt(),
             )
             after = transition(self.document, asked, self.context.now())
+            if attempt and after is not self.document and asked.transition in _PROPOSING:
+                raise Conflict(
+                    f"{self.credential}: the keyring was changed while a value was proposed for it; nothing was written. Run again"
+                )
             if after is self.document:
                 if asked.transition == "release" and not self.context.check_mode:
                     # The run before may have been killed between its last write and that line, and this one has nothing to write.
@@ -239,27 +245,32 @@ class KeyringAccess:
         self.context.still_wanted()
         head = self.document.ledger if self.document else None
         first = head is None or head.line.get("run_id") != self.run.run_id
-        self._recover(ledger, first, failed=outcome != "done")
+        faults = self._recover(ledger, first, failed=outcome != "done")
         after = self._told_of(after, request, message, outcome)
         try:
             self.version = self._store.write(dump_text(after), self.version)
         except Conflict:
             return False
         self.document = after
+        self._warn_of(faults)
         if after.ledger:
             ledger.append(after.ledger.line)
         return True
 
-    def _recover(self, ledger: Ledger, first: bool, failed: bool = False) -> None:
+    def _recover(self, ledger: Ledger, first: bool, failed: bool = False) -> Tuple[str, ...]:
+        """Add the line that a killed run could not; returns what else is wrong, by the document as it was read."""
         head = self.document.ledger if self.document else None
         owner = self.document.credential if self.document else self.credential
         found = ledger.review(owner, head, first, failed)
-        if found.faults:
-            self.context.warn(
-                f"{owner}: the ledger is not whole: {'; '.join(found.faults)}. Run the verify_ledger module, and find out who did it"
-            )
         if found.lost:
             ledger.append(found.lost)
+        return tuple(found.faults)
+
+    def _warn_of(self, faults: Sequence[str]) -> None:
+        if faults:
+            self.context.warn(
+                f"{self.credential}: the ledger is not whole: {'; '.join(faults)}. Run the verify_ledger module, and find out who did it"
+            )
 
 
 def open_keyring(params: Mapping[str, Any], context: Context) -> KeyringAccess:

@@ -73,10 +73,21 @@ def prepared(core: ModuleCore, params: Params, context: Context) -> Params:
     return core.prepare(params, context) if core.prepare else params
 
 
-def concluded(core: ModuleCore, params: Params, result: Result, context: Context) -> Result:
-    """The result after what has to follow a success: the module's own, then the keyring's step that the task names."""
+def concluded(
+    core: ModuleCore, params: Params, result: Result, context: Context, rotation: str = ""
+) -> Result:
+    """The result after what has to follow a success: the module's own, then the keyring's step that the task names.
+
+    :param rotation: what the module worked on, where it is known: the step is refused for another one.
+    """
     done = core.conclude(params, result, context) if core.conclude else result
-    return _recorded(params, done, context) if params.get("transition") and not core.steps else done
+    if not _records(core, params):
+        return done
+    return _recorded(params, done, context, rotation)
+
+
+def _records(core: ModuleCore, params: Params) -> bool:
+    return bool(params.get("transition")) and not core.steps
 
 
 def diffs_of(result: Mapping[str, Any]) -> List[Any]:
@@ -85,11 +96,12 @@ def diffs_of(result: Mapping[str, Any]) -> List[Any]:
     return list(found) if isinstance(found, list) else [found]
 
 
-def _recorded(params: Params, result: Result, context: Context) -> Result:
+def _recorded(params: Params, result: Result, context: Context, rotation: str) -> Result:
     access = open_keyring(params, context)
     request = Request(
         transition=params["transition"],
         run=access.run,
+        proved_for=rotation,
         evidence=tuple(result.get("evidence") or ()),
         grace=parse_duration(params["grace"], "grace"),
     )
@@ -116,7 +128,12 @@ def execute(core: ModuleCore, params: Params, context: Context) -> Result:
     :raises KeyturnError: as its parts do.
     """
     ready = prepared(core, params, context)
-    return concluded(core, ready, core.run(ready, context), context)
+    rotation = ""
+    if _records(core, ready):
+        document = open_keyring(ready, context).document
+        working = (document.pending or document.current) if document else None
+        rotation = working.rotation_id if working else ""
+    return concluded(core, ready, core.run(ready, context), context, rotation)
 
 
 # Ansible's own classes, which are not there on a managed host.

@@ -13,7 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    Conflict,
+    Refused,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Claim,
     Document,
@@ -51,6 +55,7 @@ class Request:
     """What a step is asked to do.
 
     :param salt: for a document that this step begins.
+    :param proved_for: the rotation that this step and its evidence are about, where that is known.
     :param overlap: whether the issuer accepts the old and the new value together.
     :param holder_dead: the process that holds the claim is known to be gone.
     :param receipts: per consumer, the digest of what it was seen using.
@@ -61,6 +66,7 @@ class Request:
     credential: str = ""
     salt: bytes = b""
     rotation_id: str = ""
+    proved_for: str = ""
     fields: Mapping[str, Value] = field(default_factory=dict)
     definition: str = ""
     overlap: bool = True
@@ -473,12 +479,27 @@ def only_claimed(before: Optional[Document], after: Document) -> bool:
     return kept == before
 
 
+def _check_rotation(document: Document, request: Request) -> None:
+    """Refuse what was done or proved for another rotation than the one that the keyring is about by now.
+
+    :raises Conflict: naming both.
+    """
+    working = document.pending or document.current
+    found = working.rotation_id if working else "none"
+    if request.proved_for and request.proved_for != found:
+        raise Conflict(
+            f"{document.credential}: '{request.transition}' is for rotation {request.proved_for}, and the keyring is about {found} by "
+            "now: another run went on meanwhile. Nothing was written; run again"
+        )
+
+
 def transition(document: Optional[Document], request: Request, now: datetime) -> Document:
     """Do one step.
 
     :param document: the keyring as read; none when it is absent.
     :param now: UTC, by the store's clock where it has one.
     :return: the next document, with its claim renewed; the very same object when the step was done before.
+    :raises Conflict: the step is about another rotation.
     :raises Refused: the step is not allowed in this state, another run holds the claim, or the clock went back.
     :raises BadInput: there is no such step.
     """
@@ -495,6 +516,7 @@ def transition(document: Optional[Document], request: Request, now: datetime) ->
     known = document if document is not None else _begin(request)
     check_clock(known.credential, known, now)
     check_claim(known, request, now)
+    _check_rotation(known, request)
     after = _STEPS[request.transition](known, request, now)
     held = known.claim is not None and _same(known.claim, request.run)
     if after is known and held:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of a rotation: what is allowed when, and what every interleaving keeps true."""
+"""The steps of a rotation: what is allowed when. What every interleaving keeps true is in ``test_two_writers``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,13 @@ import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
-    dump_text,
-    parse_document,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    TRANSITIONS,
     Request,
     Run,
     transition,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 T0 = datetime(2026, 1, 31, 22, 0, tzinfo=timezone.utc)
 SALT = bytes(range(32))
@@ -197,48 +192,3 @@ def test_a_clock_that_went_back_is_refused() -> None:
 def test_a_keyring_of_another_credential_is_refused() -> None:
     with pytest.raises(BadInput, match="belongs to 'db_app', not to 'db_other'"):
         transition(walk(None, "stage"), request("applied", credential="db_other"), T0)
-
-
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from([name for name in TRANSITIONS if name not in ("note", "receive")]),
-        st.sampled_from(["run1", "run2"]),
-        st.sampled_from(["d1", "d2"]),
-        st.booleans(),
-        st.integers(min_value=0, max_value=100),
-    ),
-    max_size=40,
-)
-
-
-@given(STEPS)
-def test_whatever_two_runs_ask_no_value_is_lost_and_what_is_written_can_be_read(
-    steps: list[tuple[str, str, str, bool, int]],
-) -> None:
-    document: Document | None = None
-    now = T0
-    for number, (name, run, definition, overlap, hours) in enumerate(steps):
-        now += timedelta(hours=hours)
-        ask = request(
-            name,
-            run=run,
-            definition=definition,
-            overlap=overlap,
-            rotation_id=f"r{number}",
-            evidence=PROOF,
-            fields=fields("u"),
-        )
-        try:
-            after = transition(document, ask, now)
-        except Refused:
-            continue
-        if document and document.current:
-            kept = [stage.rotation_id for stage in (after.current, after.previous) if stage]
-            assert document.current.rotation_id in kept, "the value in use was dropped"
-        if after.previous and after.previous.status == "retiring":
-            assert after.current and after.current.observed, (
-                "retiring before the current one was observed"
-            )
-        assert document is None or after.step >= document.step
-        assert parse_document(dump_text(after)) == after
-        document = after
