@@ -120,7 +120,13 @@ class Course:
             if secret
             else None,
             "ledger": estate.ledger_faults(),
-            "files": sorted(path.name for place in self._places() for path in place.glob(".*")),
+            # The application replaces its status again and again.
+            "files": sorted(
+                path.name
+                for place in self._places()
+                for path in place.glob(".*")
+                if path.suffix != ".part"
+            ),
         }
 
     def _places(self) -> list[Path]:
