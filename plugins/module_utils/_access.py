@@ -117,9 +117,7 @@ class KeyringAccess:
     def _read(self) -> None:
         found = self._store.read()
         self.version: Any = found[1] if found else None
-        self.document: Optional[Document] = (
-            parse_document(found[0], f"{OPTION} {self._reference.text}") if found else None
-        )
+        self.document: Optional[Document] = self._parsed(found[0]) if found else None
         owner = self.document.credential if self.document else ""
         if owner and self.credential and owner != self.credential:
             raise BadInput(
@@ -130,6 +128,14 @@ class KeyringAccess:
             request = _replay_to_request(entry, self.run, self.credential)
             after = transition(self.document, request, self.context.now())
             self.document = after if after is self.document else self._told_of(after, request)
+
+    def _parsed(self, text: str) -> Document:
+        known = self.context.parsed.get(self._reference.text)
+        if known is None or known[0] != text:
+            known = (text, parse_document(text, f"{OPTION} {self._reference.text}"))
+            self.context.parsed[self._reference.text] = known
+        document: Document = known[1]
+        return document
 
     def _told_of(
         self, after: Document, request: Request, message: str = "", outcome: str = "done"
@@ -171,7 +177,7 @@ class KeyringAccess:
         if self.context.check_mode:
             return
         found = self._store.read()
-        document = parse_document(found[0], f"{OPTION} {self._reference.text}") if found else None
+        document = self._parsed(found[0]) if found else None
         claim = document.claim if document else None
         # A module that is used alone may work on a keyring that nobody has claimed: then nobody may have written meanwhile.
         unclaimed = claim is None and self.document is not None and self.document.claim is None
@@ -247,11 +253,13 @@ class KeyringAccess:
         first = head is None or head.line.get("run_id") != self.run.run_id
         faults = self._recover(ledger, first, failed=outcome != "done")
         after = self._told_of(after, request, message, outcome)
+        text = dump_text(after)
         try:
-            self.version = self._store.write(dump_text(after), self.version)
+            self.version = self._store.write(text, self.version)
         except Conflict:
             return False
         self.document = after
+        self.context.parsed[self._reference.text] = (text, after)
         self._warn_of(faults)
         if after.ledger:
             ledger.append(after.ledger.line)

@@ -9,7 +9,7 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 
 def _ignore(message: str) -> None:
@@ -37,6 +37,7 @@ class Context:
     :param progress: a line that a waiting person sees at once, where there is a screen.
     :param still_wanted: called before each step and each write; ends this process when nobody waits for its result any more.
     :param foreseen: in check mode, the fields that earlier steps of this call would have written, by place.
+    :param parsed: of each keyring the last text and its document: most steps of a call read what the one before left.
     :param vault_secrets: the ansible-vault secrets that the run was given, on the controller only.
     """
 
@@ -50,6 +51,7 @@ class Context:
     still_wanted: Callable[[], None] = _nobody_left
     vault_secrets: Any = field(default=None, repr=False)
     foreseen: Dict[str, Dict[str, Any]] = field(default_factory=dict, repr=False)
+    parsed: Dict[str, Tuple[str, Any]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def system(cls, **changes: Any) -> Context:

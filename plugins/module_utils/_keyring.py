@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
+from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
     Secret,
     Value,
@@ -242,8 +243,8 @@ def dump_document(document: Document) -> Dict[str, Any]:
 
 
 def dump_text(document: Document) -> str:
-    """The document as the text that a store keeps: JSON, indented so that a person can read a version by eye."""
-    return json.dumps(dump_document(document), indent=1, sort_keys=True) + "\n"
+    """The document as the text that a store keeps."""
+    return json_lines(dump_document(document))
 
 
 def _want(

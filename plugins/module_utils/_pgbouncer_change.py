@@ -78,7 +78,8 @@ def check_headroom(job: Job) -> None:
 
 
 def _server(job: Job) -> Server | None:
-    for wish in job.logins:
+    # One that is to come does not work yet, most often.
+    for wish in sorted(job.logins, key=lambda wish: not wish.kept):
         if wish.accepted:
             try:
                 return server_of(ask_through(wish.login, SERVER_QUESTION, QUICK)[0])

@@ -92,17 +92,15 @@ def _listed(document: Document, issuer: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in issuer.get("roles") or []] if document.current else []
 
 
-def wanted(document: Document, issuer: Mapping[str, Any]) -> Wanted:
+def wanted(document: Document) -> Wanted:
     """What this keyring asks of PgBouncer.
 
-    A stage without a verifier (an adopted one) leaves the line of its name as it is. A role that
-    the issuer's definition lists and no stage uses has no line, once there is a current stage.
-
-    :param issuer: the definition, ``keyturn_issuer``.
+    A stage without a verifier (an adopted one) leaves the line of its name as it is. So does a role
+    that no stage has used: it may be the one that the application uses, and was not adopted.
     """
     kept, gone = _kept_stages(document), _gone_stages(document)
     names = {stage.text(USERNAME) for stage in kept}
-    left = dict.fromkeys([*(stage.text(USERNAME) for stage in gone), *_listed(document, issuer)])
+    left = dict.fromkeys(stage.text(USERNAME) for stage in gone)
     newest = kept[-1:] if kept[-1:] != [document.previous] else []
     proved = _by_name(newest, PASSWORD)
     current = [stage for stage in kept if stage is document.current]
@@ -118,7 +116,7 @@ def wanted(document: Document, issuer: Mapping[str, Any]) -> Wanted:
 def brings_second(document: Document, issuer: Mapping[str, Any]) -> bool:
     """Whether the next rotation brings a second role that logs in, and with it a second pool.
 
-    :param issuer: as for :func:`wanted`.
+    :param issuer: the definition, ``keyturn_issuer``.
     """
     names = {stage.text(USERNAME) for stage in _kept_stages(document)}
     return issuer.get("strategy") != "same_role" and len(names) == 1
@@ -129,7 +127,7 @@ def digest(document: Document, issuer: Mapping[str, Any]) -> str:
 
     It stays the same when a retired stage is forgotten.
 
-    :param issuer: as for :func:`wanted`.
+    :param issuer: the definition, ``keyturn_issuer``; other roles in it are another answer.
     """
     kept = _kept_stages(document)
     entries = _entries(kept)

@@ -279,10 +279,12 @@ class Console:
             return self._ask(command)
         except (Denied, Unreachable) as error:
             self.close()
-            raise type(error)(
-                f"PgBouncer's admin console: {error.message}; check option admin, and that the "
-                "user is in PgBouncer's admin_users"
-            ) from None
+            hint = (
+                "check option admin, and that the user is in PgBouncer's admin_users"
+                if isinstance(error, Denied)
+                else "name its host and port in the option login, or beside username and password in admin"
+            )
+            raise type(error)(f"PgBouncer's admin console: {error.message}; {hint}") from None
 
     def _ask(self, command: str) -> list[dict[str, Any]]:
         """Ask in the session of the question before, if it is there still: each login takes both sides some ten milliseconds."""

@@ -39,6 +39,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 OPTION = "probes"
+# Steps that tell runs apart and change nothing that a proof could depend on.
+_OF_RUNS = ("claim", "release")
 # What the issuer has yet to be told of, if it was not told before this run.
 _NOT_YET = ("intended", "issued", "cutover", "retiring", "abandoning")
 
@@ -70,8 +72,11 @@ def _demands_value(params: Params, stage: Stage) -> bool:
 
 def _predicting(params: Params, stage: Optional[Stage]) -> bool:
     """Whether, in check mode, what has to be done before this proof may be only predicted."""
-    waits = stage is not None and stage.status in _NOT_YET
-    return bool(params["replay"]) or params["expect"] == REFUSED or waits
+    # Whether the value was applied is not known of one that is given without a keyring; with one, it is in use (adopt).
+    given = bool(params["value"] and params["keyring"])
+    waits = stage is not None and stage.status in _NOT_YET and not given
+    taken = any(step["transition"] not in _OF_RUNS for step in params["replay"])
+    return taken or params["expect"] == REFUSED or waits
 
 
 def _check_demand(params: Params, stage: Stage, chosen: List[int]) -> None:

@@ -110,8 +110,8 @@ def _to_resume(params: Params) -> Mapping[str, Any]:
         raise BadInput(
             f"resume: this is no place where '{purpose}' stopped in this run; give what the call before returned, or leave it out"
         )
-    if params["failure"] and not resume:
-        raise BadInput("failure: it needs 'resume', which says what failed on another host")
+    if params["found"]["failure"] and not resume:
+        raise BadInput("found.failure: it needs 'resume', which says what failed on another host")
     return resume
 
 
@@ -206,7 +206,7 @@ class Procedure:
 
     def check(self) -> None:
         """Every gate; again only when something was found on other hosts."""
-        seen = {name: self.params[name] for name in _SEEN}
+        seen = {name: self.params["found"][name] for name in _SEEN}
         if self.after == CHECK.key and not any(seen.values()):
             return
         again = {"baseline": False, **seen} if self.after == CHECK.key else {}
@@ -219,8 +219,6 @@ class Procedure:
         said = done["reason"] if done["todo"] == NOTHING else done["interruption"]
         if said and not self.after:
             self.tell(said)
-            # Before it happens, and not only in the result.
-            self.context.progress(said)
         if self.phases == {PREFLIGHT} and done["todo"] != NOTHING:
             self.tell(
                 "only the gates were checked, because the tags that were chosen ask for no more"
@@ -231,6 +229,7 @@ class Procedure:
     def tell(self, line: str) -> None:
         """Something that a person should read although nothing is wrong."""
         self.say.append(f"{self.params['credential']}: {line}")
+        self.context.progress(line)
 
     def follow(self, steps: Tuple[Step, ...]) -> None:
         """The steps that are asked for and have something to do."""
@@ -420,9 +419,9 @@ class Procedure:
 def _go(procedure: Procedure) -> None:
     """All that is left of the procedure."""
     params = procedure.params
-    if params["failure"]:
-        kind = params["failure_kind"] or "Host"
-        procedure.answer(Failed(procedure.step_left(), params["failure"], kind=kind))
+    found = params["found"]
+    if found["failure"]:
+        procedure.answer(Failed(procedure.step_left(), found["failure"], kind=found["kind"]))
     if procedure.progress.cause:
         procedure.turn_back()
     if procedure.after in (None, CHECK.key):
@@ -447,6 +446,12 @@ def run(params: Params, context: Context) -> Result:
     return procedure.result()
 
 
+_SENTENCES: Mapping[str, Any] = {"type": "list", "elements": "str", "default": []}
+_FOUND: Mapping[str, Any] = {
+    **dict.fromkeys(_SEEN, _SENTENCES),
+    "failure": {"type": "str", "default": ""},
+    "kind": {"type": "str", "default": "Host"},
+}
 SPEC: Mapping[str, Any] = {
     **{name: option for name, option in KEYRING_OPTIONS.items() if name != "transition"},
     "keyring": {"type": "str", "required": True, "no_log": False},
@@ -470,10 +475,6 @@ SPEC: Mapping[str, Any] = {
     "variables": {"type": "list", "elements": "str", "default": []},
     "known_variables": {"type": "list", "elements": "str", "default": []},
     "resume": {"type": "dict", "default": {}},
-    "unreadable": {"type": "list", "elements": "str", "default": []},
-    "behind": {"type": "list", "elements": "str", "default": []},
-    "unready": {"type": "list", "elements": "str", "default": []},
-    "failure": {"type": "str", "default": ""},
-    "failure_kind": {"type": "str", "default": ""},
+    "found": {"type": "dict", "apply_defaults": True, "options": _FOUND},
 }
 MODULE = ModuleCore("procedure", SPEC, run, steps=True)

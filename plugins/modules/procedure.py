@@ -108,12 +108,17 @@ options:
     choices: [preflight, stage, apply, prove, promote, reload, observe]
     default: []
   variables:
-    description: Names of variables that are set. Those that O(known_variables) lacks are refused, with the one that may be meant.
+    description:
+      - Names of variables that are set. Those that O(known_variables) lacks are refused, with the one that may be meant.
+      - Ansible on the controller fills in those that begin with C(keyturn_).
     type: list
     elements: str
     default: []
   known_variables:
-    description: Names of variables that somebody reads. Without any, none is refused.
+    description:
+      - Names of variables that somebody reads. Without any, none is refused.
+      - Where the role's variable for an option is among them, such as C(keyturn_issuer) for O(issuer), Ansible on the controller reads it
+        for an option that is not given, and messages name it.
     type: list
     elements: str
     default: []
@@ -121,29 +126,33 @@ options:
     description: Where to go on, as RV(resume) of the call before said.
     type: dict
     default: {}
-  unreadable:
-    description: Problems with sinks that were found on other hosts, as sentences.
-    type: list
-    elements: str
-    default: []
-  behind:
-    description: Names of sinks on other hosts that do not hold what the keyring says.
-    type: list
-    elements: str
-    default: []
-  unready:
-    description: Problems with consumers that were found on other hosts, as sentences.
-    type: list
-    elements: str
-    default: []
-  failure:
-    description: What failed on another host. It is answered as a failure here would be.
-    type: str
-    default: ""
-  failure_kind:
-    description: The kind of that failure, as results tell it.
-    type: str
-    default: ""
+  found:
+    description: What was found on other hosts since the call before.
+    type: dict
+    suboptions:
+      unreadable:
+        description: Problems with sinks there, as sentences.
+        type: list
+        elements: str
+        default: []
+      behind:
+        description: Names of sinks there that do not hold what the keyring says.
+        type: list
+        elements: str
+        default: []
+      unready:
+        description: Problems with consumers there, as sentences.
+        type: list
+        elements: str
+        default: []
+      failure:
+        description: What failed there. It is answered as a failure here would be.
+        type: str
+        default: ""
+      kind:
+        description: The kind of that failure, as results tell it.
+        type: str
+        default: Host
 seealso:
   - module: keyturn.runbooks.preflight
   - module: keyturn.runbooks.keyring

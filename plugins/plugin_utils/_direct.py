@@ -63,6 +63,15 @@ def holds_values(spec: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
     )
 
 
+def untagged(given: Any) -> Any:
+    """The same data of Python's own types: Ansible's strings know where they were written, and to copy those takes long."""
+    if isinstance(given, Mapping):
+        return {untagged(name): untagged(value) for name, value in given.items()}
+    if isinstance(given, (list, tuple)):
+        return [untagged(item) for item in given]
+    return str(given) if isinstance(given, str) else given
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -143,12 +152,19 @@ class DirectAction(ActionBase):
         return "" if value is None else str(value)
 
     def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        spec = {name: dict(option) for name, option in self.module.argument_spec.items()}
-        validation = ArgumentSpecValidator(spec, **self.module.constraints).validate(arguments)
+        called = {name: self._called(name) for name in {*self.module.argument_spec, *arguments}}
+        spec = {called[name]: dict(option) for name, option in self.module.argument_spec.items()}
+        given = {called[name]: untagged(value) for name, value in arguments.items()}
+        validation = ArgumentSpecValidator(spec, **self.module.constraints).validate(given)
         if validation.error_messages:
             hidden = remove_values("; ".join(validation.error_messages), validation._no_log_values)
             raise BadInput(f"{COLLECTION}.{self.module.name}: {hidden}")
-        return dict(validation.validated_parameters)
+        found = validation.validated_parameters
+        return {name: found[called[name]] for name in called if called[name] in found}
+
+    def _called(self, option: str) -> str:
+        """The name that the user knows an option by, for messages."""
+        return option
 
     def _context(self, warnings: list[str]) -> Context:
         display = Display()

@@ -144,7 +144,7 @@ def test_a_return_that_fails_too_tells_both_causes(make: Maker) -> None:
     broken.unlink()
     reloads = (estate.folder / "reloads").read_text()
     ended = estate.run("rotate_db").check()
-    assert "is in use again: the one that failed" in ended.stdout
+    assert "is in use again: the one that failed" in ended.output
     document = estate.document()
     assert document.current and document.current.status == "observed" and document.claim is None
     assert document.current.text("username") == estate.roles[0]
@@ -225,7 +225,7 @@ def test_contacts_hear_of_the_rotation_that_failed_and_what_to_do(make: Maker) -
 def test_later_phases_of_a_value_that_the_issuer_does_not_know(make: Maker) -> None:
     estate = make()
     first = estate.run("rotate_db", "--tags", "stage", extra=FORCE).check()
-    assert "not finished: only some phases were asked for" in first.stdout
+    assert "not finished: only some phases were asked for" in first.output
     refused = estate.run("rotate_db", "--tags", "reload").check(2)
     assert "tags: the pending value is 'issued' yet" in last_message(refused)
     estate.run("rotate_db").check()

@@ -83,7 +83,7 @@ def test_a_closed_window_stops_what_is_due_unless_it_is_told_not_to(
     others = {"window": closed(), "reason_required": True, "alert": {"command": ["false"]}}
     young = {"keyturn_policy": {"rotate": "age", "max_age": "200d", **others}}
     nothing = estate.run("rotate_db", extra=young).check()
-    assert "too young to rotate: 101d" in nothing.stdout and "changed=0" in nothing.stdout
+    assert "too young to rotate: 101d" in nothing.output and "changed=0" in nothing.output
     assert estate.snapshot() == before
 
 

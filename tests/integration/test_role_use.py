@@ -135,7 +135,7 @@ def test_only_a_rotation_is_done_in_parts(far: Callable[..., Estate]) -> None:
     estate = far("true")
     estate.run("rotate_db", extra=FORCE).check()
     looked = estate.run("rollback", "--tags", "promote").check()
-    assert "only the gates were checked, because the tags that were chosen" in looked.stdout
+    assert "only the gates were checked, because the tags that were chosen" in looked.output
     current = estate.document().current
     assert current and current.text("username") == estate.roles[1]
     estate.run("rollback", "--skip-tags", "observe").check()

@@ -54,8 +54,8 @@ def test_the_gap_is_said_before_and_measured_after(make: Maker) -> None:
         before = estate.snapshot()
         dry = estate.run("rotate_db", "--check", "--diff", extra=FORCE).check()
         assert estate.snapshot() == before
-        assert "new logins with the old one fail, while open sessions live on" in dry.stdout
-        assert "the last time" not in dry.stdout
+        assert "new logins with the old one fail, while open sessions live on" in dry.output
+        assert "the last time" not in dry.output
         real = estate.run("rotate_db", "--diff", extra=FORCE).check()
         assert steps_of(dry) == steps_of(real)
         client.work(50)
@@ -65,7 +65,7 @@ def test_the_gap_is_said_before_and_measured_after(make: Maker) -> None:
         assert f'"outage_seconds": {current.outage}' in estate.ledger_path.read_text()
         estate.run("retire_due").check()
         again = estate.run("rotate_db", "--check", extra=FORCE).check()
-        assert f"the last time that took {current.outage:.1f} s at most" in again.stdout
+        assert f"the last time that took {current.outage:.1f} s at most" in again.output
     assert estate.ledger_faults() == []
     for secret in estate.secrets():
         assert secret not in dry.output + real.output + again.output
@@ -88,4 +88,4 @@ def test_an_adopted_password_is_returned_to_behind_the_pooler(make: Maker) -> No
     assert document.current and document.current.outage is not None
     assert document.previous and document.previous.failed
     again = estate.run("rollback").check()
-    assert "was rolled back before" in again.stdout
+    assert "was rolled back before" in again.output

@@ -30,6 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Sealed,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
     Document,
@@ -424,7 +425,7 @@ def test_without_hvac(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_secret_in_messages_or_representations(world: World) -> None:
     value = secrets.token_urlsafe(24)
-    text = f'{{\n "secret": "{value}"\n}}\n'
+    text = json_lines({"secret": value})
     store = world.store()
     version = store.write(text, None)
     secret = vars(store)["_secret"]

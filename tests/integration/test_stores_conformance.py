@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
     Document,
@@ -75,7 +76,7 @@ def place(request: pytest.FixtureRequest, scratch: Path) -> Place:
 
 def canonical(**body: object) -> str:
     """A JSON object as keyrings are written."""
-    return json.dumps(body, indent=1, sort_keys=True) + "\n"
+    return json_lines(body)
 
 
 ONE, TWO, THREE = canonical(step=1), canonical(step=2), canonical(step=3)

@@ -27,12 +27,12 @@ MADE = Stage(
 
 
 def test_the_line_of_an_adopted_role_is_left_as_it_is() -> None:
-    assert wanted(Document("db_app", bytes(32), current=ADOPTED), {}).entries == {}
+    assert wanted(Document("db_app", bytes(32), current=ADOPTED)).entries == {}
 
 
 def test_one_that_is_returned_to_takes_its_line_back() -> None:
     document = Document("db_app", bytes(32), current=ADOPTED, previous=MADE)
-    entry = wanted(document, {}).entries["app"]
+    entry = wanted(document).entries["app"]
     assert entry.reveal() == PASSWORD
     cut_over = Document("db_app", bytes(32), current=MADE, previous=ADOPTED)
     assert digest(document, {}) != digest(cut_over, {})

@@ -20,12 +20,14 @@ STOPPED: dict[str, Any] = {
 }
 
 
-def go(**options: Any) -> None:
+def go(failure: str = "", **options: Any) -> None:
     """Call the core as a task would."""
     defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
     given = {"purpose": "retire", "keyring": "ref+file:///nowhere/k.json", "credential": "db"}
     run = {"run": {"run_id": "this"}}
-    MODULE.run({**defaults, **given, **run, **options}, Context(environ={}))
+    found = {"unreadable": [], "behind": [], "unready": [], "failure": failure, "kind": "Host"}
+    params = {**defaults, **given, **run, "found": found, **options}
+    MODULE.run(params, Context(environ={}))
 
 
 @pytest.mark.parametrize(

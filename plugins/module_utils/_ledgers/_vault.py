@@ -28,6 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import LedgerHead
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
     Line,
@@ -108,7 +109,7 @@ class VaultLedger:
         :raises Denied, Sealed, Unreachable, BadInput: as the error says.
         """
         secret = self._secret(str(line["credential"]), int(line["number"]))
-        text = json.dumps(dict(line), indent=1, sort_keys=True) + "\n"
+        text = json_lines(line)
         try:
             secret.write(to_data(text), 0)
         except (Conflict, Denied, Unreachable) as error:

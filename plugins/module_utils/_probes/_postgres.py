@@ -204,7 +204,7 @@ class PostgresProbe:
         until = time.monotonic() + max(seconds, _LEAST)
         verdict = self._try(self._address, max(seconds, _LEAST))
         if verdict.outcome == _wire.UNPROVEN:
-            return unclear(verdict.reason)
+            return self._unanswered(verdict.reason, seconds)
         if not verdict.entered:
             return denied(verdict.reason)
         try:
@@ -216,7 +216,15 @@ class PostgresProbe:
             # After the login: a server behind a pooler says no only now.
             return denied(error.message)
         except Unreachable as error:
-            return unclear(error.message)
+            return self._unanswered(error.message, seconds)
+
+    def _unanswered(self, reason: str, seconds: float) -> Attempt:
+        """A pooler also lets a client wait while its server refuses the login. What was only predicted may be what mends that."""
+        if not self._ctx.predicting or reason != _wire.NO_ANSWER or self._server is None:
+            return unclear(reason)
+        if self._try(self._server, seconds).outcome != _wire.REFUSED:
+            return unclear(reason)
+        return denied(f"not let in; {self._server.host}:{self._server.port} refuses it")
 
     def _examine(self, session: Session) -> Attempt:
         server, wishes = session.who(), self._wishes

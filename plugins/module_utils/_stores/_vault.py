@@ -27,6 +27,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._store_port import StoredVersion
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv import (
@@ -65,7 +66,7 @@ def to_text(data: Mapping[str, Any]) -> str:
     """The text that :func:`to_data` was given."""
     if set(data) == {TEXT_KEY} and isinstance(data[TEXT_KEY], str):
         return str(data[TEXT_KEY])
-    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+    return json_lines(data)
 
 
 class VaultStore:
