@@ -9,19 +9,15 @@ this part: the role does it there and calls again, and the keyring and ``resume`
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, NoReturn, Optional, Tuple
+from typing import Any, Mapping, NoReturn, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
     Params,
     Result,
-    asked,
-    diffs_of,
-    execute,
-    failure,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     advice,
@@ -29,6 +25,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     returned_from,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import NOTHING
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure_account import (
+    Account,
+    Elsewhere,
+    Failed,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
     CHECK,
     NOTE,
@@ -38,50 +39,19 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
     RELEASE,
     RETURN,
     TELL,
-    Progress,
     Step,
     chosen,
     only_refresh,
     steps_after,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._process import run_of
 
 _SEEN = ("unreadable", "behind", "unready")
-# What is told once, in the result itself, and what belongs to the surroundings of a step.
-_NOT_OF_A_STEP = frozenset({"changed", "keyring", "replay", "diff", "notices"})
-
 # Of a failed check, whose refusals say it all.
 _TOO_MUCH = frozenset({"gates", "baseline", "notices"})
 
 
 class Ended(KeyturnError):
     """The procedure failed, and all that a failure asks for was done. Its details hold the kind of the cause."""
-
-
-class Failed(KeyturnError):
-    """A step failed.
-
-    :ivar step: which one.
-    """
-
-    def __init__(self, step: Step, message: str, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.step = step
-
-
-def _failed(step: Step, said: Mapping[str, Any]) -> Failed:
-    """A step's failure as its module would tell it; the check names what is closed by itself."""
-    details = {name: said[name] for name in said if name not in ("failed", "msg")}
-    prefix = "" if step is CHECK else f"{step.name}: "
-    return Failed(step, f"{prefix}{said['msg']}", **details)
-
-
-class Elsewhere(Exception):
-    """What comes next is done on another host."""
-
-    def __init__(self, after: Step, done: Mapping[str, Any]) -> None:
-        super().__init__(after.key)
-        self.after, self.done = after, done
 
 
 def _phase_of(step: Step) -> str:
@@ -91,118 +61,8 @@ def _phase_of(step: Step) -> str:
     return max(step.phases, key=PHASES.index) if step.phases else step.key
 
 
-def _steps(purpose: str) -> Tuple[Step, ...]:
-    """Every step that another host may have a part of."""
-    return (CHECK, *PROCEDURES[purpose], *RETURN)
-
-
-def _to_resume(params: Params) -> Mapping[str, Any]:
-    """Where the call before stopped.
-
-    :raises BadInput: for what no call of this purpose returned.
-    """
-    resume = params["resume"] or {}
-    purpose, keys = params["purpose"], {step.key for step in _steps(params["purpose"])}
-    own = (purpose, run_of(params).run_id)
-    if resume and (
-        (resume.get("purpose"), resume.get("run_id")) != own or resume.get("after") not in keys
-    ):
-        raise BadInput(
-            f"resume: this is no place where '{purpose}' stopped in this run; give what the call before returned, or leave it out"
-        )
-    if params["found"]["failure"] and not resume:
-        raise BadInput("found.failure: it needs 'resume', which says what failed on another host")
-    return resume
-
-
-class Procedure:
-    """One call of the module.
-
-    :ivar keyring: the keyring's state after the latest step that returned it.
-    """
-
-    def __init__(self, params: Params, context: Context) -> None:
-        self.context = context
-        self.phases = frozenset(params["phases"])
-        self.params: Params = {
-            **params,
-            "transition": None,
-            "replay": list(params["replay"] or []) if context.check_mode else [],
-        }
-        self.changed = False
-        self.diffs: List[Any] = []
-        self.steps: List[Dict[str, Any]] = list(_to_resume(params).get("steps") or [])
-        self.say: List[str] = []
-        self.keyring: Optional[Mapping[str, Any]] = None
-        resume = _to_resume(params)
-        self.after: Optional[str] = resume.get("after")
-        self.progress = Progress(
-            checked=resume.get("checked") or {},
-            staged=bool(resume.get("staged")),
-            in_use=bool(resume.get("in_use")),
-            cause=str(resume.get("cause") or ""),
-            kind=str(resume.get("kind") or ""),
-            rotation_id=str(resume.get("rotation_id") or ""),
-            failed_in=str(resume.get("failed_in") or ""),
-            turned=bool(resume.get("turned")),
-            begun=bool(resume.get("begun")),
-        )
-
-    def do(self, step: Step, **more: Any) -> Result:
-        """One step.
-
-        :raises Failed: whatever the cause.
-        """
-        options = {name: self.params[name] for name in step.takes}
-        self.context.still_wanted()
-        self.context.progress(step.name)
-        if not self.progress.failed_in:
-            self.progress.rotation_id = self._working() or self.progress.rotation_id
-        try:
-            own = {**options, **step.own, **step.late(self.progress), **more}
-            done = execute(step.module, asked(step.module, self.params, **own), self.context)
-        except Exception as error:
-            said = failure(error)
-            self._note_failed(step, said)
-            raise _failed(step, said) from None
-        self._keep(step, done)
-        return done
-
-    def _keep(self, step: Step, done: Result) -> None:
-        self.changed = self.changed or bool(done.get("changed"))
-        self.diffs += diffs_of(done)
-        if self.context.check_mode:
-            self.params["replay"] = done.get("replay") or self.params["replay"]
-        own = {name: done[name] for name in done if name not in _NOT_OF_A_STEP}
-        self.steps.append({"step": step.name, "changed": bool(done.get("changed")), **own})
-        self.keyring = done.get("keyring") or self.keyring
-        self.progress.results[step.key] = done
-        self.progress.staged = self.progress.staged or step.key == "stage"
-        self.progress.turned = self.progress.turned or step.key == "back"
-        self._note_use(step, done)
-
-    def _note_failed(self, step: Step, said: Mapping[str, Any]) -> None:
-        """What a failed step did all the same, such as the keyring's own part of a delivery."""
-        self._note_use(step, said)
-        self.changed = self.changed or bool(said.get("changed"))
-        self.diffs += diffs_of(said)
-        self.keyring = said.get("keyring") or self.keyring
-        self.progress.turned = self.progress.turned or (step.key == "back" and "keyring" in said)
-        shown = {"step": step.name, "changed": bool(said.get("changed")), "failed": True}
-        self.steps.append({**shown, "msg": said["msg"]})
-
-    def _working(self) -> str:
-        """The rotation that is being worked on, as far as this call has seen it."""
-        stages = (self.keyring or {}).get("stages") or {}
-        stage = stages.get("pending") or stages.get("current") or {}
-        return str(stage.get("rotation_id") or "")
-
-    def _note_use(self, step: Step, done: Mapping[str, Any]) -> None:
-        """Without overlap the delivery itself brings the new value into use, also if it fails after the keyring's step."""
-        uses = step.key == "promote" or (step.key == "bring" and not self.progress.overlap)
-        self.progress.in_use = self.progress.in_use or (uses and "keyring" in done)
-
-    # The parts, in order
+class Procedure(Account):
+    """The order in which steps are taken, and what answers a failed one."""
 
     def check(self) -> None:
         """Every gate; again only when something was found on other hosts."""
@@ -225,11 +85,6 @@ class Procedure:
             )
         if not self.after and any(done["elsewhere"].values()):
             raise Elsewhere(CHECK, done)
-
-    def tell(self, line: str) -> None:
-        """Something that a person should read although nothing is wrong."""
-        self.say.append(f"{self.params['credential']}: {line}")
-        self.context.progress(line)
 
     def follow(self, steps: Tuple[Step, ...]) -> None:
         """The steps that are asked for and have something to do."""
@@ -332,10 +187,10 @@ class Procedure:
         begun = self.params["purpose"] != "rotate" and (progress.begun or self.changed)
         cause += advice(pending, begun)
         rotation = {"rotation_id": progress.rotation_id}
-        self._attempt(lambda: self.do(NOTE, outcome="failed", text=cause, **rotation))
-        self._attempt(lambda: self.notify("failure", cause, phase=progress.failed_in, **rotation))
-        self._attempt(self.notices)
-        self._attempt(lambda: self.do(RELEASE))
+        self.attempt(lambda: self.do(NOTE, outcome="failed", text=cause, **rotation))
+        self.attempt(lambda: self.notify("failure", cause, phase=progress.failed_in, **rotation))
+        self.attempt(self.notices)
+        self.attempt(lambda: self.do(RELEASE))
         shown = {name: details[name] for name in details if name not in _TOO_MUCH}
         if self.keyring is not None:
             shown["keyring"] = self.keyring
@@ -354,66 +209,6 @@ class Procedure:
                 **({"diff": self.diffs} if self.context.diff else {}),
             },
         )
-
-    def _attempt(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except Failed as error:
-            self.context.warn(f"{self.params['credential']}: {error.message}")
-
-    # What is returned
-
-    def result(self, left: Optional[Elsewhere] = None) -> Result:
-        """The task's result.
-
-        :param left: what is to be done on other hosts before this goes on.
-        """
-        found: Result = {
-            "changed": self.changed,
-            "todo": self.progress.todo,
-            "msg": self.progress.checked.get("msg", ""),
-            "say": self.say,
-            "steps": self.steps,
-            "elsewhere": self._left(left) if left else {},
-            "resume": self._resume(left.after) if left else {},
-        }
-        if self.keyring is not None:
-            found["keyring"] = self.keyring
-        if self.context.check_mode:
-            found["replay"] = self.params["replay"]
-        if self.context.diff:
-            found["diff"] = self.diffs
-        return found
-
-    def _left(self, left: Elsewhere) -> Dict[str, Any]:
-        look = left.done.get("elsewhere") or {}
-        return {
-            "look": left.after is CHECK,
-            "hosts": look.get("sinks") or left.done.get("sink_hosts") or [],
-            "consumers": look.get("consumers") or [],
-        }
-
-    def _resume(self, after: Step) -> Dict[str, Any]:
-        progress = self.progress
-        return {
-            "purpose": self.params["purpose"],
-            "run_id": run_of(self.params).run_id,
-            "after": after.key,
-            "checked": dict(progress.checked),
-            "staged": progress.staged,
-            "in_use": progress.in_use,
-            "cause": progress.cause,
-            "kind": progress.kind,
-            "rotation_id": progress.rotation_id,
-            "failed_in": progress.failed_in,
-            "turned": progress.turned,
-            "begun": progress.begun or self.changed,
-            "steps": self.steps,
-        }
-
-    def step_left(self) -> Step:
-        """The step whose part on other hosts was just tried."""
-        return next(step for step in _steps(self.params["purpose"]) if step.key == self.after)
 
 
 def _go(procedure: Procedure) -> None:
