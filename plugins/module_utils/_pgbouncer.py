@@ -73,7 +73,7 @@ def from_keyring(document: Document, params: Mapping[str, Any]) -> dict[str, Any
     :raises BadInput: when it is not said which database a login through PgBouncer can be tried in.
     """
     issuer = params.get("issuer") or {}
-    want = wanted(document)
+    want = wanted(document, str(issuer.get("strategy") or ""))
     at = dict(params.get("login") or {})
     at["dbname"] = at.get("dbname") or (issuer.get("login") or {}).get("dbname")
     if not at["dbname"]:

@@ -88,17 +88,21 @@ def _entries(stages: list[Stage]) -> dict[str, Secret]:
 
 
 def _listed(document: Document, issuer: Mapping[str, Any]) -> list[str]:
-    """The roles that the definition names; none of them is touched before one is in use."""
+    """The roles that the definition names, once one of them is in use."""
     return [str(name) for name in issuer.get("roles") or []] if document.current else []
 
 
-def wanted(document: Document) -> Wanted:
+def wanted(document: Document, strategy: str = "") -> Wanted:
     """What this keyring asks of PgBouncer.
 
     A stage without a verifier (an adopted one) leaves the line of its name as it is. So does a role
     that no stage has used: it may be the one that the application uses, and was not adopted.
+
+    :param strategy: the issuer's. With ``same_role`` a value that is abandoned was never in force: the line is not its own.
     """
     kept, gone = _kept_stages(document), _gone_stages(document)
+    if strategy == "same_role":
+        gone = [stage for stage in gone if stage is not document.pending]
     names = {stage.text(USERNAME) for stage in kept}
     left = dict.fromkeys(stage.text(USERNAME) for stage in gone)
     newest = kept[-1:] if kept[-1:] != [document.previous] else []

@@ -109,7 +109,7 @@ def test_what_the_login_may_not_do(database: Database) -> None:
             "check 1 of 1 failed: permission denied for table orders (42501)",
         ),
         ({"check": "SELECT 1 FROM nothing"}, 'relation "nothing" does not exist (42P01)'),
-        ({"check": f"SELECT '{password}'::int"}, "SQLSTATE 22P02"),
+        ({"check": f"SELECT '{password}'::int"}, "SQLSTATE 22P02 (invalid text representation)"),
         ({"check": "SELECT nextval('s')", "write": True}, "check 1 of 1 failed"),
         ({"write": "INSERT INTO orders VALUES (1)"}, "the write check failed: permission denied"),
         ({"current_user": "bob"}, "it acts as alice, expected bob"),
@@ -328,6 +328,23 @@ def test_refusals_behind_a_userlist(database: Database, pgbouncer_factory: Facto
     wrong_database = {**probe, "dbname": "nowhere"}
     with pytest.raises(Unreachable):
         run_probe(wrong_database, previous, refused)
+
+
+@pytest.mark.pg_versions("16")
+def test_what_a_pooler_leaves_unanswered_is_foretold_by_the_server(
+    database: Database, pgbouncer_factory: Factory
+) -> None:
+    """PgBouncer lets a client wait when the server refuses its login: before a password is set back that is no failure."""
+    old = database.create_login("app")
+    users = {"app": str(database.verifier("app"))}
+    pooler = pgbouncer_factory(database.server, database=database.name, users=users)
+    probe, ctx = pooled(pooler, database, patience=QUICK, check_mode=True)
+    stage = make_stage("app", old, "grace")
+    database.execute("ALTER ROLE app PASSWORD 'set-by-a-rotation'")
+    with pytest.raises(Unreachable, match="no answer in time"):
+        run_probe(probe, stage, ctx)
+    evidence = run_probe(probe, stage, replace(ctx, predicting=True))
+    assert evidence.predicted and evidence.detail.startswith("not so yet, as expected")
 
 
 @pytest.mark.pg_versions("16")

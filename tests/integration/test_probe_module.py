@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _notify, _preflight
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import request_to_replay
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     KeyturnError,
     ProbeFailed,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
 from estate.databases import Database
 from estate.playbook import Ansible
 from one_credential import POLICY, Estate, make_estate
@@ -80,6 +82,19 @@ def test_a_dry_run_predicts_what_it_cannot_have_done_yet(estate: Estate) -> None
     estate.save(current=b)
     with pytest.raises(ProbeFailed):
         estate.probe(stage="current", check_mode=True, retries=0)
+
+
+def test_that_the_run_before_is_dead_is_no_excuse_for_a_wrong_value(estate: Estate) -> None:
+    a = estate.role("app_a")
+    estate.save(current=a)
+    value = estate.place / "value"
+    value.write_text("wrong")
+    given = {"value": {"username": "app_a", "password": f"ref+file://{value}"}, "retries": 0}
+    taken_over = [request_to_replay(Request("claim", Run("a-run"), holder_dead=True))]
+    with pytest.raises(ProbeFailed):
+        estate.probe(check_mode=True, replay=taken_over, **given)
+    alone = {**given, "keyring": None, "credential": None}
+    assert estate.probe(check_mode=True, **alone)["predicted"] is True
 
 
 def test_what_was_seen_before_a_failure_is_kept(estate: Estate) -> None:

@@ -118,6 +118,19 @@ def test_adopt_rotate_retire_under_load(make: Maker) -> None:
 
 
 @pytest.mark.pg_versions("16")
+def test_a_first_rotation_cuts_off_nobody_whose_role_was_not_adopted(make: Maker) -> None:
+    """The role that the application uses is in the definition and in no keyring: its line of the userlist is not known to be old."""
+    estate = make(adopted=False)
+    with estate.client as client:
+        predicted(estate, "rotate_db", FORCE)
+        client.work(50)
+        assert client.failures() == NO_FAILURES
+        assert client.status()["username"] == estate.roles[1]
+    assert estate.pooler and estate.roles[0] in estate.pooler.userlist_path.read_text()
+    assert estate.database.accepts(*estate.first)
+
+
+@pytest.mark.pg_versions("16")
 def test_as_ordinary_modules_instead_of_in_ansible_s_process(make: Maker) -> None:
     estate = make(variables={"keyturn_direct": False})
     with estate.client as client:

@@ -305,6 +305,13 @@ def test_an_abandoned_value_goes() -> None:
     assert (list(want.entries), want.absent, list(want.refused)) == (["a"], ("b",), ["b"])
 
 
+def test_abandoning_leaves_the_line_of_the_one_role_that_keeps_its_password() -> None:
+    document = make_document(pending=make_stage("app", "abandoning"))
+    assert wanted(document).absent == ("app",)
+    want = wanted(document, "same_role")
+    assert (want.absent, dict(want.entries), dict(want.refused)) == ((), {}, {})
+
+
 def test_a_role_that_no_stage_used_keeps_its_line() -> None:
     for document in (
         make_document(pending=make_stage("b", "applied")),

@@ -21,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._wire import Addr
 
 try:
     import psycopg2
+    import psycopg2.errorcodes
     import psycopg2.extensions
 except ImportError:
     HAS_PSYCOPG2 = False
@@ -72,7 +73,11 @@ def _wait(connection: Any, until: float) -> None:
 def _failed(error: Any) -> SqlFailed:
     code = str(error.pgcode or "no code")
     primary = str(error.diag.message_primary or "") if code in _TELLING else ""
-    return SqlFailed(code, f"{primary} ({code})" if primary else f"SQLSTATE {code}")
+    if primary:
+        return SqlFailed(code, f"{primary} ({code})")
+    names = {value: name for name, value in vars(psycopg2.errorcodes).items() if name.isupper()}
+    name = names.get(code, "").lower().replace("_", " ")
+    return SqlFailed(code, f"SQLSTATE {code} ({name})" if name else f"SQLSTATE {code}")
 
 
 class Session:
