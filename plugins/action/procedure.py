@@ -109,6 +109,12 @@ class ActionModule(DirectAction):
         return variable if variable in (self._task.args.get("known_variables") or ()) else option
 
     def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        for option in ("keyring", "issuer"):
+            called = self._called(option)
+            if called != option and option not in arguments:
+                raise BadInput(
+                    f"{called}: it is not set; set it for the credential, such as in its file of host_vars"
+                )
         params = super()._validated(arguments)
         self._refuse_files_of_two_machines(params)
         return params

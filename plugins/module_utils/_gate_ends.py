@@ -130,7 +130,11 @@ def target(case: Case) -> Gate:
             f"rotation {meant} is not the one in use, that is {current.rotation_id}: nothing to roll back",
         )
     if previous is None:
-        return Gate("target", False, "nothing is kept to return to: rotate forward instead")
+        return Gate(
+            "target",
+            False,
+            "nothing is kept to return to: rotate forward instead, with the rotation playbook",
+        )
     if being_rolled_back(document):
         return Gate("target", True, "a rollback is under way: it goes on")
     if not can_return_to(previous):
@@ -144,7 +148,7 @@ def target(case: Case) -> Gate:
         return Gate(
             "target",
             False,
-            f"the previous value {why} and may not be used again: rotate forward instead",
+            f"the previous value {why} and may not be used again: rotate forward instead, with the rotation playbook",
         )
     return Gate("target", True, f"rotation {previous.rotation_id} can be returned to")
 

@@ -322,12 +322,18 @@ def _rollback(document: Document, request: Request, now: datetime) -> Document:
             "A pending value was never in use: run the abandon playbook instead",
         )
     if current is None or previous is None:
-        raise _refuse(document, "rollback", "Nothing is kept to return to: rotate forward instead")
+        raise _refuse(
+            document,
+            "rollback",
+            "Nothing is kept to return to: rotate forward instead, with the rotation playbook",
+        )
     if previous.failed and current.status in ("promoted", "cutover"):
         return document
     if previous.failed or previous.compromised or previous.status != "grace":
         raise _refuse(
-            document, "rollback", "The previous value may not be used again: rotate forward instead"
+            document,
+            "rollback",
+            "The previous value may not be used again: rotate forward instead, with the rotation playbook",
         )
     status = "promoted" if request.overlap else "cutover"
     back = replace(previous, status=status, promoted=now, observed=None, retire_after=None)

@@ -256,7 +256,7 @@ gates:
   sample:
     rotate: [{name: claim, passed: true, message: no other run is at work}]
     retire: [{name: grace, passed: false, message: there is no previous value to retire}]
-    rollback: [{name: target, passed: false, message: 'nothing is kept to return to: rotate forward instead'}]
+    rollback: [{name: target, passed: false, message: 'nothing is kept to return to: rotate forward instead, with the rotation playbook'}]
 """
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring_info import MODULE

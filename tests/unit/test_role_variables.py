@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
@@ -28,6 +29,13 @@ def specified() -> set[str]:
     """What the argument specs name."""
     specs = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     return {name for spec in specs.values() for name in spec.get("options", {})}
+
+
+def test_no_variable_of_the_roles_own_is_what_a_typo_makes_of_a_users() -> None:
+    own = made() - specified()
+    assert "keyturn_each_consumer" in own
+    near = {name: get_close_matches(name, own, 1, 0.9) for name in sorted(specified())}
+    assert {name: found for name, found in near.items() if found} == {}
 
 
 def test_the_role_knows_every_variable_of_its_prefix() -> None:
