@@ -15,7 +15,7 @@ pytestmark = pytest.mark.pg_versions("16")
 
 
 @pytest.mark.parametrize(
-    ("strategy", "most"), [("alternate_roles", 28), ("same_role", 25), ("new_role", 25)]
+    ("strategy", "most"), [("alternate_roles", 34), ("same_role", 31), ("new_role", 31)]
 )
 def test_predicted_from_every_state(walk: Callable[..., Walk], strategy: str, most: int) -> None:
     made = walk(strategy, most)

@@ -17,6 +17,7 @@ from estate.databases import Database
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible
 from fault_page import summary
+from keeping import InVault
 from rotation import Estate
 from team import Team
 
@@ -31,14 +32,19 @@ def course(
     ansible: Ansible,
     pgbouncer_factory: Callable[..., PgBouncer],
     record_property: Callable[[str, object], None],
+    request: pytest.FixtureRequest,
 ) -> Iterator[Maker]:
-    """Makes an adopted credential whose application runs, behind PgBouncer unless told otherwise."""
+    """Makes an adopted credential whose application runs, behind PgBouncer and with a keyring in a file unless told otherwise."""
     clients = []
 
     def tell(row: dict[str, Any]) -> None:
         record_property(ROW, json.dumps(row))
 
-    def maker(strategy: str, auth: str | None = "userlist") -> Course:
+    def in_vault() -> InVault:
+        mount: str = request.getfixturevalue("vault_mount")
+        return InVault(request.getfixturevalue("vault"), mount)
+
+    def maker(strategy: str, auth: str | None = "userlist", vault: bool = False) -> Course:
         first = f"{database.name}_a"
         password = database.create_login(first)
         # A line in the file would be asked before the query.
@@ -55,7 +61,8 @@ def course(
             if auth
             else None
         )
-        estate = Estate(scratch, database, ansible, pooler, strategy=strategy)
+        kept = in_vault() if vault else None
+        estate = Estate(scratch, database, ansible, pooler, strategy=strategy, keeping=kept)
         estate.hand_over(first, password)
         estate.adopt()
         clients.append(estate.client.start())

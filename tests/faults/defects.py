@@ -114,6 +114,61 @@ def believed_without_a_reload() -> None:
     consumer.pick_up = lambda task: {"action": "reload", "coalesced": False, "seen": True}
 
 
+def not_written_if_unanswered() -> None:
+    """A keyring in Vault whose answer was lost counts as not written, and the value is written once more."""
+    store = import_module(f"{UTILS}._stores._vault").VaultStore
+    errors, access = import_module(f"{UTILS}._errors"), import_module(f"{UTILS}._access")
+    transitions = import_module(f"{UTILS}._transitions")
+    write, stage = store.write, transitions._STEPS["stage"]
+
+    def doubting(self: Any, text: str, expected: Any) -> Any:
+        try:
+            return write(self, text, expected)
+        except errors.Unreachable as error:
+            raise errors.Conflict("not written") from error
+
+    store._is_written = lambda self, data, number: False
+    store.write, access._PROPOSING = doubting, ()
+    transitions._STEPS = {
+        **transitions._STEPS,
+        "stage": lambda document, request, now: stage(
+            replace(document, pending=None), request, now
+        ),
+    }
+
+
+def line_again_if_unanswered() -> None:
+    """A line of the ledger in Vault whose answer was lost is written once more, under the next number."""
+    ledger = import_module(f"{UTILS}._ledgers._vault").VaultLedger
+    errors, append = import_module(f"{UTILS}._errors"), ledger.append
+
+    def again(self: Any, line: Any) -> None:
+        try:
+            append(self, line)
+        except errors.Unreachable:
+            append(self, {**line, "number": line["number"] + 1})
+
+    ledger._is_written = lambda self, secret, line: False
+    ledger.append = again
+
+
+def unseen_request() -> None:
+    """A request that is sent past Python's own library, with each step of the keyring."""
+    socket = import_module("socket")
+    access = import_module(f"{UTILS}._access").KeyringAccess
+    step = access.step
+
+    def followed(*arguments: Any, **options: Any) -> Any:
+        done = step(*arguments, **options)
+        port, request = os.environ["KEYTURN_UNSEEN"].split(" ", 1)
+        with socket.create_connection(("127.0.0.1", int(port))) as connection:
+            connection.sendall(request.replace("|", "\r\n").encode())
+            connection.recv(4096)
+        return done
+
+    access.step = followed
+
+
 def unclaimed() -> None:
     """Runs do not mind each other's claims."""
     for name in ("_transitions", "_publish", "_pgbouncer"):

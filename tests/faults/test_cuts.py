@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
-from course import Course, chosen, cuts, lost_answers
-from rotation import FORCE
+from course import Course
+from estate.playbook import Ansible
+from points import breaks, chosen, cuts, lost_answers, requests, soak
+from rotation import FORCE, Point
 
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Course]
@@ -52,10 +55,15 @@ def rotate_and_retire(made: Course, share: int) -> None:
 
     rotation, rotated = made.undisturbed("rotate_db", FORCE)
     retiring, retired = made.undisturbed("retire_due")
-    made.cut("rotate_db", chosen(cuts(rotation), share), rotated, retire)
-    made.cut("retire_due", chosen(cuts(retiring), share), retired, rotate)
-    made.lose("rotate_db", chosen(lost_answers(rotation), share), rotated, retire)
-    made.lose("retire_due", chosen(lost_answers(retiring), share), retired, rotate)
+    if every := lost_in_one_run(rotation):
+        made.lose_all("rotate_db", rotation, rotated)
+        made.lose_all("retire_due", retiring, retired)
+    for fault, which in (
+        (made.cut, breaks),
+        (made.lose, partial(lost_answers, but=every)),
+    ):
+        fault("rotate_db", chosen(which(rotation), share), rotated, retire)
+        fault("retire_due", chosen(which(retiring), share), retired, rotate)
 
 
 def roll_back(made: Course, share: int) -> None:
@@ -66,11 +74,7 @@ def roll_back(made: Course, share: int) -> None:
         made.run("rotate_db", FORCE)
 
     made.run("rotate_db", FORCE)
-    points, end = made.undisturbed("rollback")
-    rotate()
-    made.cut("rollback", chosen(cuts(points), share), end, rotate)
-    rotate()
-    made.lose("rollback", chosen(lost_answers(points), share), end, rotate)
+    disturb(made, "rollback", rotate, share)
     made.run("retire_due")
 
 
@@ -82,24 +86,59 @@ def abandon(made: Course, share: int) -> None:
         made.estate.killed("rotate_db", before, extra=FORCE)
 
     leave()
-    points, end = made.undisturbed("abandon")
-    leave()
-    made.cut("abandon", chosen(cuts(points), share), end, leave)
-    leave()
-    made.lose("abandon", chosen(lost_answers(points), share), end, leave)
+    disturb(made, "abandon", leave, share)
+
+
+def lost_in_one_run(points: list[Point]) -> str:
+    """What kind of answers is lost all together; ``make soak`` loses each alone."""
+    return "http" if requests(points) and not soak() else ""
+
+
+def disturb(made: Course, playbook: str, again: Callable[[], object], share: int) -> None:
+    """Each fault of one playbook.
+
+    :param again: makes the state where it begins, which is there now.
+    """
+    points, end = made.undisturbed(playbook, made.estate.adoption if playbook == "adopt" else None)
+    if every := lost_in_one_run(points):
+        again()
+        made.lose_all(playbook, points, end)
+    asked = lost_answers(points, but=every)
+    for fault, at in ((made.cut, breaks(points)), (made.lose, asked)):
+        if tried := chosen(at, share):
+            again()
+            fault(playbook, tried, end, again)
 
 
 def test_adopted(course: Maker) -> None:
     made = course("alternate_roles")
     value = made.estate.secrets()
-
-    def forget() -> None:
-        made.estate.keyring_path.unlink()
-        made.estate.ledger_path.unlink()
-
-    forget()
-    points, end = made.undisturbed("adopt", made.estate.adoption)
-    forget()
-    made.cut("adopt", chosen(cuts(points)), end, forget)
+    made.estate.kept.forget()
+    disturb(made, "adopt", made.estate.kept.forget, 1)
     assert made.estate.secrets() == value
+    made.finish()
+
+
+def test_a_keyring_in_vault(course: Maker) -> None:
+    share = 7
+    made = course("alternate_roles", None, vault=True)
+    made.estate.kept.forget()
+    disturb(made, "adopt", made.estate.kept.forget, share)
+    mount = made.estate.kept.options()["keyring"].rpartition("/")[0]
+    shared = {"name": "shared", "ref": f"{mount}/shared#/password"}
+    made.estate.add_sink({**shared, "template": "{current.password}"})
+    made.settle()
+    rotate_and_retire(made, share)
+    roll_back(made, share)
+    abandon(made, share)
+    made.finish()
+
+
+def test_the_command_itself(course: Maker, ansible_command: Ansible) -> None:
+    made = course("alternate_roles", None)
+    made.settle()
+    points, end = made.undisturbed("rotate_db", FORCE)
+    made.run("retire_due")
+    made.by_command(ansible_command)
+    made.cut("rotate_db", chosen(cuts(points), 8), end, lambda: made.run("retire_due"))
     made.finish()

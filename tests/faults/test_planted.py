@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 from at_once import assert_one_wins
-from course import Course, cuts, lost_answers
+from course import Course
 from estate.databases import Database
+from keeping import InVault
+from points import cuts, lost_answers
 from rotation import FORCE
 from team import Team
 
 pytestmark = pytest.mark.pg_versions("16")
 DEFECTS = Path(__file__).with_name("defects.py")
 Maker = Callable[..., Course]
+MINDED = "both (rotated|failed)|does not say who is at work|a second value|the ledger is not whole"
 
 
 def plant(made: Course, name: str, unseen: str = "") -> None:
@@ -99,6 +102,48 @@ def test_a_consumer_that_nobody_told(course: Maker) -> None:
         made.undisturbed("retire_due")
 
 
+def test_a_request_that_no_point_tells_of(course: Maker) -> None:
+    made = course("alternate_roles", None, vault=True)
+    kept = made.estate.kept
+    assert isinstance(kept, InVault)
+    body = '{"data": {}}'
+    head = (
+        f"POST /v1/{kept.mount}/data/unseen HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"X-Vault-Token: {kept.server.root_token}",
+        f"Content-Length: {len(body)}",
+        "",
+        body,
+    )
+    plant(made, "unseen_request", f"{kept.server.address.rpartition(':')[2]} {'|'.join(head)}")
+    with pytest.raises(AssertionError, match=r"the store was told of .*'unseen'"):
+        made.undisturbed("rotate_db", FORCE)
+
+
+@pytest.mark.parametrize(
+    ("defect", "written", "found"),
+    [
+        ("not_written_if_unanswered", "db_app 1 'Stage", "a second value"),
+        (
+            "line_again_if_unanswered",
+            "db_app/N 1 'Log in",
+            "its content was changed after it was written",
+        ),
+    ],
+)
+def test_a_write_that_counts_as_none_when_its_answer_is_lost(
+    course: Maker, defect: str, written: str, found: str
+) -> None:
+    made = course("alternate_roles", None, vault=True)
+    made.settle()
+    points, end = made.undisturbed("rotate_db", FORCE)
+    made.run("retire_due")
+    plant(made, defect)
+    (lost,) = [point for point in lost_answers(points) if f"http POST {written}" in str(point)]
+    with pytest.raises(AssertionError, match=found):
+        made.lose("rotate_db", [lost], end, lambda: None)
+
+
 def test_a_claim_that_nobody_minds(team: Team) -> None:
     env = {"KEYTURN_DEFECT": f"{DEFECTS} unclaimed"}
 
@@ -107,5 +152,5 @@ def test_a_claim_that_nobody_minds(team: Team) -> None:
             assert_one_wins(team, env)
             team.run("retire_due", "--limit", "db_billing")
 
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=MINDED):
         three_times()

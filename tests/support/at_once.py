@@ -34,11 +34,13 @@ def assert_one_wins(team: Team, env: Mapping[str, str] | None = None) -> None:
     before = team.phases("billing").count("stage")
     runs = [begin(team, "billing", env) for _run in range(2)]
     done = ended(runs)
-    assert sorted(run.returncode for run in done) == [0, 2], "".join(run.output for run in done)
+    codes, told = sorted(run.returncode for run in done), "".join(run.output for run in done)
+    assert codes == [0, 2], f"both {'rotated' if codes == [0, 0] else 'failed'}: {codes}\n{told}"
     winner, loser = sorted(range(2), key=lambda number: done[number].returncode)
     told = done[loser].stdout
-    assert f"(process {runs[winner].pid})" in told or "lost its claim" in told, told
+    named = f"(process {runs[winner].pid})" in told or "lost its claim" in told
+    assert named, f"the one that stops does not say who is at work:\n{told}"
     assert team.phases("billing").count("stage") == before + 1, "a second value was made"
     assert list(team.in_use()) == ["billing"]
-    assert team.ledger_faults("billing") == []
+    assert team.ledger_faults("billing") == [], "the ledger is not whole"
     team.assert_applications_work("billing")

@@ -12,19 +12,24 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
-from estate.client import read_credential
 from estate.load import LoadClient
+from estate.playbook import Ansible, PlaybookResult
+from leaks.disturbed import leaked
+from left import STAGES, state_of
+from points import inside, lost_answers, requests
 from rotation import FORCE, WATCHED, Estate, Point
-from writes import write_of
+from writes import name_of, write_of
 
-STAGES = ("pending", "current", "previous")
 POOLER = ("RELOAD",)
+# A status of success, an exit code of 0, or what PostgreSQL says of a statement that was done.
+_DONE = re.compile(r": (2\d\d|0|[A-Z ]+( \d+)*)$")
 _STATEMENT = re.compile(r"LOG:  statement: (.*(?:\n\t.*)*)")
 
 
@@ -46,30 +51,6 @@ def statements(log: str) -> list[str]:
     return [words for words in found if words]
 
 
-def inside(point: Point) -> bool:
-    """Whether it is a write inside of a task."""
-    return point.moment not in ("before", "after", "after failure")
-
-
-def cuts(points: list[Point]) -> list[Point]:
-    """Where a power cut makes a difference: before the first task, and before each write. In between, nothing is different."""
-    return [points[0], *(point for point in points if inside(point))]
-
-
-def lost_answers(points: list[Point]) -> list[Point]:
-    """Each statement and request, done, and its answer lost."""
-    asked = [point for point in points if point.moment.startswith(("sql ", "http "))]
-    return [replace(point, moment=f"lost {point.moment}") for point in asked]
-
-
-def chosen(points: list[Point], share: int = 1) -> list[Point]:
-    """The points that are tried: all of them with ``make soak``.
-
-    :param share: every how manieth, where the same is tried all over in other surroundings.
-    """
-    return points if os.environ.get("KEYTURN_SOAK") else points[::share]
-
-
 @dataclass
 class Course:
     """An estate that is cut again and again.
@@ -77,7 +58,10 @@ class Course:
     :ivar cells: what was cut where, for the table.
     :ivar values: every secret value that was seen on the way.
     :ivar verifiers: what the server knew of values that the keyring had.
+    :ivar last: the last point of each playbook, after its last write.
+    :ivar told: the steps of each playbook that the audit log tells of.
     :param tell: gets a row of the table.
+    :param command: the runs are the command's, and not forked.
     """
 
     estate: Estate
@@ -87,6 +71,14 @@ class Course:
     outputs: list[str] = field(default_factory=list)
     tell: Callable[[dict[str, Any]], None] = print
     verifiers: set[str] = field(default_factory=set)
+    command: bool = False
+    last: dict[str, Point] = field(default_factory=dict)
+    told: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """Where the keyring is kept, and whether the command itself is run."""
+        return f"{self.estate.kept.kind}{', command' if self.command else ''}"
 
     @property
     def overlap(self) -> bool:
@@ -94,45 +86,17 @@ class Course:
         return self.estate.strategy != "same_role"
 
     def state(self) -> dict[str, Any]:
-        """What an end can be known by, with stages for names: two undisturbed runs end in the same one."""
-        estate, document = self.estate, self.estate.document()
-        found = {name: stage for name in STAGES if (stage := document.stage(name))}
-        names = {stage.text("username"): name for name, stage in reversed(found.items())}
-        rotations = {stage.rotation_id: name for name, stage in reversed(found.items())}
-        logins = estate.database.execute(
-            "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname LIKE %s AND rolname <> %s",
-            (f"{estate.prefix}%", estate.database.owner),
-        )
-        used = read_credential(estate.env_file, 1)
-        current = document.current
-        assert current
-        secret = current.secret("password")
-        return {
-            "stages": {name: (stage.status, stage.failed) for name, stage in found.items()},
-            "accepted": {name: estate.accepts(name) for name in found},
-            "claim": document.claim,
-            "receipts": {
-                name: rotations.get(receipt.rotation_id, "older")
-                for name, receipt in document.receipts.items()
-            },
-            "roles": sorted((names.get(name, "other"), login) for name, login in logins),
-            "env": (used.username == current.text("username"), used.password == secret.reveal())
-            if secret
-            else None,
-            "ledger": estate.ledger_faults(),
-            # The application replaces its status again and again.
-            "files": sorted(
-                path.name
-                for place in self._places()
-                for path in place.glob(".*")
-                if path.suffix != ".part"
-            ),
-        }
+        """What an end can be known by."""
+        return state_of(self.estate)
 
     def _places(self) -> list[Path]:
         """Where files are replaced."""
         pooler = self.estate.pooler
         return [self.estate.folder, *([pooler.userlist_path.parent] if pooler else [])]
+
+    def by_command(self, ansible: Ansible) -> None:
+        """From now on each run is the command that a person types."""
+        self.estate.ansible, self.command = ansible, True
 
     def run(self, playbook: str, extra: Any = None) -> None:
         """Run it, to come to the state where something begins."""
@@ -151,6 +115,7 @@ class Course:
         """
         moving = changed(self._files(), after(0.3, self._files))
         before, logged = self._files(), len(self.estate.database.server.log())
+        versions, lines = self.estate.kept.versions(), len(self.estate.phases())
         points = self.estate.traced(playbook, extra)
         told = {point.moment.split(" ")[1] for point in points if inside(point)}
         untold = changed(before, self._files()) - moving - {"trace"} - told
@@ -163,16 +128,23 @@ class Course:
         ]
         asked = [words for words in asked if words not in POOLER]
         assert sorted(seen) == sorted(asked), f"{playbook}: the server was told {seen}"
+        written = Counter(self.estate.kept.versions())
+        written.subtract(versions)
+        stored = sorted(name_of(place) for place in written.elements())
+        sent = requests(points) if self.estate.kept.counts else []
+        assert stored == sorted(sent), f"{playbook}: the store was told of {stored}"
         self._remember()
+        self.last[playbook] = points[-1]
+        self.told[playbook] = {*self.estate.phases()[lines:]} - {"claim"}
         return points, self.state()
 
     def _files(self) -> dict[str, tuple[int, int, int]]:
         """Every file that a run could write, but Ansible's own."""
-        own = self.estate.ansible.work_dir
+        own = set(self.estate.folder.glob("ansible*"))
         found = {}
         for place in self._places():
             for path in place.rglob("*"):
-                if path.is_file() and own not in path.parents:
+                if path.is_file() and not own & set(path.parents):
                     status = path.stat()
                     found[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns)
         return found
@@ -184,7 +156,7 @@ class Course:
         end: dict[str, Any],
         again: Callable[[], object] | None = None,
     ) -> None:
-        """Run it, cut at each of these points in turn, and then to its end, which is the undisturbed one.
+        """Run it, cut (or silenced) at each of these points in turn, and then to its end, which is the undisturbed one.
 
         :param again: makes the state before: a point that a run does not pass any more, because one before it did the work,
             is cut in a new course.
@@ -201,24 +173,26 @@ class Course:
 
     def _cut_course(self, playbook: str, points: list[Point], end: dict[str, Any]) -> int:
         """One course, from the state before to the end; returns how many points were passed."""
-        before, stages = self._rotation(), self._stages()
+        before, stages, lines = self._rotation(), self._stages(), len(self.estate.phases())
         begun, where, passed = "", f"{self.estate.strategy}, {playbook}", 0
         for point in points:
-            done = self.estate.cut(playbook, point, self._extra(playbook, before))
-            self.outputs.append(done.output)
-            if done.returncode != -9:
+            done = self._disturb(playbook, point, before)
+            if not self._came_to(point, done):
                 break
             passed += 1
             where = f"{self.estate.strategy}, {playbook} cut {point}"
             self.cells.setdefault(playbook, []).append(str(point))
             begun = self._survives(where, before, begun)
-        if done.returncode == -9:
+        if done.returncode:
+            ended, there = point == self.last[playbook], self.estate.snapshot()
             extra = self._extra(playbook, before)
             done = self.estate.run(playbook, extra=extra, **WATCHED)
             self.outputs.append(done.output)
+            assert not ended or self.estate.snapshot() == there, f"{where}: written again"
         done.check()
         now = self.state()
         assert now == end, f"{where}\n{now}\n{end}\n{done.output}"
+        self._told_all(where, playbook, lines)
         self._quiet(where)
         self._remember()
         if playbook != "abandon":
@@ -226,6 +200,57 @@ class Course:
         made = int(playbook == "rotate_db")
         assert self._stages() == stages + made, f"{where}: a second value"
         return passed
+
+    def _disturb(self, playbook: str, point: Point, before: str) -> PlaybookResult:
+        """Run it with a fault."""
+        self._lost.unlink(missing_ok=True)
+        extra = self._extra(playbook, before)
+        done = self.estate.cut(playbook, point, extra, KEYTURN_LOST=str(self._lost))
+        self.outputs.append(done.output)
+        return done
+
+    @property
+    def _lost(self) -> Path:
+        """Where a run tells of the answers that it lost."""
+        return self.estate.folder / "lost"
+
+    def _came_to(self, point: Point, done: PlaybookResult) -> bool:
+        """Whether the fault was met: the run was killed, or a request was done and everything silent after it."""
+        if not point.moment.startswith("silent "):
+            return done.returncode == -9
+        if not self._answers():
+            return False
+        told = "no connection to" in done.stdout or "somebody else wrote there first" in done.stdout
+        assert done.returncode == 2 and told, f"{point}\n{done.output}"
+        return True
+
+    def _answers(self) -> list[str]:
+        """What was lost since the last fault; each is the answer of something that was done."""
+        told = self._lost.read_text().splitlines() if self._lost.exists() else []
+        self._lost.unlink(missing_ok=True)
+        undone = [line for line in told if not _DONE.search(line)]
+        assert not undone, f"lost, and not done: {undone}"
+        return [line.rpartition(": ")[0] for line in told]
+
+    def lose_all(self, playbook: str, points: list[Point], end: dict[str, Any]) -> None:
+        """Run it, losing the answer of each request that changes something: it is at its end all the same.
+
+        :param points: those of an undisturbed run.
+        """
+        where, before = f"{self.estate.strategy}, {playbook}: every answer lost", self._rotation()
+        stages, lines = self._stages(), len(self.estate.phases())
+        done = self._disturb(playbook, Point("", None, "lost http *"), before).check()
+        lost = self._answers()
+        asked = [point for point in points if point.moment.startswith("http ")]
+        assert lost == [point.moment for point in asked], f"{where}: {lost}"
+        cells = [str(point) for point in lost_answers(asked)]
+        self.cells.setdefault(playbook, []).extend(cells)
+        self._survives(where, before, "")
+        now = self.state()
+        assert now == end, f"{where}\n{now}\n{end}\n{done.output}"
+        assert self._stages() == stages + int(playbook == "rotate_db"), f"{where}: a second value"
+        self._told_all(where, playbook, lines)
+        self._quiet(where)
 
     def lose(
         self,
@@ -245,13 +270,10 @@ class Course:
                 self._rotation(),
                 f"{self.estate.strategy}, {playbook}: {point}",
             )
-            stages, lost = self._stages(), self.estate.folder / "lost"
-            extra = self._extra(playbook, before)
-            done = self.estate.cut(playbook, point, extra, KEYTURN_LOST=str(lost))
-            self.outputs.append(done.output)
+            stages, lines = self._stages(), len(self.estate.phases())
+            done = self._disturb(playbook, point, before)
             assert done.returncode in (0, 2), f"{where}\n{done.output}"
-            assert lost.exists(), f"{where}: no answer was lost"
-            lost.unlink()
+            assert self._answers(), f"{where}: no answer was lost"
             self.cells.setdefault(playbook, []).append(str(point))
             self._survives(where, before, "")
             made = int(playbook == "rotate_db")
@@ -260,6 +282,7 @@ class Course:
             assert self._stages() == stages + made, f"{where}: a second value"
             now = self.state()
             assert now == end, f"{where}\n{now}\n{end}\n{done.output}"
+            self._told_all(where, playbook, lines)
             self._quiet(where)
             self._remember()
 
@@ -276,6 +299,14 @@ class Course:
         self.run(playbook, self._extra(playbook, before))
         return 0
 
+    def _told_all(self, where: str, playbook: str, lines: int) -> None:
+        """The audit log tells of each step that it tells of without a fault.
+
+        :param lines: how many there were before.
+        """
+        missing = self.told[playbook] - {*self.estate.phases()[lines:]}
+        assert not missing, f"{where}: the audit log does not tell of {sorted(missing)}"
+
     def _stages(self) -> int:
         return self.estate.phases().count("stage")
 
@@ -285,7 +316,7 @@ class Course:
         return document.current.rotation_id if document and document.current else ""
 
     def _document(self) -> Document | None:
-        return self.estate.document() if self.estate.keyring_path.exists() else None
+        return self.estate.known()
 
     def _extra(self, playbook: str, before: str) -> Any:
         """A rotation is forced until it has begun, so that it does not begin anew after its end."""
@@ -343,27 +374,18 @@ class Course:
             self.values.update(self.estate.secrets())
 
     def finish(self) -> None:
-        """Nothing of all the values is anywhere; and the table."""
-        places = {"output": "".join(self.outputs), "ledger": self.estate.ledger_path.read_text()}
-        places["ansible.log"] = self.estate.ansible.log()
-        places["postgres.log"] = self.estate.database.server.log()
-        places.update(
-            {
-                str(path): path.read_text(errors="replace")
-                for path in self.estate.ansible.leftovers()
-            }
-        )
-        if self.estate.pooler:
-            places["pgbouncer.log"] = self.estate.pooler.log()
-        for value in self.values:
-            assert [name for name, text in places.items() if value in text] == []
+        """Nothing of all the values is anywhere, in no form; and the table."""
+        # The first value is in no log because whoever made the role saw to it.
+        found = leaked(self.estate, self.values, self.verifiers)
+        assert not found, found
         self._tell()
 
     def _tell(self) -> None:
         """Tell what was tried, and keep it for the page where that is asked for."""
         auth = self.estate.pooler.auth if self.estate.pooler else "none"
         for playbook, cells in self.cells.items():
-            row = {"strategy": self.estate.strategy, "pooler": auth, "playbook": playbook}
+            row = {"strategy": self.estate.strategy, "pooler": auth, "keyring": self.kind}
+            row["playbook"] = playbook
             name = "-".join(["faults", *row.values()])
             self.tell({**row, "faults": cells})
             if pages := os.environ.get("KEYTURN_PAGES"):

@@ -10,8 +10,8 @@ a power cut there leaves behind. Each such world that has no equal yet is a stat
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     parse_document,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import parse_sinks
+from likeness import Facts, Likeness, digest
 from predicted import Task, compare, read_tasks
+from reads import SERVER
 from rotation import CREDENTIAL, FORCE, PLUGINS, Estate
 from world import Roles, World, differences, read_world, write_files
 
@@ -76,16 +78,21 @@ class State:
     name: str
     way: str
     world: World
+    facts: Facts
 
 
 @dataclass
 class Cell:
-    """One playbook from one state: how the run ended, and what was not as predicted."""
+    """One playbook from one state: how the run ended, and what was not as predicted.
+
+    :param tried: not where a run from another state saw all that this one would see.
+    """
 
     state: State
     playbook: str
     ended: str
     faults: list[str] = field(default_factory=list)
+    tried: bool = True
 
 
 def _role_facts(stage: Stage, roles: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -168,8 +175,21 @@ class Reader:
     def state(self, world: World, way: str) -> State:
         """The state that a world is."""
         facts = self.facts(world)
-        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return State(key, _spoken(facts), way, world)
+        return State(digest(facts), _spoken(facts), way, world, facts)
+
+    def told_by(self) -> dict[str, tuple[str, ...]]:
+        """For each file, and for the servers, the facts that a look at it can depend on."""
+        estate = self.estate
+        found = {
+            estate.keyring_path.name: ("stages", "claim", "lagging"),
+            estate.ledger_path.name: ("ledger",),
+            estate.env_file.name: ("sinks",),
+            SERVER: ("accepted", "other roles", "pooler"),
+        }
+        if estate.pooler:
+            for path in (estate.pooler.userlist_path, estate.pooler.ini_path):
+                found[path.name] = ("pooler",)
+        return found
 
 
 def _spoken(facts: Mapping[str, Any]) -> str:
@@ -194,7 +214,7 @@ def _spoken(facts: Mapping[str, Any]) -> str:
 class Walk:
     """The states of one estate, and the cells that were tried.
 
-    :param most: how many cells at most; all of them when none.
+    :param most: how many cells are tried at most; all of them when none.
     :ivar ends: the states that a run came to by itself.
     """
 
@@ -205,6 +225,8 @@ class Walk:
     env: dict[str, str] = field(default_factory=dict)
     dry_code: int = 0
     ends: set[str] = field(default_factory=set)
+    likeness: Likeness = field(default_factory=Likeness)
+    _known: dict[tuple[str, str], Cell] = field(default_factory=dict)
     _uses: Counter[Any] = field(default_factory=Counter)
     _places: dict[str, int] = field(default_factory=dict)
 
@@ -241,10 +263,20 @@ class Walk:
             return
         self.roles.put_back(state.world, now)
         write_files(state.world["files"], self.places)
-        if self.estate.pooler:
-            self.estate.pooler.reload()
+        self._reload(state)
         left = differences(state.world, self.world())
         assert left == [], f"{state.name}: not put back: {left}"
+
+    def _reload(self, state: State) -> None:
+        """Have PgBouncer read its userlist, which it leaves out while size, owner and the second of the last change are the same."""
+        pooler = self.estate.pooler
+        if not pooler:
+            return
+        os.utime(pooler.userlist_path, (0, 0))
+        pooler.reload()
+        changed = state.world["files"][str(pooler.userlist_path)]["mtime"]
+        os.utime(pooler.userlist_path, ns=(changed, changed))
+        pooler.reload()
 
     def run(
         self, playbook: str, name: str, *arguments: str, extra: Any = None, moments: bool = True
@@ -255,9 +287,14 @@ class Walk:
             path.unlink(missing_ok=True)
             path.touch(mode=0o600)
         hosts = {CREDENTIAL: {"places": self.places, "login": self.login}}
-        what.write_text(
-            json.dumps({"to": str(to), "hosts": hosts, "moments": moments, "states": moments})
-        )
+        recorded = {
+            "to": str(to),
+            "hosts": hosts,
+            "moments": moments,
+            "states": moments,
+            "heard": sorted(self.reader.told_by()),
+        }
+        what.write_text(json.dumps(recorded))
         env = {
             "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS),
             "ANSIBLE_CALLBACKS_ENABLED": "record,plant"
@@ -305,8 +342,12 @@ class Walk:
         if code != self.dry_code:
             faults.append(f"ended with {self.dry_code}, then with {code}")
         faults += self._compared(state, self.records / "dry.jsonl", real)
-        self._learn(real, f"{playbook} from: {state.name}")
+        way = self._learn(real, f"{playbook} from: {state.name}")
         cell = Cell(state, playbook, _ended(code, read_tasks(real)), faults)
+        if not faults:
+            told_by = self.reader.told_by()
+            seen = _seen(self.records / "dry.jsonl", told_by) | _seen(real, told_by)
+            self.likeness.keep(playbook, state.facts, seen, way, cell.ended)
         self.cells.append(cell)
         return cell
 
@@ -317,26 +358,41 @@ class Walk:
         _code, record = self.run(playbook, "broken", extra=extra)
         self._learn(record, f"{playbook} with {how} from: {state.name}")
 
-    def _learn(self, record: Path, way: str) -> None:
-        """Every world on the way is a state that a power cut leaves."""
+    def _learn(self, record: Path, way: str) -> list[Facts]:
+        """Every world on the way is a state that a power cut leaves; returns their facts."""
+        found = []
         for line in map(json.loads, record.read_text().splitlines()):
             if "state" not in line:
                 continue
             moment = f"'{line['inside']}', {line['moment']}" if "inside" in line else ""
-            self.found(line["state"], f"{way}, cut before {moment}" if moment else way)
-        self.ends.add(self.found(self.world(), way).key)
+            found.append(
+                self.found(line["state"], f"{way}, cut before {moment}" if moment else way)
+            )
+        found.append(self.found(self.world(), way))
+        self.ends.add(found[-1].key)
+        return [state.facts for state in found]
 
     def _next(self) -> tuple[State, str] | None:
         """The cell that adds most, of those from where runs end and of those from where they were cut in turn."""
-        tried = {(cell.state.key, cell.playbook) for cell in self.cells}
+        tried = {(cell.state.key, cell.playbook) for cell in self.cells if cell.tried}
         self._places = {key: place for place, key in enumerate(self.states)}
         left = [
             (state, playbook)
             for state in self.states.values()
             for playbook in PLAYBOOKS
-            if (state.key, playbook) not in tried
+            if (state.key, playbook) not in tried and not self._is_known(state, playbook)
         ]
         return min(left, key=self._worth, default=None)
+
+    def _is_known(self, state: State, playbook: str) -> bool:
+        """Whether a run that was tried saw all that this one would see. Every tenth of these is tried all the same."""
+        key = (state.key, playbook)
+        if key not in self._known:
+            like = self.likeness.like(playbook, state.key, state.facts, self.states.__contains__)
+            if like is None:
+                return False
+            self._known[key] = Cell(state, playbook, like.ended, tried=len(self._known) % 10 == 0)
+        return not self._known[key].tried
 
     def _worth(self, cell: tuple[State, str]) -> tuple[Any, ...]:
         state, playbook = cell
@@ -354,17 +410,27 @@ class Walk:
             state, playbook = chosen
             self._uses.update([state.key, (playbook, _statuses(state)), playbook])
             cell = self.try_out(state, playbook)
+            like = self._known.get((state.key, playbook))
+            if like and like.ended != cell.ended:
+                cell.faults.append(f"{cell.ended}, and {like.ended} where it saw the same")
             if cell.ended == "done" and playbook in ("rotate_db", "rollback"):
                 self._break(state, playbook)
             yield cell
+        self.cells += [cell for cell in self._known.values() if not cell.tried]
 
     def _break(self, state: State, playbook: str) -> None:
-        """Where it succeeds, it can fail; by default once from each combination of statuses."""
+        """Where it succeeds, it can fail; once, or where all cells are tried once from each combination of statuses."""
         for how in BROKEN:
             key = (playbook, how, _statuses(state) if self.most is None else "")
             if not self._uses[key]:
                 self._uses[key] += 1
                 self.break_it(state, playbook, how)
+
+
+def _seen(record: Path, told_by: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """The names of the facts that a run looked at."""
+    lines = map(json.loads, record.read_text().splitlines())
+    return {fact for line in lines if "read" in line for fact in told_by[line["read"]]}
 
 
 def _statuses(state: State) -> str:

@@ -33,7 +33,9 @@ each playbook from each state that a credential can be left in, first as a dry r
   tasks, which a power cut would leave; also of runs in which a consumer or a proof fails. "Not told" names the consumers that were not
   seen using what they should.
 
-**=** stands for: nothing was changed, and the real run did what was said. The word is how both ended.
+**=** stands for: nothing was changed, and the real run did what was said. The word is how both ended. **(=)** stands for a state from which
+the playbook was not run, because it would look only at files and servers that are as in another state, from which it was. One in
+ten of these is run all the same, and has to end as the other one.
 """
 _FOOT = """\
 Made by
@@ -50,9 +52,13 @@ def rows(walk: Walk) -> dict[str, dict[str, str]]:
     """State, then playbook: how both runs ended."""
     found: dict[str, dict[str, str]] = {}
     for cell in walk.cells:
-        told = f"**differs** ({len(cell.faults)})" if cell.faults else f"= {cell.ended}"
+        told = f"{'=' if cell.tried else '(=)'} {cell.ended}"
         row = found.setdefault(cell.state.name, {})
-        row[cell.playbook] = told if told.startswith("*") else row.get(cell.playbook, told)
+        if cell.faults:
+            row[cell.playbook] = f"**differs** ({len(cell.faults)})"
+        elif cell.tried and row.get(cell.playbook, "(").startswith("("):
+            row[cell.playbook] = told
+        row.setdefault(cell.playbook, told)
     return found
 
 
@@ -68,16 +74,18 @@ def table(found: Mapping[str, Mapping[str, str]]) -> str:
 def _part(strategy: str, part: Mapping[str, Any]) -> str:
     summary = (
         f"{part['cells']} runs and their dry runs, from {part['tried']} of {part['states']} states that were found; "
-        f"{part['differ']} differ."
+        f"{part['differ']} differ. {part['alike']} more would look at nothing that these did not."
     )
     return f"## {strategy}\n\n{summary}\n\n{table(part['rows'])}"
 
 
 def keep(strategy: str, walk: Walk) -> None:
     """Print the table, and write the page where that is asked for."""
+    tried = [cell for cell in walk.cells if cell.tried]
     part = {
-        "cells": len(walk.cells),
-        "tried": len({cell.state.key for cell in walk.cells}),
+        "cells": len(tried),
+        "alike": len(walk.cells) - len(tried),
+        "tried": len({cell.state.key for cell in tried}),
         "states": len(walk.states),
         "differ": sum(bool(cell.faults) for cell in walk.cells),
         "rows": rows(walk),

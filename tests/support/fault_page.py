@@ -20,17 +20,18 @@ This page is written by `make pages`, which takes fewer points where strategies 
 takes every point.
 
 A run is killed (SIGKILL, as by a power cut) right before each of its writes to the world outside: files that are replaced or
-added to, statements, programs, requests. Where they are is read off a run that nothing disturbs, from Python's audit events and from the
-statements of the database connections; what the server's log and the file system show beside that fails the test. A *lost
-answer* is a statement that the server did, and whose answer the run did not get.
+added to, statements, programs, requests; and when all is done, right before it ends. Where they are is read off a run that nothing
+disturbs, from Python's audit events and from the statements of the database connections; what the servers and the file system show
+beside that fails the test. A *lost answer* is a statement, a request or a program that was done, which its answer proves, and of which
+the run hears as of a broken connection or a killed program. After a *silent* one no request of that run is answered any more.
 
 After each fault the value in use logs in, an application under load has had no failed login and no failed transaction (with one
 password that is changed in place: no failed transaction), and the same playbook, run again, comes to the end of a run that
 nothing disturbed: no second value, no second rotation, no file left over, a whole audit log, and none of the values anywhere in
 output and logs.
 
-| strategy | PgBouncer | playbook | power cuts | lost answers |
-|---|---|---|---:|---:|
+| keyring in | strategy | PgBouncer | playbook | power cuts | lost answers |
+|---|---|---|---|---:|---:|
 """
 BODY = """
 ## The points
@@ -43,13 +44,14 @@ One line for each point of the first of these estates that has it: the write, th
 def summary(found: list[dict[str, Any]]) -> list[str]:
     """A line for each strategy, pooler and procedure."""
     return [
-        f"{row['strategy']:16} {row['pooler']:11} {row['playbook']:11} {len(row['faults']) - _lost(row):3} cuts {_lost(row):3} lost"
+        f"{row['keyring']:14} {row['strategy']:16} {row['pooler']:11} {row['playbook']:11} "
+        f"{len(row['faults']) - _lost(row):3} cuts {_lost(row):3} lost"
         for row in ordered(found)
     ]
 
 
 def _lost(row: dict[str, Any]) -> int:
-    return sum(fault.startswith("lost ") for fault in row["faults"])
+    return sum(fault.startswith(("lost ", "silent ")) for fault in row["faults"])
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -59,10 +61,11 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 def ordered(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows in the order of the strategies, the poolers and the procedures."""
-    pooler = ("userlist", "auth_query", "none")
+    pooler, keyring = ("userlist", "auth_query", "none"), ("file", "file, command", "Vault")
     return sorted(
         found,
         key=lambda row: (
+            keyring.index(row["keyring"]),
             row["strategy"],
             pooler.index(row["pooler"]),
             ORDER.index(row["playbook"]),
@@ -77,14 +80,14 @@ def page(found: list[dict[str, Any]]) -> str:
     for row in found:
         lost = _lost(row)
         cuts, answers = cuts + len(row["faults"]) - lost, answers + lost
-        about = f"{row['strategy']} | {row['pooler']} | {row['playbook']}"
+        about = f"{row['keyring']} | {row['strategy']} | {row['pooler']} | {row['playbook']}"
         lines.append(f"| {about} | {len(row['faults']) - lost} | {lost} |")
         new = [fault for fault in row["faults"] if (row["playbook"], fault) not in seen]
         seen.update((row["playbook"], fault) for fault in new)
         if new:
-            points += [f"### {row['playbook']}, {row['strategy']}, {row['pooler']}", ""]
+            points += [f"### {about.replace(' | ', ', ')}", ""]
             points += [*(f"- {fault}" for fault in new), ""]
-    lines.append(f"| **all** | | | {cuts} | {answers} |")
+    lines.append(f"| **all** | | | | {cuts} | {answers} |")
     return HEAD + "\n".join(lines) + "\n" + BODY + "\n".join(points).rstrip() + "\n"
 
 

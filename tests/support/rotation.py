@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,14 +26,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
     chain_faults,
     tail_faults,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import FileLedger
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
 from estate.databases import Database
 from estate.load import PROGRAM, LoadClient, database_url, write_env_file
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible, PlaybookResult, RunningPlaybook
+from keeping import CREDENTIAL, InFiles, Keeping
 
-CREDENTIAL = "db_app"
 FORCE = {"keyturn_force": True}
 PLUGINS = Path(__file__).parent / "plugins"
 WATCHED = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at"}
@@ -62,6 +62,7 @@ class Estate:
     :param folder: keyring, ledger, env file and inventory go there.
     :param variables: more of the credential's variables.
     :param environ: more of the environment of each run.
+    :param keeping: where keyring and ledger are kept, if not in files of the folder.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class Estate:
     strategy: str = "alternate_roles"
     variables: dict[str, Any] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
+    keeping: Keeping | None = None
 
     def __post_init__(self) -> None:
         self.prefix = self.database.name
@@ -92,6 +94,11 @@ class Estate:
         path = self.folder / f"{name}.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"username": user, "password": password}))
+
+    @property
+    def kept(self) -> Keeping:
+        """Where keyring and ledger are."""
+        return self.keeping or InFiles(self.keyring_path, self.ledger_path)
 
     @property
     def port(self) -> int:
@@ -145,8 +152,7 @@ class Estate:
                 pooler["auth"] = "auth_query"
             consumers.insert(0, pooler)
         return {
-            "keyturn_keyring": f"ref+file://{self.keyring_path}",
-            "keyturn_ledger": f"ref+file://{self.ledger_path}",
+            **{f"keyturn_{name}": place for name, place in self.kept.options().items()},
             "keyturn_policy": {"rotate": "age", "max_age": "180d", "grace": "0s"},
             "keyturn_issuer": issuer,
             "keyturn_sinks": [sink],
@@ -188,6 +194,11 @@ class Estate:
         self.variables["keyturn_consumers"] = [*self.definition()["keyturn_consumers"], consumer]
         self._write_inventory()
 
+    def add_sink(self, sink: dict[str, Any]) -> None:
+        """One more sink."""
+        self.variables["keyturn_sinks"] = [*self.definition()["keyturn_sinks"], sink]
+        self._write_inventory()
+
     def start(self, playbook: str, extra: Mapping[str, Any] | None = None) -> RunningPlaybook:
         """Start one of the collection's playbooks."""
         inventory = self.folder / "inventory"
@@ -204,7 +215,7 @@ class Estate:
             *arguments,
             inventory=self.folder / "inventory",
             extra_vars=extra,
-            env={**self.environ, **env},
+            env={**self.kept.environ, **self.environ, **env},
         )
 
     def traced(
@@ -239,11 +250,7 @@ class Estate:
 
         :param made: when it was made, where that is to be known (RFC 3339).
         """
-        given = {
-            "keyring": f"ref+file://{self.keyring_path}",
-            "ledger": f"ref+file://{self.ledger_path}",
-            "credential": CREDENTIAL,
-        }
+        given = {**self.kept.options(), "credential": CREDENTIAL}
         proof = {"type": "postgres", "against": "a test", "at": "now", "detail": "handed over"}
         definition = self.definition()
         adoption = {
@@ -257,11 +264,19 @@ class Estate:
         for step in (adoption, {"transition": "release"}):
             asked = ArgumentSpecValidator(dict(MODULE.argument_spec)).validate({**given, **step})
             assert not asked.error_messages
-            execute(MODULE, dict(asked.validated_parameters), Context())
+            context = Context(environ={**os.environ, **self.kept.environ})
+            execute(MODULE, dict(asked.validated_parameters), context)
 
     def document(self) -> Document:
         """The keyring as it is kept now."""
-        return parse_document(self.keyring_path.read_text())
+        found = self.known()
+        assert found, "there is no keyring"
+        return found
+
+    def known(self) -> Document | None:
+        """The keyring, if there is one."""
+        text = self.kept.text()
+        return parse_document(text) if text is not None else None
 
     def accepts(self, stage: str) -> bool:
         """Whether a fresh login with a stage's value succeeds on the application's road."""
@@ -284,12 +299,12 @@ class Estate:
 
     def ledger_faults(self) -> list[str]:
         """What is wrong with the audit log."""
-        lines = FileLedger(str(self.ledger_path)).read(CREDENTIAL).lines
+        lines = self.kept.lines(CREDENTIAL)
         return chain_faults(lines) + tail_faults(lines, self.document().ledger)
 
     def phases(self) -> list[str]:
         """The steps that the audit log tells of."""
-        return [line["phase"] for line in FileLedger(str(self.ledger_path)).read(CREDENTIAL).lines]
+        return [line["phase"] for line in self.kept.lines(CREDENTIAL)]
 
     def secrets(self) -> list[str]:
         """Every secret value of the keyring."""
@@ -308,6 +323,8 @@ class Estate:
     def snapshot(self) -> dict[str, str]:
         """All that a run could change: keyring, ledger, env file, userlist, roles."""
         files = [self.keyring_path, self.ledger_path, self.env_file]
+        # Files are among the others.
+        kept = {"versions": repr(self.kept.versions())} if self.kept.counts else {}
         if self.pooler and self.pooler.auth == "userlist":
             files.append(self.pooler.userlist_path)
         state = {str(path): path.read_text() if path.exists() else "absent" for path in files}
@@ -317,4 +334,4 @@ class Estate:
         settings = self.database.execute(
             "SELECT setrole::regrole::text, setconfig FROM pg_db_role_setting ORDER BY 1"
         )
-        return {**state, "roles": repr(rows), "settings": repr(settings)}
+        return {**state, **kept, "roles": repr(rows), "settings": repr(settings)}

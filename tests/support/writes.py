@@ -5,30 +5,38 @@
 
 No part of the product is named here: Python tells of files, programs and requests by its audit events, and psycopg2's
 connections get cursors that tell of statements. A file's successor counts when it takes the file's place.
+
+Of a statement, a request and a program the answer can be taken away after it came, so that the work is done and nobody heard of it.
 """
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import select
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg2
 import psycopg2.extensions
 
 Tell = Callable[[str], None]
-Loses = Callable[[str], bool]
+Loses = Callable[[str], str]
+Lost = Callable[[str, str], None]
+LOST, SILENT = "lost", "silent"
 
 _READS = re.compile(
     r"(SELECT|SHOW|SET|RESET|DISCARD|BEGIN|COMMIT|ROLLBACK|WITH|VALUES|TABLE|EXPLAIN)\b",
     re.IGNORECASE,
 )
 _ACTS = re.compile(r"pg_terminate_backend|pg_cancel_backend|pg_reload_conf", re.IGNORECASE)
-_REQUEST = re.compile(rb"(PUT|POST|PATCH|DELETE) ")
+_REQUEST = re.compile(rb"(PUT|POST|PATCH|DELETE) ([^ ?]*)")
+_COUNTED = re.compile(r"/\d+$")
 _TEMPORARY = re.compile(r"\.keyturn-\d+-[0-9a-f]+$")
 
 
@@ -39,6 +47,18 @@ def write_of(statements: str) -> str:
         if text and (_ACTS.search(text) or not _READS.match(text)):
             return " ".join(text.split()[:2]) if not _ACTS.search(text) else "terminate"
     return ""
+
+
+def name_of(path: str) -> str:
+    """The last name of a path; a number, as of the lines of a list, is told as N after the name before it."""
+    names = _COUNTED.sub("/N", path).split("/")
+    return "/".join(names[-2:] if names[-1] == "N" else names[-1:])
+
+
+def request_of(sent: bytes) -> str:
+    """A request that changes something, by its method and the name that it is about; empty for any other text."""
+    found = _REQUEST.match(sent)
+    return f"http {found.group(1).decode()} {name_of(found.group(2).decode())}" if found else ""
 
 
 def _is_there(path: str) -> bool:
@@ -52,11 +72,14 @@ def _is_there(path: str) -> bool:
 class _Watch:
     """What one process does, by kind and name, each counted from the start of its task or step."""
 
-    def __init__(self, tell: Tell, loses: Loses) -> None:
-        self._tell, self._loses = tell, loses
+    def __init__(self, tell: Tell, loses: Loses, lost: Lost) -> None:
+        self._tell, self.loses, self._lost = tell, loses, lost
         self._parent = os.getpid()
         self.seen: Counter[str] = Counter()
         self._inside = False
+        self._silent = False
+        self._program = ""
+        self.asked: WeakKeyDictionary[http.client.HTTPConnection, str] = WeakKeyDictionary()
         own = (
             "KEYTURN_TRACE",
             "KEYTURN_LOST",
@@ -83,20 +106,37 @@ class _Watch:
         """One audit event; the events that this causes itself are none."""
         if self._inside or os.getpid() == self._parent:
             return
+        if self._silent and event == "http.client.send":
+            raise ConnectionResetError("Connection reset by peer")
         self._inside = True
         try:
             what = self._write(event, arguments)
-            if what:
-                self.point(what)
+            moment = self.point(what) if what else ""
         finally:
             self._inside = False
+        if moment and event == "http.client.send":
+            self.asked[arguments[0]] = moment
+        if moment and event == "subprocess.Popen":
+            self._program = moment
+
+    def begun(self) -> str:
+        """The moment of the program that was begun last, told once."""
+        moment, self._program = self._program, ""
+        return moment
+
+    def lose(self, moment: str, answer: str) -> None:
+        """What came as the answer is lost.
+
+        :param answer: the proof that it was done: a status, an exit code.
+        """
+        self._silent = self._silent or self.loses(moment) == SILENT
+        self._lost(moment, answer)
 
     def _write(self, event: str, arguments: tuple[Any, ...]) -> str:
         if event == "subprocess.Popen":
             return f"run {os.path.basename(str(arguments[0]))}"
         if event == "http.client.send" and isinstance(arguments[1], bytes):
-            method = _REQUEST.match(arguments[1])
-            return f"http {method.group(1).decode()}" if method else ""
+            return request_of(arguments[1])
         if event == "os.rename":
             return self._file("replace", arguments[1], arguments[3])
         if event == "os.remove":
@@ -132,8 +172,9 @@ class _Watch:
                 what = write_of(text)
                 moment = watch.point(f"sql {what}") if what else ""
                 super().execute(query, variables)
-                if moment and watch._loses(moment):
+                if moment and watch.loses(moment):
                     _finish(self.connection)
+                    watch.lose(moment, self.statusmessage or "")
                     self.connection.close()
                     raise psycopg2.OperationalError("server closed the connection unexpectedly")
 
@@ -147,19 +188,58 @@ def _finish(connection: Any) -> None:
         select.select([connection] if reading else [], [] if reading else [connection], [], 10)
 
 
-def watch(tell: Tell, loses: Loses) -> Callable[[], None]:
+def _lose_answers(watched: _Watch) -> None:
+    """Have answers of requests taken away when they came: the connection breaks."""
+    get = http.client.HTTPConnection.getresponse
+
+    def answered(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        answer = get(connection)
+        moment = watched.asked.pop(connection, "")
+        if moment and watched.loses(moment):
+            watched.lose(moment, str(answer.status))
+            connection.close()
+            raise http.client.RemoteDisconnected("Remote end closed connection without response")
+        return answer
+
+    http.client.HTTPConnection.getresponse = answered
+
+
+def _lose_ends(watched: _Watch) -> None:
+    """Have programs that came to their end look as if they had been killed right before."""
+    begin, end = subprocess.Popen.__init__, subprocess.Popen._handle_exitstatus
+    running: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+    def begun(process: Any, *arguments: Any, **options: Any) -> None:
+        begin(process, *arguments, **options)
+        if moment := watched.begun():
+            running[process] = moment
+
+    def ended(process: Any, *arguments: Any, **options: Any) -> None:
+        end(process, *arguments, **options)
+        moment = running.pop(process, "")
+        if moment and watched.loses(moment):
+            watched.lose(moment, str(process.returncode))
+            process.returncode = -9
+
+    subprocess.Popen.__init__, subprocess.Popen._handle_exitstatus = begun, ended
+
+
+def watch(tell: Tell, loses: Loses, lost: Lost) -> Callable[[], None]:
     """Tell of every write of the processes that are forked from this one.
 
     :param tell: gets a moment, such as ``replace keyring.json 2``, right before the write.
-    :param loses: whether the answer of a statement of that moment is lost.
+    :param loses: says of a moment whether its answer is lost (``lost``), and no request answered any more (``silent``).
+    :param lost: gets the moment and the answer, which proves that it was done, when one is lost.
     :return: begins to count anew.
     """
-    watched = _Watch(tell, loses)
+    watched = _Watch(tell, loses, lost)
     cursor, connect = watched.cursor(), psycopg2.connect
 
     def connected(*arguments: Any, **options: Any) -> Any:
         return connect(*arguments, **{"cursor_factory": cursor, **options})
 
     psycopg2.connect = connected
+    _lose_answers(watched)
+    _lose_ends(watched)
     sys.addaudithook(watched.hear)
     return watched.seen.clear

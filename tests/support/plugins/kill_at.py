@@ -26,11 +26,15 @@ description:
   - >-
     Moments are C(before) and C(after) the step or task, and inside of it each write to the world outside as it is about to be done, by what
     is written and how often that was: C(replace keyring.json 2), C(append ledger.jsonl 1), C(remove NAME 1), C(sql ALTER ROLE 1),
-    C(run PROGRAM 1), C(http PUT 1).
-  - C(lost) before the moment of a statement does it, and takes the answer away as a broken connection would.
+    C(run PROGRAM 1), C(http PUT NAME 1).
+  - >-
+    C(lost) before the moment of a statement, a request or a program does it, and takes the answer away as a broken connection, or a kill
+    right before the program's end, would. C(silent) before that of a request does the same, and no request of that process is
+    answered any more.
+  - C(lost) before the kind of a write and a star, as in C(lost http *), loses the answers of all of them, whatever the step.
   - E(KEYTURN_TRACE) names a file to which every point is written as it is passed.
   - E(KEYTURN_DEFECT) is a file of Python and the name of a function in it, which breaks the product before anything begins.
-  - E(KEYTURN_LOST) names a file that is made when an answer was lost.
+  - E(KEYTURN_LOST) names a file that gets a line with the moment and the answer, such as a status, for each answer that was lost.
   - E(KEYTURN_KILL) is the JSON of the point to die at; where the number is left open, the first one of that name counts.
 requirements:
   - to be enabled
@@ -70,19 +74,26 @@ class CallbackModule(CallbackBase):
         self._count_anew: Callable[[], None] = lambda: None
         if self._trace or (self._wanted and " " in self._wanted[2]):
             # Workers are forked from this process and inherit it.
-            self._count_anew = _beside("writes").watch(self._pass, self._loses)
+            self._count_anew = _beside("writes").watch(self._pass, self._loses, self._lost)
         if self._trace or self._wanted:
             _beside("steps").each_step(self._begin_step, self._end_step)
         if defect := os.environ.get("KEYTURN_DEFECT"):
             path, name = defect.split(" ")
             getattr(_load(Path(path)), name)()
 
-    def _loses(self, moment: str) -> bool:
-        """Whether this write is done and its answer lost."""
-        lost = self._is_wanted(f"lost {moment}")
-        if lost and (told := os.environ.get("KEYTURN_LOST")):
-            Path(told).touch()
-        return lost
+    def _loses(self, moment: str) -> str:
+        """How the answer of this write is lost, if it is."""
+        every = f"lost {moment.partition(' ')[0]} *"
+        if self._wanted and self._wanted[2] == every:
+            return "lost"
+        ways = [how for how in ("lost", "silent") if self._is_wanted(f"{how} {moment}")]
+        return ways[0] if ways else ""
+
+    def _lost(self, moment: str, answer: str) -> None:
+        """An answer was lost."""
+        if told := os.environ.get("KEYTURN_LOST"):
+            with open(told, "a", encoding="utf-8") as file:
+                file.write(f"{moment}: {answer}\n")
 
     def _pass(self, moment: str, changed: bool = False) -> None:
         """One point was reached."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import nullcontext
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ description:
     and the C(login) of a server.
   - With C(moments) the whole state is written, and also right before each single write inside of a task, which is what a power
     cut there would leave. Without, digests are, and only after each task.
+  - C(heard) names files of which is told when they are looked at, as of servers.
 requirements:
   - to be enabled
 """
@@ -69,9 +71,13 @@ class CallbackModule(CallbackBase):
         self._last: dict[str, tuple[int, bool, Any]] = {}
         self._read_world = _beside("world").read_world
         self._moments = bool(self._what.get("moments"))
+        heard = frozenset(self._what.get("heard", ()))
+        self._ear = _beside("reads").listen(heard, self._read) if heard else None
         if self._moments:
             # Workers are forked from this process and inherit it.
-            self._count_anew = _beside("writes").watch(self._inside, lambda moment: False)
+            self._count_anew = _beside("writes").watch(
+                self._inside, lambda moment: "", lambda moment, answer: None
+            )
             _beside("steps").each_step(self._begin_step, self._end_step)
 
     def _begin_step(self, name: str) -> None:
@@ -83,12 +89,17 @@ class CallbackModule(CallbackBase):
 
     def _state(self, host: str, server: Any = None) -> dict[str, Any]:
         watched = self._what["hosts"].get(host, {})
-        world = self._read_world(watched.get("places", ()), watched.get("login"), server)
+        with self._ear.muted() if self._ear else nullcontext():
+            world = self._read_world(watched.get("places", ()), watched.get("login"), server)
         return world if self._moments else _digests(world)
 
     def _append(self, line: dict[str, Any]) -> None:
         with Path(self._what["to"]).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, default=str) + "\n")
+
+    def _read(self, what: str) -> None:
+        """When a process looks at something for the first time."""
+        self._append({"read": what})
 
     def _inside(self, moment: str) -> None:
         """Right before one write."""
