@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,8 @@ from leaks import trace
 from leaks.flows import Course
 from leaks.page import page
 from leaks.plants import FORMS, Plants
+from leaks.search import QuickSearch
+from show.leaks import Search, forms
 
 pytestmark = pytest.mark.pg_versions("16")
 Plant = Callable[[Course, Plants], None]
@@ -60,6 +63,11 @@ def noted(made: Course, plants: Plants) -> None:
         ledger.writelines(json.dumps({"text": text}) + "\n" for text in plants.texts)
 
 
+SYSLOG = (
+    "import socket; place = tempfile.mkdtemp() + '/log'; "
+    "server, logged = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _end in range(2)); "
+    "server.bind(place); logged.connect(place); "
+)
 PRINTED = played({"ansible.builtin.debug": {"var": "texts"}})
 DEFECTS: dict[str, dict[str, Plant]] = {
     "output": {"a task prints it": PRINTED},
@@ -89,9 +97,24 @@ DEFECTS: dict[str, dict[str, Plant]] = {
             "open(temp, 'w').write(open(source).read()); os.remove(temp)"
         ),
         "a copy is removed again": program("shutil.copyfile(source, temp); os.remove(temp)"),
+        "a file in memory is removed again": program(
+            "temp = f'/dev/shm/{os.getpid()}'; open(temp, 'w').write(open(source).read()); os.remove(temp)"
+        ),
     },
     "files left": {
         "a temporary file stays": program("open(temp, 'w').write(open(source).read())"),
+    },
+    "files beside": {
+        "a successor stays": program(
+            "held = os.path.dirname(os.path.dirname(source)); "
+            "shutil.copyfile(source, held + '/.keyring.json.keyturn-1-00')"
+        ),
+    },
+    "sockets of the machine": {
+        "a line of syslog has it": program(SYSLOG + "logged.send(open(source, 'rb').read())"),
+        "a datagram of another way has it": program(
+            SYSLOG + "logged.sendmsg([open(source, 'rb').read()])"
+        ),
     },
     "readable by others": {
         "a file is open to others": program(
@@ -100,6 +123,10 @@ DEFECTS: dict[str, dict[str, Plant]] = {
         "a file is open to others for a moment": program(
             "to = os.open(temp, os.O_CREAT | os.O_WRONLY, 0o644); os.fchmod(to, 0o600); "
             "os.write(to, open(source, 'rb').read()); os.remove(temp)"
+        ),
+        "a file is opened to others for a moment": program(
+            "to = os.open(temp, os.O_CREAT | os.O_WRONLY, 0o600); os.write(to, open(source, 'rb').read()); "
+            "os.chmod(temp, 0o644); os.chmod(temp, 0o600); os.remove(temp)"
         ),
     },
     "PostgreSQL's log": {"a statement has it": sent_to_server},
@@ -143,6 +170,21 @@ def test_a_place_without_a_plant_is_no_page() -> None:
     assert "| somewhere | a file | 2 of 2 |" in page([row], [defect])
     with pytest.raises(ValueError, match="nothing is planted in: elsewhere"):
         page([row, {**row, "place": "elsewhere"}], [defect])
+
+
+def test_a_quick_search_finds_what_a_slow_one_does() -> None:
+    known = {**Plants().values, **{str(size): secrets.token_urlsafe(size) for size in range(8, 40)}}
+    slow, quick = Search(), QuickSearch()
+    for search in (slow, quick):
+        search.know({"raw": secrets.token_urlsafe(30)})
+        search.know(known)
+    texts = [text for value in known.values() for found in forms(value).values() for text in found]
+    for text in texts[::29]:
+        content = secrets.token_bytes(secrets.randbelow(20)) + text + b"."
+        assert set(quick.text("a place", content)) == set(slow.text("a place", content))
+    everything = b" ".join(texts)
+    assert {leak.secret for leak in quick.text("all", everything)} == set(known)
+    assert quick.text("all", everything, without=known) == []
 
 
 def test_what_strace_leaves_out_is_an_error() -> None:

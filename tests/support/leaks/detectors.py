@@ -11,13 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from show.leaks import files
+from show.leaks import Search, files
 
-from leaks.trace import COPIES, NAMES, OPENS, STARTS, WRITES, Tracer
+from leaks.trace import (
+    COPIES,
+    LOCAL,
+    NAMES,
+    OPENS,
+    SENDS,
+    STARTS,
+    WRITES,
+    Call,
+    Tracer,
+)
 
 VERIFIER = "verifier of "
 OTHERS = 0o077
 _NO_FILES = ("/dev/", "/proc/")
+_IN_MEMORY = ("/", "dev", "shm")
 _KEPT_APART = ".keyturn-"
 
 
@@ -57,6 +68,16 @@ class Detector(ABC):
     def collect(self) -> list[Text]:
         """What came there between start and stop."""
         return self._texts
+
+    def found_by(self, search: Search) -> tuple[int, list[str]]:
+        """How many bytes there were, and what a search finds in them, without a value."""
+        allowed = [name for name in search.secrets if name.startswith(self.may_hold or ("\0",))]
+        size, leaks = 0, set()
+        for text in self.collect():
+            size += len(text.content)
+            without = allowed if text.allowed else ()
+            leaks.update(map(str, search.text(text.place, text.content, without=without)))
+        return size, sorted(leaks)
 
     @abstractmethod
     def _look(self) -> Iterator[Text]:
@@ -153,20 +174,24 @@ class Environment(Traced):
 
 def written(tracer: Tracer, mark: int) -> dict[str, bytes]:
     """Every file that was written, also one that is gone by now: all that was written to it, in order, and its names."""
-    found: dict[str, bytes] = {}
+    found: dict[str, list[bytes]] = {}
     for _process, call in tracer.since(mark):
         if call.name in WRITES and call.paths:
             path, content = call.paths[0], b"".join(call.texts)
         elif call.name in COPIES and len(call.paths) > 1:
             to, source = call.paths[:2] if call.name == "sendfile" else call.paths[1::-1]
-            path, content = to, found.get(source) or _content(Path(source))
+            path, content = to, b"".join(found.get(source, ())) or _content(Path(source))
         elif call.name in NAMES or call.mode is not None:
             path, content = "names of files", b"\n".join(call.texts) + b"\n"
         else:
             continue
-        if not path.startswith(_NO_FILES) and (path.startswith("/") or call.name not in WRITES):
-            found[path] = found.get(path, b"") + content
-    return found
+        if _is_file(path) and (path.startswith("/") or call.name not in WRITES):
+            found.setdefault(path, []).append(content)
+    return {path: b"".join(pieces) for path, pieces in found.items()}
+
+
+def _is_file(path: str) -> bool:
+    return not path.startswith(_NO_FILES) or Path(path).parts[:3] == _IN_MEMORY
 
 
 def _content(path: Path) -> bytes:
@@ -205,28 +230,85 @@ def is_or_succeeds(path: Path, one: Path) -> bool:
     return path == one or successor
 
 
+class Local(Traced):
+    """What is sent to other processes of this machine over its own sockets: to syslog, to the journal."""
+
+    def _look(self) -> Iterator[Text]:
+        for process, call in self.tracer.since(self._mark):
+            if call.name in (*SENDS, *WRITES) and call.paths and call.paths[0].startswith(LOCAL):
+                yield Text(f"what process {process} sent to {call.paths[0]}", b"".join(call.texts))
+
+
+@dataclass
+class Beside(Folder):
+    """Files beside those that are there to hold secrets, such as the successor of one that never took its place.
+
+    :param made_for: these files.
+    :ivar killed: the run was: then a successor may be there, until another run removes it.
+    """
+
+    made_for: Sequence[Path] = ()
+    killed: bool = False
+
+    def __post_init__(self) -> None:
+        self.apart = (*self.apart, *self.made_for)
+        self.may_hold = ("",)
+
+    def _look(self) -> Iterator[Text]:
+        for text in super()._look():
+            path = Path(text.place)
+            may_be = self.killed and any(is_or_succeeds(path, one) for one in self.made_for)
+            yield Text(text.place, text.content, allowed=may_be)
+
+
+def open_to_others(roots: Sequence[Path], apart: Sequence[Path]) -> Iterator[Text]:
+    """Files below these folders that others than their owner can read."""
+    for path in (path for root in roots for path in files(root)):
+        mode = path.stat().st_mode & 0o777
+        if mode & OTHERS and not any(path.is_relative_to(one) for one in apart):
+            yield Text(f"{path}, of mode {mode:04o}", path.read_bytes())
+
+
+@dataclass
+class OpenAtLast(Detector):
+    """Files that others than their owner can read at the end."""
+
+    roots: Sequence[Path]
+    apart: Sequence[Path] = ()
+
+    def start(self) -> None:
+        """There is no before."""
+
+    def _look(self) -> Iterator[Text]:
+        yield from open_to_others(self.roots, self.apart)
+
+
 @dataclass
 class Open(Traced):
-    """Files that others than their owner can read: at the end, or at the moment when they were made."""
+    """Files that others than their owner can read: at the end, or at any moment since they were made."""
 
     roots: Sequence[Path] = ()
     apart: Sequence[Path] = ()
 
     def _look(self) -> Iterator[Text]:
         texts = written(self.tracer, self._mark)
-        made = self._made_open()
-        for path in {*made, *(path for root in self.roots for path in files(root))}:
-            if any(path.is_relative_to(one) for one in self.apart):
-                continue
-            if str(path) in texts and path in made:
-                yield Text(f"{path}, made with mode {made[path]:04o}", texts[str(path)])
-            if path.is_file() and path.stat().st_mode & OTHERS:
-                mode = path.stat().st_mode & 0o777
-                yield Text(f"{path}, of mode {mode:04o}", path.read_bytes())
+        for path, mode in self._opened():
+            content = texts.get(str(path)) or _content(path)
+            if content and not any(path.is_relative_to(one) for one in self.apart):
+                yield Text(f"{path}, given mode {mode:04o}", content)
+        yield from open_to_others(self.roots, self.apart)
 
-    def _made_open(self) -> dict[Path, int]:
+    def _opened(self) -> Iterator[tuple[Path, int]]:
         found = {}
         for _process, call in self.tracer.since(self._mark):
-            if call.name in OPENS and call.mode is not None and call.mode & OTHERS and call.paths:
-                found[Path(call.paths[-1])] = call.mode
-        return found
+            if call.mode is not None and call.mode & OTHERS:
+                found[_subject(call)] = call.mode
+        yield from found.items()
+
+
+def _subject(call: Call) -> Path:
+    """The file that a call made, or gave another mode."""
+    if call.name in OPENS:
+        return Path(call.paths[-1])
+    named = call.texts[0].decode(errors="replace") if call.texts else ""
+    return Path(call.paths[0], named) if call.paths else Path(named)

@@ -26,12 +26,22 @@ def _size(size: int | None) -> str:
     return f"{size / 1000:.0f}" if size >= 1000 or not size else f"{size / 1000:.1f}"
 
 
+def _and(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Two cells as one."""
+    if one is None:
+        return other
+    hits, most = [*one["hits"], *other["hits"]], max(one["secrets"], other["secrets"])
+    return {**other, "size": one["size"] + other["size"], "secrets": most, "hits": hits}
+
+
 def searched(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table of flows and places."""
     places = list(dict.fromkeys(row["place"] for row in rows))
     flows: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
-        flows.setdefault(row["flow"], {})[row["place"]] = row
+        # The runs of a matrix are one line.
+        cells = flows.setdefault(row["flow"], {})
+        cells[row["place"]] = _and(cells.get(row["place"]), row)
     lines = []
     for flow, cells in sorted(flows.items()):
         sizes = [_size(cells[place]["size"] if place in cells else None) for place in places]
@@ -63,7 +73,8 @@ by hand, but by
 $ {command}
 ```
 
-`KEYTURN_SOAK=1` adds every strategy with every way of PgBouncer's, and modules as programs in every way, with and without ANSIBLE_DEBUG.
+`KEYTURN_SOAK=1` adds every strategy with every way of PgBouncer's, every failure in every way to run modules, with and without
+ANSIBLE_DEBUG, and every point of the [faults](faults.md).
 
 {searched}
 
@@ -74,7 +85,7 @@ What may be where:
 - PgBouncer's log has, with `verbose` above 0, what PgBouncer itself stores of a user who logs in (`stored secret = …`): verifiers, be
   they from its userlist or by `auth_query`, and its own administrator's password. Nothing else, and nowhere else in it.
 - The keyring, the env file and PgBouncer's userlist are there to hold secrets: they are only searched when others than their owner
-  can read them, or could at the moment when they were made.
+  can read them, or could at any moment since they were made.
 
 A flow joins with `with watch.over("its name"): …` around whatever runs it (`tests/support/leaks/watch.py`); `watch.learn` gives the
 secrets that it made.
@@ -90,7 +101,10 @@ In each place a value is planted on purpose, a different one in each form, and h
 - *files written*: every byte that any process of the run writes to any file, also one that is removed at once; names of files too.
 - *files left*: below Ansible's home and temporary directories after the run.
 - *journal*, *files left there*: of another machine that is managed; files below `/tmp`, `/var/tmp` and `/root` there.
-- *readable by others*: files that others than their owner can read, now or when they were made.
+- *files beside*: beside the files that are there to hold secrets, such as a successor that never took its place. After a kill
+  one may be there, for its owner alone, until another run removes it.
+- *sockets of the machine*: what is sent to other processes by local sockets, as to syslog.
+- *readable by others*: files that others than their owner can read, now or at any moment since they were made.
 - *PostgreSQL's log*: with `log_statement = all` and `log_min_error_statement = error`. *PgBouncer's log*: with `verbose = 2`.
 """
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import yaml
 
 from leaks.flows import AWKWARD
+from leaks.watch import PLANTS
 
 FORMS: dict[str, Callable[[str], str]] = {
     "raw": str,
@@ -58,9 +59,11 @@ class Plants:
     def play(self, folder: Path, *tasks: dict[str, Any]) -> Path:
         """A playbook of these tasks; ``texts`` are what they are to let out, and the file ``texts`` has them too.
 
-        :param folder: where it goes; others cannot read it.
+        :param folder: where it goes, in a folder of its own that others cannot read.
         """
-        book, held = folder / "play.yml", folder / "texts"
+        place = folder / PLANTS
+        place.mkdir(mode=0o700)
+        book, held = place / "play.yml", place / "texts"
         for path in (book, held):
             path.touch(mode=0o600)
         held.write_text("\n".join(self.texts))

@@ -30,10 +30,15 @@ NAMES = (
     "mkdirat",
 )
 OPENS = ("open", "openat", "creat")
+MODES = ("chmod", "fchmod", "fchmodat")
+SENDS = ("sendto", "sendmsg", "sendmmsg")
+# What a socket of this machine alone is called in the place of a path.
+LOCAL = "UNIX"
 _HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
-_FILE = re.compile(r"\d+<((?:\\x[0-9a-f]{2})+)>")
+_FILE = re.compile(r"\d+<((?:\\x[0-9a-f]{2})+)(?:<[a-z]+ \d+:\d+>)?>")
 _LISTS = re.compile(r"\[([^\]]*)\], \[([^\]]*)\]")
+_SOCKET = re.compile(rf"^\d+<({LOCAL}[A-Z-]*:\[[^\]]*\])")
 _MODE = re.compile(r", 0([0-7]+)\)? += \d")
 
 
@@ -42,10 +47,10 @@ class Call:
     """One system call.
 
     :param name: of the call.
-    :param paths: the files behind its descriptors, in order.
+    :param paths: the files behind its descriptors, in order; for a socket of this machine what strace calls it.
     :param texts: the strings that it was given, in order.
     :param variables: the environment that a program was given.
-    :param mode: the mode that a file was created with; none when it was not.
+    :param mode: the mode that a file was created with, or given; none when it was not.
     """
 
     name: str
@@ -80,10 +85,15 @@ def parse(line: str) -> Call | None:
             raise EstateError(f"no arguments in what strace tells of a program: {line[:200]}")
         return Call(name, (), _texts(lists.group(1)), _texts(lists.group(2)))
     paths = tuple(_bytes(path).decode(errors="replace") for path in _FILE.findall(rest))
-    created = (
-        _MODE.search(rest) if name in OPENS and ("O_CREAT" in rest or name == "creat") else None
+    socket = _SOCKET.match(rest)
+    made = "O_CREAT" in rest or name == "creat" if name in OPENS else name in MODES
+    mode = _MODE.search(rest) if made else None
+    return Call(
+        name,
+        (socket.group(1), *paths) if socket else paths,
+        _texts(rest),
+        mode=int(mode.group(1), 8) if mode else None,
     )
-    return Call(name, paths, _texts(rest), mode=int(created.group(1), 8) if created else None)
 
 
 def strace() -> str:
@@ -120,12 +130,12 @@ class Tracer:
 
     def prefix(self) -> list[str]:
         """What to put before the command to be traced, with all that it starts."""
-        calls = (*STARTS, *WRITES, *COPIES, *NAMES, *OPENS)
+        calls = (*STARTS, *WRITES, *COPIES, *NAMES, *OPENS, *MODES, *SENDS)
         options = [
             "-ff",
             "--seccomp-bpf",
             "-qq",
-            "-y",
+            "-yy",
             "-v",
             "-xx",
             "--signal=none",

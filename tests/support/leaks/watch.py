@@ -13,22 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from estate.playbook import Ansible
-from show.leaks import Leak, Search, secrets_of
+from show.leaks import secrets_of
 
 from leaks.detectors import (
     Arguments,
+    Beside,
     Detector,
     Environment,
     Folder,
+    Local,
     Log,
     Open,
     Written,
     is_or_succeeds,
     written,
 )
+from leaks.search import QuickSearch
 from leaks.trace import Tracer
 
 PLUGINS = Path(__file__).with_name("plugins")
+# What plants are made of.
+PLANTS = "plants"
 KILLER = Path(__file__).parents[1] / "plugins"
 # Paths below the home directory, which is each run's own, so that one warm process serves all runs.
 SETTINGS = {
@@ -66,13 +71,15 @@ class Watch:
 
     detectors: Sequence[Detector]
     learn: Callable[[], Mapping[str, str]]
-    search: Search = field(default_factory=Search)
+    search: QuickSearch = field(default_factory=QuickSearch)
     rows: list[Row] = field(default_factory=list)
-    found: list[Leak] = field(default_factory=list)
 
     @contextmanager
-    def over(self, flow: str) -> Iterator[None]:
-        """Watch while a flow runs; what it does is done inside."""
+    def over(self, flow: str, where: str = "") -> Iterator[None]:
+        """Watch while a flow runs; what it does is done inside.
+
+        :param where: more of what it was, for a person who reads of a hit.
+        """
         for detector in self.detectors:
             detector.start()
         yield
@@ -80,19 +87,17 @@ class Watch:
             detector.stop()
         self.search.know(self.learn())
         for detector in self.detectors:
-            self._look(flow, detector)
+            self._look(flow, detector, where)
 
-    def _look(self, flow: str, detector: Detector) -> None:
-        allowed = [
-            name for name in self.search.secrets if name.startswith(detector.may_hold or ("\0",))
-        ]
-        size, leaks = 0, []
-        for text in detector.collect():
-            size += len(text.content)
-            without = allowed if text.allowed else ()
-            leaks += self.search.text(text.place, text.content, without=without)
-        self.found += leaks
-        hits = sorted({str(leak) for leak in leaks})
+    def killed(self, was: bool) -> None:
+        """Whether the run was killed that is looked at next."""
+        for detector in self.detectors:
+            if isinstance(detector, Beside):
+                detector.killed = was
+
+    def _look(self, flow: str, detector: Detector, where: str) -> None:
+        size, leaks = detector.found_by(self.search)
+        hits = [f"{leak}{where and f', {where}'}" for leak in leaks]
         self.rows.append(Row(flow, detector.name, size, len(self.search.secrets), hits))
 
     def hits(self) -> list[str]:
@@ -122,17 +127,23 @@ def prepare(ansible: Ansible) -> None:
 
 
 def of_ansible(
-    ansible: Ansible, tracer: Tracer, folder: Path, made_for: Sequence[Path]
+    ansible: Ansible,
+    tracer: Tracer,
+    folder: Path,
+    made_for: Sequence[Path],
+    elsewhere: Sequence[Path] = (),
 ) -> list[Detector]:
     """The detectors of all that Ansible prints, writes and starts.
 
     :param folder: the estate's files, which nobody else may read.
     :param made_for: files that are there to hold secrets.
+    :param elsewhere: files that other detectors look at.
     """
     work = ansible.work_dir
     captured, log, events = work / "captured", ansible.log_path, work / "events.jsonl"
     junit, facts = work / "home" / "junit", work / "home" / "facts"
     apart = (captured, log, events, junit, facts, tracer.folder)
+    beside = (work, folder / PLANTS, *elsewhere)
     return [
         Folder("output", [captured]),
         Log("Ansible's log", [log]),
@@ -141,8 +152,10 @@ def of_ansible(
         Folder("fact cache", [facts]),
         Arguments("command lines", tracer),
         Environment("environments", tracer),
+        Local("sockets of the machine", tracer),
         Written("files written", tracer, made_for=made_for, apart=apart),
         Folder("files left", [work], apart=apart),
+        Beside("files beside", [folder], apart=beside, made_for=made_for),
         Open("readable by others", tracer, roots=[folder], apart=apart),
     ]
 
