@@ -161,12 +161,12 @@ def prepare(params: Params, context: Context) -> Params:
     if not params.get("keyring"):
         return bare
     access = open_keyring(params, context)
-    document, issuer = access.need(), params["issuer"]
+    document = access.need()
     sinks = parse_sinks(params["sinks"], "keyturn_sinks")
     everybody = _all(consumer, params)
-    late = [other.name for other in behind(document, sinks, everybody, issuer)]
+    late = [other.name for other in behind(document, sinks, everybody)]
     due = consumer.name in late
-    bare.update(due=due, expected=expected(document, sinks, consumer, issuer))
+    bare.update(due=due, expected=expected(document, sinks, consumer))
     bare["files"] = list(files_read(consumer, sinks))
     if due:
         if not context.check_mode:

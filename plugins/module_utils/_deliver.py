@@ -92,7 +92,9 @@ def _tell(
     job: _Job, sinks: Sequence[Sink], consumers: Sequence[Consumer], about: Mapping[str, Any]
 ) -> Result:
     """Tell whoever lags, in order; those that are reached from elsewhere, and those that come after one of them, are left."""
-    late = execute(_receipts.MODULE, asked(_receipts.MODULE, job.params, **about), job.context)
+    all_of_them = {name: about[name] for name in ("sinks", "consumers")}
+    look = asked(_receipts.MODULE, job.params, **all_of_them)
+    late = execute(_receipts.MODULE, look, job.context)
     left = told_elsewhere(consumers, sinks)
     told, waiting = [], []
     for item in late["consumers"]:

@@ -87,11 +87,6 @@ def _entries(stages: list[Stage]) -> dict[str, Secret]:
     return found
 
 
-def _listed(document: Document, issuer: Mapping[str, Any]) -> list[str]:
-    """The roles that the definition names, once one of them is in use."""
-    return [str(name) for name in issuer.get("roles") or []] if document.current else []
-
-
 def wanted(document: Document, strategy: str = "") -> Wanted:
     """What this keyring asks of PgBouncer.
 
@@ -126,18 +121,15 @@ def brings_second(document: Document, issuer: Mapping[str, Any]) -> bool:
     return issuer.get("strategy") != "same_role" and len(names) == 1
 
 
-def digest(document: Document, issuer: Mapping[str, Any]) -> str:
+def digest(document: Document) -> str:
     """A keyed digest of who may log in; begins with ``(new)`` where check mode predicts a part.
 
     It stays the same when a retired stage is forgotten.
-
-    :param issuer: the definition, ``keyturn_issuer``; other roles in it are another answer.
     """
     kept = _kept_stages(document)
     entries = _entries(kept)
     names = {stage.text(USERNAME) for stage in kept}
     lines = [f"+{name}\0{reveal(entries.get(name, ''))}" for name in sorted(names)]
-    lines += [f"-{name}" for name in sorted(set(_listed(document, issuer)) - names)]
     mac = hmac.new(document.salt, digestmod=hashlib.sha256)
     for line in lines:
         data = line.encode("utf-8", "surrogatepass")

@@ -250,9 +250,7 @@ def lagging_consumers(
     """Consumers that were not seen using what they should."""
     if document is None:
         return ()
-    found = problems.attempt(
-        "receipts", lambda: behind(document, defined.sinks, defined.consumers, params["issuer"])
-    )
+    found = problems.attempt("receipts", lambda: behind(document, defined.sinks, defined.consumers))
     return tuple(consumer.name for consumer in found or ())
 
 

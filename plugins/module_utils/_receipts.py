@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Sequence
+from typing import List, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
@@ -46,13 +46,12 @@ def behind(
     document: Document,
     sinks: Sequence[Sink],
     consumers: Sequence[Consumer],
-    issuer: Mapping[str, Any],
 ) -> List[Consumer]:
     """The consumers that have yet to pick up what they read, in the order in which they are told.
 
     :raises BadInput: as the definitions give cause.
     """
-    late = lagging(document, sinks, consumers, issuer)
+    late = lagging(document, sinks, consumers)
     return [
         consumer
         for wave in order(consumers)
@@ -65,7 +64,7 @@ def run(params: Params, context: Context) -> Result:
     """Compare; nothing is written. ``changed`` notifies whoever brings them up to date."""
     access = open_keyring(params, context)
     consumers = parse_consumers(params["consumers"])
-    late = behind(access.need(), parse_sinks(params["sinks"]), consumers, params["issuer"])
+    late = behind(access.need(), parse_sinks(params["sinks"]), consumers)
     if late and params["demand"]:
         names = ", ".join(item.name for item in late)
         raise Refused(
@@ -82,7 +81,6 @@ SPEC = {
     **KEYRING_OPTIONS,
     "sinks": {"type": "list", "elements": "dict", "default": []},
     "consumers": {"type": "list", "elements": "dict", "default": []},
-    "issuer": {"type": "dict", "default": {}},
     "demand": {"type": "bool", "default": False},
 }
 MODULE = ModuleCore("receipts", SPEC, run)

@@ -30,10 +30,6 @@ options:
     type: list
     elements: dict
     default: []
-  issuer:
-    description: The credential's issuer, as in C(keyturn_issuer).
-    type: dict
-    default: {}
   demand:
     description: Fail when there are any, instead of reporting them.
     type: bool

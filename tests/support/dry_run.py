@@ -111,7 +111,6 @@ class Reader:
         definition = estate.definition()
         self._sinks = parse_sinks(definition["keyturn_sinks"])
         self._consumers = parse_consumers(definition["keyturn_consumers"])
-        self._issuer = definition["keyturn_issuer"]
 
     def text(self, world: World, path: Path) -> str:
         """A file's text in that world; empty when it is not there."""
@@ -147,9 +146,7 @@ class Reader:
             "accepted": {name: _role_facts(stage, roles) for name, stage in stages.items()},
             "other roles": others,
             "sinks": self._shown(world, stages, self.estate.env_file),
-            "lagging": lagging(document, self._sinks, self._consumers, self._issuer)
-            if document
-            else [],
+            "lagging": lagging(document, self._sinks, self._consumers) if document else [],
             "pooler": self._shown(world, stages, self.estate.pooler.userlist_path)
             if self.estate.pooler
             else [],

@@ -102,10 +102,9 @@ def received(document: Document, *consumers: dict[str, Any]) -> Document:
     return replace(document, receipts={**document.receipts, **receipts})
 
 
-def late(document: Document, *consumers: dict[str, Any], roles: Sequence[str] = ()) -> list[str]:
+def late(document: Document, *consumers: dict[str, Any]) -> list[str]:
     """The names of those that lag."""
-    found = parse_consumers(consumers)
-    return lagging(document, parse_sinks(SINKS), found, {"roles": list(roles)})
+    return lagging(document, parse_sinks(SINKS), parse_consumers(consumers))
 
 
 # Definitions
@@ -325,12 +324,10 @@ def test_the_digest_changes_with_who_may_log_in_and_not_when_history_is_forgotte
     current, previous = make_stage("b", "observed"), make_stage("a", "grace")
     grace = make_document(current=current, previous=previous)
     retiring = replace(grace, previous=replace(previous, status="retiring"))
-    issuer = {"roles": ["a", "b"]}
-    assert digest(grace, issuer) != digest(retiring, issuer)
+    assert digest(grace) != digest(retiring)
     for retained in ((), (previous,)):
         forgotten = replace(grace, previous=None, retained=retained)
-        assert digest(retiring, issuer) == digest(forgotten, issuer)
-    assert digest(forgotten, issuer) != digest(forgotten, {"roles": ["b"]})
+        assert digest(retiring) == digest(forgotten)
 
 
 # Order

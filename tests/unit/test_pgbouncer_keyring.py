@@ -35,7 +35,7 @@ def test_one_that_is_returned_to_takes_its_line_back() -> None:
     entry = wanted(document).entries["app"]
     assert entry.reveal() == PASSWORD
     cut_over = Document("db_app", bytes(32), current=MADE, previous=ADOPTED)
-    assert digest(document, {}) != digest(cut_over, {})
+    assert digest(document) != digest(cut_over)
 
 
 def test_whose_next_rotation_brings_a_second_pool() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Any, Mapping, Sequence
+from typing import Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _pgbouncer_keyring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._define import (
@@ -73,21 +73,19 @@ def expected(
     document: Document,
     sinks: Sequence[Sink],
     consumer: Consumer,
-    issuer: Mapping[str, Any] | None = None,
 ) -> str:
     """The receipt that a consumer should have now.
 
     One without sinks is told of each new current stage; PgBouncer of everything that its userlist
     follows from. Where check mode only predicts a value, the digest is of what is known about it.
 
-    :param issuer: the credential's ``keyturn_issuer``, for PgBouncer.
     :raises BadInput: when it reads a sink that there is not, or one cannot be rendered.
     """
     names = sinks_read(consumer, sinks)
     made = digests(document, render_sinks(document, sinks)) if names else {}
     parts = [f"{name}={made[name]}" for name in sorted(names)]
     if consumer.type == "pgbouncer":
-        parts.append(_pgbouncer_keyring.digest(document, issuer or {}))
+        parts.append(_pgbouncer_keyring.digest(document))
     parts = parts or _current_parts(document)
     if not any(NEW in part for part in parts):
         return f"hmac:{_mac(document.salt, parts)}"
@@ -100,17 +98,13 @@ def lagging(
     document: Document,
     sinks: Sequence[Sink],
     consumers: Sequence[Consumer],
-    issuer: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """The names of the consumers that were not seen using what they should use now.
 
-    :param issuer: as for :func:`expected`.
     :raises BadInput: as :func:`expected`.
     """
     seen = {name: receipt.seen for name, receipt in document.receipts.items()}
-    return [
-        it.name for it in consumers if seen.get(it.name) != expected(document, sinks, it, issuer)
-    ]
+    return [it.name for it in consumers if seen.get(it.name) != expected(document, sinks, it)]
 
 
 def check_turn(consumer: Consumer, late: Sequence[str]) -> None:
