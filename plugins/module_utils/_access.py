@@ -31,6 +31,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import form
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
     Request,
     Run,
+    check_claim,
     check_clock,
     only_claimed,
     transition,
@@ -167,6 +168,16 @@ class KeyringAccess:
         """
         ledger, head = self._ledger(), self.document.ledger if self.document else None
         ledger.review(self.credential, head, False, False)
+
+    def refuse_others(self) -> None:
+        """Refuse what another run is at work on; called before a value is proposed, which would tell of that run's traces alone.
+
+        :raises Refused: naming the run.
+        """
+        if self.document:
+            dead = is_dead(self.document.claim)
+            asked = Request("claim", self.run, holder_dead=dead, take_over=self.take_over)
+            check_claim(self.document, asked, self.context.now())
 
     def guard(self) -> None:
         """Make sure that this run still holds the claim; called right before each external write.

@@ -63,6 +63,7 @@ def new_rotation_id(now: datetime, context: Context) -> str:
 def _stage_fields(access: KeyringAccess, issuer: Issuer, params: Params) -> Mapping[str, Value]:
     if access.document and access.document.pending:
         return {}
+    access.refuse_others()
     fields = issuer.propose(access.document, params["generate"], access.context)
     if not access.context.check_mode:
         return fields

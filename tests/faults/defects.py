@@ -171,7 +171,7 @@ def unseen_request() -> None:
 
 def unclaimed() -> None:
     """Runs do not mind each other's claims."""
-    for name in ("_transitions", "_publish", "_pgbouncer"):
+    for name in ("_access", "_transitions", "_publish", "_pgbouncer"):
         import_module(f"{UTILS}.{name}").check_claim = lambda document, request, now: None
     access = import_module(f"{UTILS}._access")
     access.KeyringAccess.guard = lambda self: None

@@ -14,7 +14,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     open_keyring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring_step import MODULE as STEP
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -70,6 +71,17 @@ def test_a_value_is_not_proposed_for_a_keyring_that_has_one_by_now(runs: Runs) -
         ann.step(asked("stage", "r2", "app_a"))
     document = runs.access("carl").document
     assert document and document.pending is None
+
+
+def test_who_is_at_work_is_named_before_a_value_is_proposed(runs: Runs) -> None:
+    for rotation, user in (("r1", "app_a"), ("r2", "app_b")):
+        runs.do("bob", "stage", rotation=rotation, user=user)
+        runs.do("bob", "applied", "proved", "promote", "observed")
+    issuer = {"type": "postgres_role", "roles": ["app_a", "app_b"], "login": {"admin": "ref+x"}}
+    options = {name: option.get("default") for name, option in STEP.argument_spec.items()}
+    shared = {**runs.params("ann"), "take_over": False, "transition": "stage", "issuer": issuer}
+    with pytest.raises(Refused, match="another run is working on it: run bob on x"):
+        execute(STEP, {**options, **shared}, Context(environ={}))
 
 
 def test_a_value_that_was_there_and_is_not_any_more_leaves_no_empty_one(runs: Runs) -> None:
