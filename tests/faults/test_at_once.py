@@ -22,6 +22,8 @@ from told import TOLD
 
 pytestmark = pytest.mark.pg_versions("16")
 TIMES = 20 if os.environ.get("KEYTURN_SOAK") else 3
+# On a busy machine the second of a pair may begin when the first has ended: then it is tried once more.
+MOST = 3 * TIMES
 LOOK = 0.01
 
 
@@ -123,7 +125,14 @@ def test_one_wins_and_the_other_names_it(
 
 
 def test_two_that_share_a_userlist_and_an_env_file_lose_nothing(team: Team, spans: Spans) -> None:
-    for number in range(TIMES):
+    def overlapped() -> int:
+        """How often both kinds of pairs did."""
+        pairs = spans.pairs()
+        return min(sum(pairs[0::2]), sum(pairs[1::2]))
+
+    for number in range(MOST):
+        if overlapped() == TIMES:
+            break
         for run in ended([spans.begin(team, name) for name in SHARING]):
             run.check()
         team.assert_applications_work(*SHARING)
@@ -136,7 +145,7 @@ def test_two_that_share_a_userlist_and_an_env_file_lose_nothing(team: Team, span
         used = [team.stage_role(name) for name in SHARING]
         assert names == sorted([team.pooler.admin_user, *used]), number
         assert len(team.env_file("shop").read_text().splitlines()) == len(SHARING) + 1
-    assert spans.pairs() == [True, True] * TIMES
+    assert overlapped() == TIMES
 
 
 def test_runs_one_after_the_other_do_not_overlap(team: Team) -> None:
