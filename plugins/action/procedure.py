@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleUndefinedVariable
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.display import Display
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
@@ -17,6 +17,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure import
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._direct import DirectAction
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._phases import phases_of
 
+# Its class is in no public place.
+_OMITTED = "AnsibleValueOmittedError"
 _OWN = re.compile(r"keyturn_.")
 _ALIKE = (
     "keyring",
@@ -46,6 +48,15 @@ _VARIABLES = {
 }
 
 
+def without(given: Any, omit: str) -> Any:
+    """The data without what is omitted."""
+    if isinstance(given, Mapping):
+        return {name: without(value, omit) for name, value in given.items() if value != omit}
+    if isinstance(given, (list, tuple)):
+        return [without(item, omit) for item in given if item != omit]
+    return given
+
+
 class ActionModule(DirectAction):
     """Runs ``procedure``, with the phases that ``--tags`` asks for."""
 
@@ -60,7 +71,9 @@ class ActionModule(DirectAction):
         if self._task.no_log:
             return result
         # In this process they were said when it was time.
-        said = [] if self._is_direct(variables) else result.get("say") or []
+        said = list(result.get("say") or [])
+        if said and self._is_direct(variables):
+            said = []
         if result.get("failed") and result.get("diff"):
             said.append(CallbackBase()._get_diff(result["diff"]))
         for text in said:
@@ -75,8 +88,9 @@ class ActionModule(DirectAction):
         return {
             "phases": phases,
             "variables": own,
-            **self._of_the_credential(arguments, variables),
             **arguments,
+            # The variables of a credential are what its sinks and consumers on other hosts go by, whatever a play's module_defaults are.
+            **self._of_the_credential(arguments, variables),
         }
 
     def _of_the_credential(
@@ -87,22 +101,37 @@ class ActionModule(DirectAction):
         found = {}
         for option, variable in _VARIABLES.items():
             taken = option not in _ADOPTED or arguments.get("purpose") == "adopt"
-            if taken and variable in known and variable in variables and option not in arguments:
-                found[option] = self._filled(variable, variables[variable])
+            if option == "replay" and not self._task.check_mode:
+                continue
+            if taken and variable in known and variable in variables:
+                found.update(self._filled(option, variables[variable], variables.get("omit")))
         policy = found.get("policy")
         if isinstance(policy, Mapping) and policy.get("grace"):
             found["grace"] = policy["grace"]
         return found
 
-    def _filled(self, variable: str, text: Any) -> Any:
-        """A variable's value.
+    def _filled(self, option: str, text: Any, omit: Any) -> dict[str, Any]:
+        """The value of an option's variable; nothing where it is omitted.
 
-        :raises BadInput: for a template that cannot be filled.
+        :param omit: what stood for it before ansible-core 2.19.
+
+        :raises BadInput: for a template that cannot be filled; what filters say of it may quote a value.
         """
         try:
-            return self._templar.template(text)
-        except AnsibleError as error:
-            raise BadInput(f"{variable}: its template cannot be filled: {error}") from None
+            value = self._templar.template(text)
+        except Exception as error:
+            if type(error).__name__ == _OMITTED:
+                return {}
+            secret = self.module.argument_spec[option].get("no_log")
+            tellable = isinstance(error, AnsibleUndefinedVariable) and not secret
+            told = str(error) if tellable else type(error).__name__
+            raise BadInput(
+                f"{_VARIABLES[option]}: its template cannot be filled: {told}. Look at its filters and variables; a value that "
+                "holds braces itself is marked !unsafe, or given as a reference"
+            ) from None
+        if not isinstance(omit, str):
+            return {option: value}
+        return {} if value == omit else {option: without(value, omit)}
 
     def _called(self, option: str) -> str:
         variable = _VARIABLES.get(option, "")

@@ -141,7 +141,7 @@ _OF_ANSIBLE = frozenset({"AnsibleError"})
 
 
 def _of_ansible(error: BaseException, kinds: AbstractSet[str], host: str) -> Result:
-    """What Ansible says of a connection, of becoming another user or of a template; none of it holds a value."""
+    """What Ansible says of a connection or of becoming another user."""
     said = " ".join(str(getattr(error, "message", error)).split()).rstrip(".")
     if "AnsibleConnectionFailure" in kinds:
         whose = f"the connection to {host}" if host else "its connection"

@@ -117,8 +117,8 @@ options:
   known_variables:
     description:
       - Names of variables that somebody reads. Without any, none is refused.
-      - Where the role's variable for an option is among them, such as C(keyturn_issuer) for O(issuer), Ansible on the controller reads it
-        for an option that is not given, and messages name it.
+      - Where the role's variable for an option is among them, such as C(keyturn_issuer) for O(issuer), Ansible on the controller reads it,
+        and messages name it.
     type: list
     elements: str
     default: []

@@ -69,7 +69,9 @@ def untagged(given: Any) -> Any:
         return {untagged(name): untagged(value) for name, value in given.items()}
     if isinstance(given, (list, tuple)):
         return [untagged(item) for item in given]
-    return str(given) if isinstance(given, str) else given
+    # Before ansible-core 2.19, what ansible-vault encrypts is a class of its own, which decrypts itself.
+    text = isinstance(given, str) or getattr(given, "__ENCRYPTED__", False)
+    return str(given) if text else given
 
 
 def _user() -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,55 @@ def test_a_host_that_bears_the_users_name_is_reached(far: Callable[..., Estate])
     adopted = estate.run("adopt", extra=estate.adoption).check()
     assert f"-> {other}]" in adopted.stdout
     assert estate.document().current
+
+
+@pytest.mark.parametrize("text", ["{{ '%s' | to_datetime }}", "%s{{", "{{ %s }}"])
+def test_a_template_that_fails_does_not_quote_the_value(
+    far: Callable[..., Estate], text: str
+) -> None:
+    estate = far("true", adopted=False)
+    value = f"v{secrets.token_hex(8)}"
+    given = {"username": estate.first[0], "password": text % value}
+    estate.variables["keyturn_adopt"] = given
+    estate.add_probe(CHECK)
+    refused = estate.run("adopt").check(2)
+    assert "keyturn_adopt: its template cannot be filled" in refused.output
+    assert value not in refused.output + estate.ansible.log()
+
+
+def test_a_variable_that_is_not_there_is_named(far: Callable[..., Estate]) -> None:
+    estate = far("true", adopted=False)
+    estate.variables["keyturn_owner"] = "{{ nobody_knows }}"
+    estate.add_probe(CHECK)
+    refused = estate.run("rotate_db").check(2)
+    assert (
+        "keyturn_owner: its template cannot be filled: 'nobody_knows' is undefined"
+        in refused.output
+    )
+
+
+def test_what_is_omitted_is_left_out_and_defaults_of_a_play_do_not_count(
+    far: Callable[..., Estate],
+) -> None:
+    estate = far("true")
+    estate.variables["keyturn_owner"] = "{{ nobody_knows | default(omit) }}"
+    estate.variables["keyturn_issuer"] = {
+        **estate.definition()["keyturn_issuer"],
+        "like": "{{ nobody_knows | default(omit) }}",
+    }
+    estate.add_probe(CHECK)
+    play = {
+        "hosts": "postgres_roles",
+        "gather_facts": False,
+        "module_defaults": {"group/keyturn.runbooks.keyturn": {"keyring": "ref+file:///nowhere"}},
+        "roles": ["keyturn.runbooks.keyturn"],
+    }
+    book = estate.folder / "own.yml"
+    book.write_text(yaml.safe_dump([play]))
+    inventory = estate.folder / "inventory"
+    estate.ansible.run(str(book), inventory=inventory, extra_vars=FORCE).check()
+    current = estate.document().current
+    assert current and current.text("username") == estate.roles[1]
 
 
 def test_only_a_rotation_is_done_in_parts(far: Callable[..., Estate]) -> None:
