@@ -26,7 +26,7 @@ import pwd
 import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Iterator, List, Optional, Sequence, Tuple, Type
+from typing import Iterator, List, Optional, Sequence, Tuple, Type, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -160,6 +160,14 @@ def _copy_attributes(directory: int, name: str, descriptor: int) -> None:
                 )
 
 
+def _label(file: Union[int, str]) -> Optional[bytes]:
+    """The SELinux label of a file, and never of what a link points to; none where there is none."""
+    try:
+        return os.getxattr(file, "security.selinux", follow_symlinks=isinstance(file, int))
+    except OSError:
+        return None
+
+
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
@@ -224,6 +232,30 @@ class Held:
         except OSError as error:
             raise file_error(error, self._option, self.path, "write") from None
 
+    def add_beside(self, name: str, data: bytes) -> None:
+        """Make a new file of mode 0600 in the same directory.
+
+        :raises Denied, Unreachable: one of that name is there, no right or no room; there is no such file then.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        path = os.path.join(os.path.dirname(self.path), name)
+        try:
+            descriptor = os.open(name, flags, NEW_MODE, dir_fd=self._directory)
+        except OSError as error:
+            raise file_error(error, self._option, path, "write") from None
+        try:
+            try:
+                os.fchmod(descriptor, NEW_MODE)
+                _write_all(descriptor, data)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            _sync_directory(self._directory)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._directory)
+            raise file_error(error, self._option, path, "write") from None
+
     def replace(self, data: bytes, mode: Optional[int] = None) -> None:
         """Put these bytes in the file's place. Owner, group and, if none is given, mode stay; a new file has mode 0600.
 
@@ -267,10 +299,23 @@ class Held:
     def _dress(self, descriptor: int, old: Optional[os.stat_result], mode: Optional[int]) -> None:
         if old is not None:
             _copy_attributes(self._directory, self._name, descriptor)
+            self._keep_label(descriptor)
             self._keep_owner(descriptor, old)
         kept = NEW_MODE if old is None else stat.S_IMODE(old.st_mode)
         # Always, because the process's umask took bits away at creation. After the owner, because changing that clears bits.
         os.fchmod(descriptor, kept if mode is None else mode)
+
+    def _keep_label(self, descriptor: int) -> None:
+        """With another label than it had, what reads the file might no longer be allowed to."""
+        if not hasattr(os, "getxattr"):
+            return
+        old = f"/proc/self/fd/{self._directory}/{self._name}"
+        label = _label(old)
+        if label is not None and label != _label(descriptor):
+            raise Denied(
+                f"{self._option}: the SELinux label of {self.path} cannot be kept by user {_user_name(os.geteuid())} when replacing "
+                "it; nothing was changed. Run as root, or let the policy allow relabelling there"
+            )
 
     def _keep_owner(self, descriptor: int, old: os.stat_result) -> None:
         new = os.fstat(descriptor)

@@ -27,7 +27,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
     Document,
-    fingerprint,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
@@ -56,14 +55,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open impo
     open_place,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Observed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._shown import (
+    difference,
+    shown_fields,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
     Request,
     check_claim,
 )
 
 OPTION = "keyturn_sinks"
-_ABSENT = "(absent)"
-_OTHER_FORM = "(another form)"
 
 
 class Contents(Dict[str, Any]):
@@ -196,27 +197,9 @@ def _jobs(params: Params) -> List[Job]:
     return [_job(sent, salt) for sent in body["places"]]
 
 
-def _shown(job: Job, name: str, value: Optional[Secret]) -> str:
-    return _OTHER_FORM if value is None else fingerprint(job.salt, name, value)
-
-
-def _before(job: Job, outcome: Outcome, name: str) -> str:
-    fields = outcome.observed.fields
-    return _shown(job, name, fields[name]) if name in fields else _ABSENT
-
-
-def _after(job: Job, name: str) -> str:
-    value = job.wanted.fields[name]
-    return _ABSENT if value is None else _shown(job, name, value)
-
-
 def _sink_result(job: Job, outcome: Outcome, sent: Mapping[str, Any]) -> Dict[str, Any]:
     names = list(sent["fields"])
     about = {key: sent[key] for key in ("name", "ref", "host", "group", "digest", "held")}
-    fields = {
-        name or "content": {"before": _before(job, outcome, name), "after": _after(job, name)}
-        for name in names
-    }
     changed = any(name in outcome.changes for name in names) or bool(
         names and outcome.observed.drift
     )
@@ -224,21 +207,8 @@ def _sink_result(job: Job, outcome: Outcome, sent: Mapping[str, Any]) -> Dict[st
         **about,
         "changed": changed,
         "rendered": bool(names),
-        "fields": fields,
+        "fields": shown_fields(job.salt, job.wanted, outcome, names),
         "version": outcome.version,
-    }
-
-
-def _difference(job: Job, outcome: Outcome) -> Dict[str, str]:
-    place = job.address.where
-    before = [f"{name or 'content'}: {_before(job, outcome, name)}\n" for name in job.wanted.fields]
-    after = [f"{name or 'content'}: {_after(job, name)}\n" for name in job.wanted.fields]
-    drift = [f"{line}\n" for line in outcome.observed.drift]
-    return {
-        "before_header": place,
-        "after_header": place,
-        "before": "".join(before + drift),
-        "after": "".join(after),
     }
 
 
@@ -261,7 +231,9 @@ def _result(done: Sequence[Tuple[Job, Outcome]], context: Context) -> Result:
     behind = changed if context.check_mode else []
     result: Result = {"changed": bool(changed), "sinks": sinks, "behind": behind}
     if context.diff:
-        result["diff"] = [_difference(job, outcome) for job, outcome in done if outcome.changed]
+        result["diff"] = [
+            difference(job.salt, job.wanted, outcome) for job, outcome in done if outcome.changed
+        ]
     return result
 
 

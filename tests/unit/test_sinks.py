@@ -35,6 +35,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     requires_username,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
+    TRIES,
     Outcome,
     Wanted,
     bring,
@@ -94,7 +95,14 @@ def test_names_are_derived_from_the_place() -> None:
         (sink(tempalte="x"), ["'tempalte'", "template", "fields", "file_group"]),
         ({"template": "x"}, ["'ref' is missing"]),
         (sink(ref="ref+vault://secret"), ["keyturn_sinks[0].ref", "character"]),
-        (sink(ref="ref+awsssm://app/db"), ["awsssm", "ref+file://, ref+vault://"]),
+        (sink(ref="ref+envsubst://$APP"), ["envsubst", "ref+file://", "ref+vault://"]),
+        (sink(ref="ref+awsssm://app/db#/T"), ["one text", "?mode=singleparam"]),
+        (sink(ref="ref+awsssm://app/db?mode=singleparam"), ["#/NAME"]),
+        (sink(ref="ref+awsssm://app/db?mode=path#/T"), ["'mode'", "singleparam"]),
+        (sink(ref="ref+awsssm://app/db?version=1"), ["'version'", "region"]),
+        (sink(ref="ref+k8s://v1/ConfigMap/ns/app#/T"), ["ConfigMap", "v1/Secret"]),
+        (sink(ref="ref+k8s://v1/Secret/ns/app/T#/T"), ["named twice"]),
+        (sink(ref="ref+k8s://v1/Secret/ns/app"), ["#/NAME"]),
         (sink(ref="ref+vault://secret/a?version=3#/T"), ["'version'", "address"]),
         (sink(ref="ref+file://rel/path"), ["three slashes"]),
         (sink(fields={"A": "x"}), ["either 'template'", "'fields'"]),
@@ -350,7 +358,7 @@ def test_a_new_file_belongs_to_whom_the_sink_says(tmp_path: Path) -> None:
     ("old", "changes", "error", "says"),
     [
         (None, {"path": "none/file"}, Absent, "no directory"),
-        (None, {"create": False}, Absent, "create: false"),
+        (None, {"create": False}, Absent, "'create' is false"),
         (None, {"owner": "no-such-user"}, BadInput, "'no-such-user'"),
         ("{", {"format": "json"}, Corrupt, "no JSON"),
         ("[]", {"format": "json"}, Corrupt, "JSON object"),
@@ -406,7 +414,7 @@ def test_absent_and_denied_are_told_apart(tmp_path: Path) -> None:
 def test_a_predicted_value_changes_everything_and_is_never_compared(tmp_path: Path) -> None:
     observed = Observed({"K": Secret("(new)"), "L": Secret("same")})
     wanted = {"K": Secret.new(), "L": Secret("same"), "M": None}
-    assert plan(wanted, observed) == {"K": Secret.new()}
+    assert plan(Wanted("a place", wanted), observed) == {"K": Secret.new()}
     path = tmp_path / "file"
     assert publish(job(path, {"K": Secret.new()}), check_mode=True).changed
     assert not os.listdir(tmp_path)
@@ -474,7 +482,7 @@ def test_a_write_in_between_makes_it_plan_again_and_not_for_ever() -> None:
     done = bring(place, what.wanted, lambda: place.guarded.append(1), context)
     assert done.version == "7" and place.held == what.wanted.fields and place.writes == 4
     endless = Contended(10**6)
-    with pytest.raises(Conflict, match="20 times"):
+    with pytest.raises(Conflict, match=f"{TRIES} times"):
         bring(endless, what.wanted, lambda: endless.guarded.append(1), context)
 
 
@@ -512,3 +520,15 @@ def test_a_lost_claim_stops_before_the_write(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="lost"):
         bring(open_place(what.address, what.options, Context()), what.wanted, lost, Context())
     assert path.read_text() == "K=old\n"
+
+
+def test_a_key_in_the_path_of_a_kubernetes_secret_is_the_same_place_as_one_behind_it() -> None:
+    first, second = parse_sinks(
+        [
+            {"ref": "ref+k8s://v1/Secret/app/db/A?kubeContext=c", "template": "a"},
+            {"ref": "ref+k8s://v1/Secret/app/db?kubeContext=c#/B", "template": "b"},
+        ]
+    )
+    assert first.place == second.place
+    assert first.ref.text == "ref+k8s://v1/Secret/app/db?kubeContext=c#/A"
+    assert first.name == "v1/Secret/app/db#/A"

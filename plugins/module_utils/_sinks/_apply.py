@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from typing import Callable, Dict, Mapping, Optional
+from dataclasses import dataclass, field, replace
+from typing import Callable, Dict, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, Conflict
@@ -19,10 +19,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     Stale,
 )
 
-TRIES = 20
+TRIES = 50
 """How often a place is read and planned anew when somebody else wrote to it in between."""
 
-_LONGEST_PAUSE = 0.3
+_LONGEST_PAUSE = 0.6
 Guard = Callable[[], None]
 
 
@@ -33,11 +33,18 @@ class Wanted:
     :param where: how messages name the place.
     :param fields: by name; none for a field that should not be there.
     :param create: whether the place is made when it is not there.
+    :param missing: fields that are written only where they are not there.
     """
 
     where: str
     fields: Mapping[str, Optional[Secret]]
     create: bool = True
+    missing: Mapping[str, Secret] = field(default_factory=dict)
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """All the fields that this is about."""
+        return (*self.fields, *self.missing)
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,12 @@ class Outcome:
         return bool(self.changes or self.observed.drift)
 
 
-def plan(wanted: Mapping[str, Optional[Secret]], observed: Observed) -> Changes:
+def plan(wanted: Wanted, observed: Observed) -> Changes:
     """The fields that differ. Pure. A value that check mode only predicts equals none that is there."""
-    changes: Dict[str, Optional[Secret]] = {}
-    for name, value in wanted.items():
+    changes: Dict[str, Optional[Secret]] = {
+        name: value for name, value in wanted.missing.items() if name not in observed.fields
+    }
+    for name, value in wanted.fields.items():
         if value is None:
             if name in observed.fields:
                 changes[name] = None
@@ -67,13 +76,13 @@ def plan(wanted: Mapping[str, Optional[Secret]], observed: Observed) -> Changes:
 
 
 def _read(place: Place, wanted: Wanted) -> Outcome:
-    observed = place.read(tuple(wanted.fields))
-    fills = any(value is not None for value in wanted.fields.values())
+    observed = place.read(wanted.names)
+    fills = wanted.missing or any(value is not None for value in wanted.fields.values())
     if fills and not observed.exists and not wanted.create:
         raise Absent(
-            f"{wanted.where}: it is not there, and the sink says 'create: false'; make it first, or leave that out"
+            f"{wanted.where}: it is not there, and 'create' is false; make it first, or leave that out"
         )
-    return Outcome(observed, plan(wanted.fields, observed), observed.version)
+    return Outcome(observed, plan(wanted, observed), observed.version)
 
 
 def _write(place: Place, wanted: Wanted, guard: Guard) -> Optional[Outcome]:
@@ -103,9 +112,9 @@ def _foreseen(found: Outcome, wanted: Wanted, context: Context) -> Outcome:
         fields = {**found.observed.fields, **written}
         there = {name: value for name, value in fields.items() if name not in gone}
         observed = replace(found.observed, fields=there, exists=True, drift=())
-        found = Outcome(observed, plan(wanted.fields, observed), found.version)
+        found = Outcome(observed, plan(wanted, observed), found.version)
     if found.changed:
-        context.foreseen[wanted.where] = {**(written or {}), **wanted.fields}
+        context.foreseen[wanted.where] = {**(written or {}), **found.changes, **wanted.fields}
     return found
 
 
@@ -115,7 +124,7 @@ def bring(place: Place, wanted: Wanted, guard: Guard, context: Context) -> Outco
     :param guard: called right before each write; raises when this run may no longer write.
     :raises KeyturnError: as the place does; :class:`Conflict` when others keep writing in between.
     """
-    place.check(wanted.fields)
+    place.check({**wanted.missing, **wanted.fields})
     found = _read(place, wanted)
     if context.check_mode:
         found = _foreseen(found, wanted, context)

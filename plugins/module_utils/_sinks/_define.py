@@ -18,16 +18,27 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import KEY
 from ansible_collections.keyturn.runbooks.plugins.module_utils._template import Template
 
+_AWS = ("endpoint_url", "profile", "region", "role_arn")
 PLACES: Mapping[str, Tuple[str, ...]] = MappingProxyType(
-    {"file": ("format",), "vault": ("address", "mount", "namespace", "token_env", "token_file")}
+    {
+        "awssecrets": (*_AWS, "kms_key_id", "version_stage"),
+        "awsssm": (*_AWS, "kms_key_id", "mode"),
+        "file": ("format",),
+        "k8s": ("inCluster", "kubeConfigPath", "kubeContext"),
+        "vault": ("address", "mount", "namespace", "token_env", "token_file"),
+    }
 )
 """The places that there are, with the parameters of their references. A further one is added here and in :mod:`_open`."""
 
 FORMATS = ("text", "env", "json")
+_ONE_TEXT = ("awssecrets", "awsssm")
+"""Stores whose value is one text, which may hold keys as JSON."""
 _SHARED = ("host", "create", "absent")
 _FILE_ONLY = ("format", "mode", "owner", "file_group")
 _KEYS = ("name", "ref", "template", "fields", *_SHARED, *_FILE_ONLY)
 _GROUP_KEYS = ("name", "group", *_SHARED)
+WHOLE = ""
+"""The one field of a place that holds one text."""
 _MODE = re.compile(r"0?[0-7]{3}\Z")
 
 
@@ -114,7 +125,7 @@ def _options(definition: Mapping[str, Any], ref: Reference, where: str) -> Optio
             raise BadInput(
                 f"{where}: '{strange[0]}' is only for a sink in a file (ref+file://…), not for ref+{ref.scheme}://"
             )
-        return Options(create=create)
+        return Options(_form_of_store(definition, ref, where), create)
     given = [
         text
         for text in (_text(definition, "format", where), str(ref.params.get("format", "")))
@@ -137,6 +148,22 @@ def _options(definition: Mapping[str, Any], ref: Reference, where: str) -> Optio
     return Options(name, create, _mode(definition, where), owner, group)
 
 
+def _form_of_store(definition: Mapping[str, Any], ref: Reference, where: str) -> str:
+    """How a store's value holds fields; empty where the store has fields of its own."""
+    if ref.scheme not in _ONE_TEXT:
+        return ""
+    keyed = bool(ref.fragment) or "fields" in definition
+    if ref.scheme == "awssecrets" or keyed == ("mode" in ref.params):
+        return "json" if keyed else "text"
+    if keyed:
+        raise BadInput(
+            f"{where}: a parameter is one text; add ?mode=singleparam to keep keys in it as JSON, or give each its own sink"
+        )
+    raise BadInput(
+        f"{where}: ?mode=singleparam keeps keys in the parameter as JSON; end the reference with #/NAME of a key, or use 'fields'"
+    )
+
+
 def _one_template(
     definition: Mapping[str, Any], ref: Reference, form: str, where: str
 ) -> Dict[str, Any]:
@@ -146,7 +173,7 @@ def _one_template(
             raise BadInput(
                 f"{where}: a text file is written whole; leave out #/{'/'.join(ref.fragment)}, or say format: env or json"
             )
-        return {"": template}
+        return {WHOLE: template}
     if len(ref.fragment) != 1:
         raise BadInput(
             f"{where}: 'template' writes one field: end the reference with #/NAME of that field, or use 'fields'"
@@ -204,11 +231,32 @@ def _reference(definition: Mapping[str, Any], where: str) -> Reference:
         raise BadInput(
             f"{where}.ref: the parameter '{strange[0]}' is for reading only; a sink takes {', '.join(PLACES[ref.scheme])}"
         )
+    if ref.params.get("mode", "singleparam") != "singleparam":
+        raise BadInput(f"{where}.ref: 'mode' must be singleparam, or left out")
+    if ref.scheme == "k8s":
+        return _secret_of_kubernetes(ref, where)
     if ref.scheme == "file" and not ref.path.startswith("/"):
         raise BadInput(
             f"{where}.ref: a sink's file needs its whole path: ref+file:///… with three slashes"
         )
     return ref
+
+
+def _secret_of_kubernetes(ref: Reference, where: str) -> Reference:
+    """The reference with its key, which may stand in the path, in the fragment: sinks of one Secret are one place."""
+    _version, kind, namespace, name, *key = ref.path.split("/")
+    if kind != "Secret":
+        raise BadInput(f"{where}.ref: a {kind} is no place for secrets; expected v1/Secret/…")
+    if not key:
+        return ref
+    if ref.fragment:
+        raise BadInput(
+            f"{where}.ref: the key is named twice, in the path and behind '#'; leave one of them out"
+        )
+    written, mark, query = ref.place.partition("?")
+    above, _slash, last = written.rpartition("/")
+    text = f"{above}{mark}{query}#/{last}"
+    return Reference(ref.scheme, f"v1/{kind}/{namespace}/{name}", ref.params, (key[0],), text)
 
 
 def _default_name(ref: Reference, host: str) -> str:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import Dict, Mapping, Optional, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_dialects import DIALECTS
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import (
+    KEY,
     duplicates,
     edit,
     parse,
@@ -17,22 +20,37 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text 
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes
 
+COMMON = "common"
+DIALECT_NAMES = (COMMON, *sorted(DIALECTS))
+
 
 class EnvCodec:
-    """Reads and changes lines; everything else in the file keeps its text and its place."""
+    """Reads and changes lines; everything else in the file keeps its text and its place.
+
+    :param dialect: one of :data:`DIALECT_NAMES`: ``common``, as all readers take it, or the one reader that the file is for.
+    """
+
+    def __init__(self, dialect: str = COMMON) -> None:
+        self._dialect = DIALECTS.get(dialect)
 
     def check(self, changes: Changes, where: str) -> None:
-        """Refuse what has no quoting that all readers share.
+        """Refuse what cannot be written so that it is read back.
 
         :raises BadInput: naming the key.
         """
         for name, value in changes.items():
+            if not KEY.match(name):
+                raise BadInput(
+                    f"{where}: '{name}' is no name of a variable: expected letters, digits and underscores, no digit first"
+                )
             if value is not None and value.known:
-                quote(value.reveal(), f"{where}, {name}")
+                text = value.reveal()
+                quote(text, f"{where}, {name}", self._dialect)
+                _check_encoding(text, f"{where}, {name}")
 
     def fields(self, text: str, names: Tuple[str, ...], where: str) -> Dict[str, Optional[Secret]]:
         """The values that count; none for one that readers take differently or that has several lines."""
-        entries = parse(text)
+        entries = parse(text, self._dialect)
         there = values(entries)
         several = duplicates(entries, names)
         found: Dict[str, Optional[Secret]] = {}
@@ -46,9 +64,16 @@ class EnvCodec:
         """What a person should know about the file as it was."""
         return tuple(
             f"{name} had several lines; readers take the last one, which stays"
-            for name in duplicates(parse(text), names)
+            for name in duplicates(parse(text, self._dialect), names)
         )
 
     def edit(self, text: str, changes: Mapping[str, Optional[str]], where: str) -> Optional[str]:
         """The new text of the file."""
-        return edit(text, changes, where)
+        return edit(text, changes, where, self._dialect)
+
+
+def _check_encoding(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{where}: the value is no UTF-8 text; encode it first") from None

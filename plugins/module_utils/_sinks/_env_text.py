@@ -21,9 +21,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import List, Mapping, Optional, Tuple
+from typing import Callable, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_dialects import (
+    Dialect,
+    Word,
+)
 
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _BARE_WRITTEN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*\Z")
@@ -34,23 +38,34 @@ _COMMENT = re.compile(r"[ \t]+(#.*)\Z")
 _DOUBLE_ESCAPE = re.compile(r'\\(["\\$])')
 
 
-def quote(value: str, where: str) -> str:
-    """The value in the form that all readers take for it.
+def common_form(value: str) -> Optional[str]:
+    """The value in the form that all readers take for it; none when there is no such form."""
+    if _CONTROL.search(value):
+        return None
+    if _BARE_WRITTEN.match(value):
+        return value
+    if "'" not in value and "\\" not in value:
+        return f"'{value}'"
+    return None if "`" in value else '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"'
+
+
+def quote(value: str, where: str, dialect: Optional[Dialect] = None) -> str:
+    """The value as its readers take it: in the form that all of them share, else in that of the dialect.
 
     :param where: how a message names the line.
+    :param dialect: the one reader that the file is for; without it, the file is for all.
     :raises BadInput: when there is no such form; the message does not hold the value.
     """
+    form = common_form(value)
+    if form is not None:
+        return form
+    if dialect:
+        return dialect.quoted(value, where)
     if _CONTROL.search(value):
         raise BadInput(
             f"{where}: the value holds a line break or another control character, which an env file cannot carry to every "
             "reader; encode it, as in {current.value|b64}, or publish it to a file of its own"
         )
-    if _BARE_WRITTEN.match(value):
-        return value
-    if "'" not in value and "\\" not in value:
-        return f"'{value}'"
-    if "`" not in value:
-        return '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"'
     raise BadInput(
         f"{where}: the value holds a backquote beside a single quote or a backslash; systemd, docker compose and shells have no "
         "quoting in common for that: encode it, as in {current.value|urlencode} or {current.value|b64}, or exclude one of these "
@@ -133,27 +148,58 @@ def _bare(match: re.Match[str], lines: List[str], start: int) -> Tuple[int, Opti
     return used, body if _BARE_READ.match(body) else None, comment.group(1) if comment else ""
 
 
-def parse(text: str) -> List[Entry]:
-    """The entries of an env file; their texts together are the file."""
+def _taken(scan: Callable[[str], Word], text: str) -> Tuple[int, Word]:
+    """How many lines it takes to one reader, and what that takes for the value."""
+    word = scan(text)
+    if word.open:
+        return 1, word
+    taken = text[: word.end]
+    return taken.count("\n") + (not taken.endswith("\n")), word
+
+
+def _assignment(
+    match: re.Match[str], lines: List[str], start: int, dialect: Optional[Dialect]
+) -> Tuple[int, Optional[str], str, bool]:
+    """How many lines it takes, its value, the comment behind it, and whether a quote stays open."""
+    if dialect:
+        used, word = _taken(dialect.scan, "".join(lines[start:])[match.start(4) :])
+        return used, word.value, word.comment, word.open
+    if lines[start][match.end() : match.end() + 1] in ("'", '"'):
+        return _quoted(match, lines, start)
+    return (*_bare(match, lines, start), False)
+
+
+def _other(lines: List[str], start: int, dialect: Optional[Dialect]) -> Entry:
+    if dialect is None:
+        return Entry(lines[start], start + 1)
+    used, word = _taken(dialect.skip, "".join(lines[start:]))
+    return Entry("".join(lines[start : start + used]), start + 1, open=word.open)
+
+
+def _continues(entries: List[Entry]) -> bool:
+    """Whether systemd before 254 takes the next line for more of the comment above it: that ends in a backslash."""
+    return bool(entries) and entries[-1].key is None and entries[-1].text.endswith("\\\n")
+
+
+def parse(text: str, dialect: Optional[Dialect] = None) -> List[Entry]:
+    """The entries of an env file, as all readers or one of them take it; their texts together are the file."""
     lines = _split(text)
     entries: List[Entry] = []
     start = 0
     while start < len(lines):
         match = _ASSIGNMENT.match(lines[start])
         if not match:
-            entries.append(Entry(lines[start], start + 1))
-            start += 1
+            entries.append(_other(lines, start, dialect))
+            start += entries[-1].text.count("\n") or 1
             continue
-        is_open = False
-        if lines[start][match.end() : match.end() + 1] in ("'", '"'):
-            used, value, comment, is_open = _quoted(match, lines, start)
-        else:
-            used, value, comment = _bare(match, lines, start)
-        if match.group(3) or match.group(4):
+        used, value, comment, is_open = _assignment(match, lines, start, dialect)
+        if match.group(3) or match.group(4) or _continues(entries):
             value = None
         prefix = lines[start][: match.start(2)]
         raw = "".join(lines[start : start + used])
-        entries.append(Entry(raw, start + 1, match.group(2), value, prefix, comment, is_open))
+        skipped = match.group(1) and dialect and not dialect.exports
+        key = None if skipped else match.group(2)
+        entries.append(Entry(raw, start + 1, key, value, prefix, comment, is_open))
         start += used
     return entries
 
@@ -176,30 +222,41 @@ def duplicates(entries: List[Entry], names: Tuple[str, ...]) -> Tuple[str, ...]:
     return tuple(name for name in names if keys.count(name) > 1)
 
 
-def _line(entry: Entry, value: str, where: str) -> str:
+def _line(entry: Entry, form: str) -> str:
     above = f"{entry.comment}\n" if entry.comment else ""
-    return f"{above}{entry.prefix}{entry.key}={quote(value, where)}\n"
+    return f"{above}{entry.prefix}{entry.key}={form}\n"
 
 
-def _appended(text: str, key: str, value: str, where: str) -> str:
+def _appended(text: str, line: str) -> str:
     if text and not text.endswith("\n"):
         text += "\n"
     # systemd before 254 takes the line after a comment that ends in a backslash for more of the comment.
     if text.endswith("\\\n"):
         text += "\n"
-    return f"{text}{key}={quote(value, where)}\n"
+    return text + line
 
 
-def edit(text: str, changes: Mapping[str, Optional[str]], where: str) -> str:
+def edit(
+    text: str,
+    changes: Mapping[str, Optional[str]],
+    where: str,
+    dialect: Optional[Dialect] = None,
+) -> str:
     """The file with these keys set, or removed where the value is none; of several lines for a key, the last one stays.
 
     Everything else keeps its text and its place. New keys go to the end.
 
     :param where: how messages name the file.
-    :raises BadInput: for a value that has no common form.
+    :param dialect: the one reader that the file is for; without it, the file is for all.
+    :raises BadInput: for a value that has no form there.
     :raises Corrupt: when a quote that is never closed would swallow what is written.
     """
-    entries = parse(text)
+    entries = parse(text, dialect)
+    forms = {
+        key: quote(value, f"{where}, {key}", dialect)
+        for key, value in changes.items()
+        if value is not None
+    }
     unclosed = next((entry for entry in entries if entry.open and entry.key not in changes), None)
     if unclosed:
         raise Corrupt(
@@ -215,11 +272,12 @@ def edit(text: str, changes: Mapping[str, Optional[str]], where: str) -> str:
         value = changes[entry.key]
         if index == last[entry.key] and value is not None:
             same = entry.value == value and entry.text.endswith("\n")
-            kept.append(entry.text if same else _line(entry, value, f"{where}, {entry.key}"))
+            apart = "" if same or not _continues(entries[:index]) else "\n"
+            kept.append(entry.text if same else apart + _line(entry, forms[entry.key]))
         elif entry.comment:
             kept.append(f"{entry.comment}\n")
     result = "".join(kept)
     for key, value in changes.items():
         if key not in last and value is not None:
-            result = _appended(result, key, value, f"{where}, {key}")
+            result = _appended(result, f"{key}={forms[key]}\n")
     return result

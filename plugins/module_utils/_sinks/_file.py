@@ -27,10 +27,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     remove_leftovers,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import WHOLE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes, Observed
-
-WHOLE = ""
-"""The one field of a text file."""
 
 
 class Codec(Protocol):

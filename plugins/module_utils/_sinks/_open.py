@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping
+from types import MappingProxyType
+from typing import Callable, Mapping
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
@@ -38,25 +39,75 @@ class Address:
     where: str
 
 
-def _codec(form: str) -> Codec:
+def codec(form: str) -> Codec:
+    """How a text holds fields: ``env``, ``json``, or as a whole."""
     if form == "env":
         return EnvCodec()
     return JsonCodec() if form == "json" else TextCodec()
 
 
+def _file(reference: Reference, options: Options, context: Context, where: str) -> Place:
+    attributes = Attributes(options.mode, options.owner, options.file_group)
+    return FilePlace(reference.path, codec(options.format), attributes, where)
+
+
+# What brings a service's library with it is imported where it is used.
+
+
+def _vault(reference: Reference, options: Options, context: Context, where: str) -> Place:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._vault import (
+        open_vault_place,
+    )
+
+    return open_vault_place(reference, context, where)
+
+
+def _parameter(reference: Reference, options: Options, context: Context, where: str) -> Place:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._ssm import (
+        open_parameter_place,
+    )
+
+    return open_parameter_place(reference, codec(options.format), context, where)
+
+
+def _secret(reference: Reference, options: Options, context: Context, where: str) -> Place:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._secretsmanager import (
+        open_secret_place,
+    )
+
+    return open_secret_place(reference, codec(options.format), context, where)
+
+
+def _kubernetes(reference: Reference, options: Options, context: Context, where: str) -> Place:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._k8s import (
+        open_kubernetes_place,
+    )
+
+    return open_kubernetes_place(reference, context, where)
+
+
+OPENERS: Mapping[str, Callable[[Reference, Options, Context, str], Place]] = MappingProxyType(
+    {
+        "awssecrets": _secret,
+        "awsssm": _parameter,
+        "file": _file,
+        "k8s": _kubernetes,
+        "vault": _vault,
+    }
+)
+"""Every kind of place, by its reference's scheme."""
+
+
 def open_place(address: Address, options: Options, context: Context) -> Place:
-    """The place at an address, on the machine where this runs.
+    """The place at an address, on the machine where this runs; nothing is read yet.
 
-    :raises BadInput: when there is no such kind of place.
+    :raises BadInput: when there is no such kind of place, or its reference or environment lack something.
+    :raises Absent, Denied, MissingLibrary: as the place does.
     """
-    if address.scheme == "file":
-        attributes = Attributes(options.mode, options.owner, options.file_group)
-        return FilePlace(address.path, _codec(options.format), attributes, address.where)
-    if address.scheme == "vault":
-        from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._vault import (
-            open_vault_place,
+    opener = OPENERS.get(address.scheme)
+    if opener is None:
+        raise BadInput(
+            f"{address.where}: '{address.scheme}' is no place that a sink can be written to"
         )
-
-        reference = Reference(address.scheme, address.path, address.params, (), address.text)
-        return open_vault_place(reference, context, address.where)
-    raise BadInput(f"{address.where}: '{address.scheme}' is no place that a sink can be written to")
+    reference = Reference(address.scheme, address.path, address.params, (), address.text)
+    return opener(reference, options, context, address.where)

@@ -27,8 +27,38 @@ def _open_vault_store(reference: Reference, context: Context, option: str) -> St
     return open_vault_store(reference, context, option)
 
 
+def _open_parameter_store(reference: Reference, context: Context, option: str) -> Store:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._ssm import (
+        open_parameter_store,
+    )
+
+    return open_parameter_store(reference, context, option)
+
+
+def _open_secret_store(reference: Reference, context: Context, option: str) -> Store:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._secretsmanager import (
+        open_secret_store,
+    )
+
+    return open_secret_store(reference, context, option)
+
+
+def _open_kubernetes_store(reference: Reference, context: Context, option: str) -> Store:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._k8s import (
+        open_kubernetes_store,
+    )
+
+    return open_kubernetes_store(reference, context, option)
+
+
 STORES: Mapping[str, Callable[[Reference, Context, str], Store]] = MappingProxyType(
-    {"file": open_file_store, "vault": _open_vault_store}
+    {
+        "awssecrets": _open_secret_store,
+        "awsssm": _open_parameter_store,
+        "file": open_file_store,
+        "k8s": _open_kubernetes_store,
+        "vault": _open_vault_store,
+    }
 )
 """Every place that can keep a keyring, by its reference's scheme."""
 
