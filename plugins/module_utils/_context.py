@@ -39,6 +39,7 @@ class Context:
     :param foreseen: in check mode, the fields that earlier steps of this call would have written, by place.
     :param parsed: of each keyring the last text and its document: most steps of a call read what the one before left.
     :param vault_secrets: the ansible-vault secrets that the run was given, on the controller only.
+    :param sessions: logins and connections that all steps of this call share, each by what it is a login to.
     """
 
     check_mode: bool = False
@@ -52,8 +53,14 @@ class Context:
     vault_secrets: Any = field(default=None, repr=False)
     foreseen: Dict[str, Dict[str, Any]] = field(default_factory=dict, repr=False)
     parsed: Dict[str, Tuple[str, Any]] = field(default_factory=dict, repr=False)
+    sessions: Dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def system(cls, **changes: Any) -> Context:
         """The real surroundings of this process."""
         return cls(**changes)
+
+    def close(self) -> None:
+        """End the sessions that were made for this call."""
+        while self.sessions:
+            self.sessions.popitem()[1].close()

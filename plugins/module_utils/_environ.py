@@ -16,7 +16,9 @@ from typing import Dict, Mapping
 TASK_VARIABLES = "KEYTURN_TASK_ENVIRONMENT"
 """The variable with the names of those that the task's own ``environment`` sets, separated by spaces."""
 
-TELLING = re.compile(r"(TOKEN|SECRET|SECRET_ID|PASSWORD|PASSWD|ACCESS_KEY)\Z", re.IGNORECASE)
+TELLING = re.compile(
+    r"(TOKEN|SECRET|SECRET_ID|PASSWORD|PASSWD|ACCESS_KEY|API_KEY|JWT)\Z", re.IGNORECASE
+)
 """Names of variables that hold a secret. They are for the references of this task and for nobody else."""
 
 # What names files, folders, sockets, a language or a user: nothing here is a secret.

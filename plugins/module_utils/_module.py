@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import traceback
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Set
 
@@ -49,6 +50,7 @@ class ModuleCore:
     :param prepare: turns references into values, in the process that may resolve them.
     :param conclude: runs where ``prepare`` ran, after ``run`` succeeded.
     :param steps: ``run`` does the keyring's transition itself.
+    :param surroundings: lays the module's own options, such as those of a login, over the environment for all that it does.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ModuleCore:
     prepare: Optional[Callable[[Params, Context], Params]] = None
     conclude: Optional[Callable[[Params, Result, Context], Result]] = None
     steps: bool = False
+    surroundings: Optional[Callable[[Params, Context], Context]] = None
 
 
 def asked(core: ModuleCore, params: Params, **own: Any) -> Params:
@@ -127,6 +130,8 @@ def execute(core: ModuleCore, params: Params, context: Context) -> Result:
 
     :raises KeyturnError: as its parts do.
     """
+    if core.surroundings:
+        context = core.surroundings(params, context)
     ready = prepared(core, params, context)
     rotation = ""
     if _records(core, ready):
@@ -228,7 +233,8 @@ def run_module(core: ModuleCore) -> None:
     try:
         params = dict(module.params)
         module.no_log_values -= _names(core, params)
-        result = core.run(params, context) if core.host else execute(core, params, context)
+        with closing(context):
+            result = core.run(params, context) if core.host else execute(core, params, context)
     except Exception as error:
         result = failure(error)
     if result.get("failed"):

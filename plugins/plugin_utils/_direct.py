@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -27,17 +29,26 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     prepared,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
-from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import looks_like_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MASK, to_plain
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._secret_options import (
+    holds_values,
+    masked,
+)
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._stops import ending_with_the_run
 
 MODULE_UTILS = "ansible_collections.keyturn.runbooks.plugins.module_utils"
 
 # What a module imports where it first needs it would be imported by each forked worker anew. Ansible loads an action before it forks, but
-# knows no variable then: only the environment tells that this run speaks to Vault.
-if any(name.startswith("VAULT_") for name in os.environ):
-    for _package in ("_ledgers", "_sinks", "_stores"):
-        import_module(f"{MODULE_UTILS}.{_package}._vault")
+# knows no variable then: only the environment tells that this run speaks to Vault or AWS. Kubernetes's library takes a second, which is too
+# much for a run that has a KUBECONFIG and no use for it.
+_OF_VAULT = ("_ledgers._vault", "_sinks._vault", "_stores._vault")
+_AHEAD = {"VAULT_": _OF_VAULT, "ANSIBLE_HASHI_VAULT_": _OF_VAULT, "AWS_": ("_sinks._ssm",)}
+for _begin, _names in _AHEAD.items():
+    if any(name.startswith(_begin) for name in os.environ):
+        for _name in _names:
+            import_module(f"{MODULE_UTILS}.{_name}")
+if any(name.startswith("AWS_") for name in os.environ) and find_spec("boto3"):
+    import_module("boto3")
 
 COLLECTION = "keyturn.runbooks"
 _WHO = ("keyturn_who", "awx_user_name", "tower_user_name")
@@ -48,19 +59,6 @@ class Arguments(dict[str, Any]):
 
     def __repr__(self) -> str:
         return repr(dict.fromkeys(self, MASK))
-
-
-def _is_value(item: Any) -> bool:
-    if isinstance(item, Mapping):
-        return any(_is_value(held) for name, held in item.items() if name != "username")
-    return item not in (None, "") and not looks_like_reference(item)
-
-
-def holds_values(spec: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
-    """Whether an option that is kept from logs holds a value itself, and not a reference to one."""
-    return any(
-        option.get("no_log") and _is_value(params.get(name)) for name, option in spec.items()
-    )
 
 
 def untagged(given: Any) -> Any:
@@ -106,7 +104,7 @@ class DirectAction(ActionBase):
             context = self._context(warnings)
             # libpq and the cloud SDKs read the process's own environment; this process serves one task.
             os.environ.update(context.environ)
-            with ending_with_the_run():
+            with ending_with_the_run(), contextlib.closing(context):
                 result.update(self._dispatch(variables, context))
         except Exception as error:
             host = self._task.delegate_to or variables.get("inventory_hostname")
@@ -114,7 +112,7 @@ class DirectAction(ActionBase):
         finally:
             os.environ.clear()
             os.environ.update(before)
-            self._task.args = self._shown_arguments()
+            self._task.args = masked(self.module.argument_spec, self._given)
         if warnings:
             result["warnings"] = [*result.get("warnings", []), *warnings]
         result.pop("invocation", None)
@@ -130,12 +128,6 @@ class DirectAction(ActionBase):
         ready = prepared(self.module, params, context)
         result = self._remote(to_plain(ready), variables, carries_secrets=True)
         return result if result.get("failed") else concluded(self.module, ready, result, context)
-
-    def _shown_arguments(self) -> dict[str, Any]:
-        """What callbacks are handed of the arguments: some write them down."""
-        spec = self.module.argument_spec
-        secret = {name for name in self._given if (spec.get(name) or {}).get("no_log")}
-        return {name: MASK if name in secret else self._given[name] for name in self._given}
 
     def _arguments(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         arguments = dict(self._task.args)
@@ -162,7 +154,9 @@ class DirectAction(ActionBase):
             hidden = remove_values("; ".join(validation.error_messages), validation._no_log_values)
             raise BadInput(f"{COLLECTION}.{self.module.name}: {hidden}")
         found = validation.validated_parameters
-        return {name: found[called[name]] for name in called if called[name] in found}
+        # Not under its aliases, too, which the module would be given again.
+        own = self.module.argument_spec
+        return {name: found[called[name]] for name in own if called[name] in found}
 
     def _called(self, option: str) -> str:
         """The name that the user knows an option by, for messages."""
