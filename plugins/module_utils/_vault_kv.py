@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import quote
 
@@ -25,6 +25,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_client imp
     open_vault,
 )
 
+_CLOCK = timedelta(seconds=2)
+"""A server tells its clock in whole seconds."""
+
 _NANOSECONDS = re.compile(r"(\.\d{6})\d+")
 
 
@@ -35,11 +38,13 @@ class Found:
     :param data: its keys and values; none when there is no live version.
     :param version: the number that a write must expect; 0 when it was never written.
     :param gone: why there is no data although there is a version: ``deleted`` or ``destroyed``.
+    :param made: when this version was written, as Vault tells it.
     """
 
     data: Optional[Dict[str, Any]]
     version: int = 0
     gone: str = ""
+    made: str = ""
 
 
 def kv_location(reference: Reference, option: str) -> Tuple[str, str]:
@@ -65,6 +70,33 @@ def kv_location(reference: Reference, option: str) -> Tuple[str, str]:
             f"really has that name, add ?mount={mount}"
         )
     return mount, path
+
+
+def api_url(path: str) -> str:
+    """Where a path of Vault's API is; names may have blanks and signs in them that mean something in a URL."""
+    return f"/v1/{quote(path)}"
+
+
+def look_at_engine(client: VaultClient, mount: str) -> str:
+    """What is mounted there, such as ``kv version 2``; empty when the token may not know. It is asked once for each mount.
+
+    :raises Sealed, Unreachable: as the error says.
+    """
+
+    def ask(hvac_client: Any) -> Dict[str, Any]:
+        answer = hvac_client.adapter.get(api_url(f"sys/internal/ui/mounts/{mount}"))
+        return dict(answer["data"])
+
+    if mount not in client.engines:
+        place = f"the mount {mount} at {client.address}"
+        try:
+            engine = client.call(place, "look at it", ask)
+        except (Absent, Denied):
+            return ""
+        kind = "kv" if engine.get("type") == "generic" else engine.get("type")
+        version = (engine.get("options") or {}).get("version", "1")
+        client.engines[mount] = f"{kind} version {version}"
+    return client.engines[mount]
 
 
 class KvSecret:
@@ -97,7 +129,8 @@ class KvSecret:
                 self._path, version, self._mount, raise_on_deleted_version=True
             )
             metadata = answer["data"]["metadata"]
-            return Found(dict(answer["data"]["data"]), int(metadata["version"]))
+            made = str(metadata.get("created_time") or "")
+            return Found(dict(answer["data"]["data"]), int(metadata["version"]), made=made)
 
         found: Found = self._client.call(self.place, "read it", ask, absent=_remains)
         if found.data is None and not found.version:
@@ -107,21 +140,10 @@ class KvSecret:
     def _check_engine(self) -> None:
         """Make sure that "absent" came from an engine that has check-and-set: version 1 would take a write and ignore it."""
 
-        def ask(client: Any) -> Dict[str, Any]:
-            answer: Dict[str, Any] = client.adapter.get(
-                f"/v1/sys/internal/ui/mounts/{quote(self._mount)}"
-            )
-            return dict(answer["data"])
-
-        try:
-            engine = self._client.call(self.place, "look at its mount", ask)
-        except (Absent, Denied):
-            return
-        version = (engine.get("options") or {}).get("version", "1")
-        if engine.get("type") not in ("kv", "generic") or version != "2":
-            found = f"{engine.get('type')} version {version}"
+        engine = look_at_engine(self._client, self._mount)
+        if engine not in ("", "kv version 2"):
             raise BadInput(
-                f"{self._client.option}: {self.place}: the engine at '{self._mount}' is {found}; expected a KV engine of version 2, "
+                f"{self._client.option}: {self.place}: the engine at '{self._mount}' is {engine}; expected a KV engine of version 2, "
                 "the only one with check-and-set"
             )
 
@@ -165,7 +187,8 @@ class KvSecret:
         numbered = sorted(
             ((int(number), entry) for number, entry in metadata["versions"].items()), reverse=True
         )
-        return [_stored(number, entry, newest) for number, entry in numbered]
+        now = self._client.time() or datetime.now(timezone.utc)
+        return [_stored(number, entry, newest, now) for number, entry in numbered]
 
 
 def _remains(answer: Any) -> Found:
@@ -179,14 +202,22 @@ def _remains(answer: Any) -> Found:
     )
 
 
-def _stored(number: int, entry: Mapping[str, Any], newest: int) -> StoredVersion:
-    state = "current" if number == newest else "old"
+def vault_time(text: str) -> datetime:
+    """A time as Vault writes it, which has nine decimals."""
+    return parse_time(_NANOSECONDS.sub(r"\1", text), "Vault")
+
+
+def why_gone(entry: Mapping[str, Any], now: datetime) -> str:
+    """Why a version cannot be read: ``destroyed``, ``deleted``, or empty when it can. A deletion may lie ahead."""
     if entry.get("destroyed"):
-        state = "destroyed"
-    elif entry.get("deletion_time"):
-        state = "deleted"
-    made = _NANOSECONDS.sub(r"\1", str(entry["created_time"]))
-    return StoredVersion(str(number), state, parse_time(made, "created_time"))
+        return "destroyed"
+    deletion = str(entry.get("deletion_time") or "")
+    return "deleted" if deletion and vault_time(deletion) <= now + _CLOCK else ""
+
+
+def _stored(number: int, entry: Mapping[str, Any], newest: int, now: datetime) -> StoredVersion:
+    state = why_gone(entry, now) or ("current" if number == newest else "old")
+    return StoredVersion(str(number), state, vault_time(str(entry["created_time"])))
 
 
 def open_kv(reference: Reference, context: Context, option: str) -> KvSecret:

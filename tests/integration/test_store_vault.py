@@ -376,6 +376,8 @@ def test_an_approle_that_is_good_no_more(
     del world.environ["VAULT_TOKEN"]
     world.environ |= {**environ, "VAULT_LOGIN_MOUNT_POINT": made["mount"]}
     assert world.store().read() is None
+    # Another task: within one, the login is shared.
+    world.context.close()
     message = refusal(Denied, world.store().read)
     assert "refuses the AppRole login" in message
     assert made["secret"] not in message
@@ -512,6 +514,11 @@ def stranger(status: int, kind: str, body: bytes) -> Iterator[tuple[str, list[st
         (503, "text/html", b"SENSITIVE"),
         (504, "text/html", b"SENSITIVE"),
         (418, "text/plain", b"SENSITIVE"),
+        (400, "text/html", b"SENSITIVE"),
+        (403, "text/html", b"SENSITIVE"),
+        (404, "text/html", b"SENSITIVE"),
+        (404, "application/json", b'["SENSITIVE"]'),
+        (404, "application/json", b'{"message": "SENSITIVE"}'),
     ],
 )
 def test_answers_that_are_not_vaults(world: World, status: int, kind: str, body: bytes) -> None:

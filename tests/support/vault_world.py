@@ -57,6 +57,10 @@ class Proxy:
     """Forwards connections to Vault, and does harm as told.
 
     :ivar lose_replies: of that many requests that write, the answer is thrown away and the connection cut.
+    :ivar lose_path: only of those to this part of the API.
+    :ivar add_token: is put into each request, as an agent does.
+    :ivar heads: of the requests that went through.
+    :ivar connections: how many were made.
     """
 
     def __init__(self, server: VaultServer, tls: ssl.SSLContext | None = None) -> None:
@@ -64,6 +68,10 @@ class Proxy:
         self._target = (host, int(port))
         self._tls = tls
         self.lose_replies = 0
+        self.lose_path = b""
+        self.add_token = ""
+        self.heads: list[bytes] = []
+        self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -77,6 +85,7 @@ class Proxy:
                 client, _address = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -93,8 +102,12 @@ class Proxy:
         request = client.recv(1 << 20)
         if not request:
             return False
+        if self.add_token:
+            line, _end, rest = request.partition(b"\r\n")
+            request = b"\r\n".join([line, b"X-Vault-Token: " + self.add_token.encode(), rest])
         upstream.sendall(request)
         head, _blank, body = request.partition(b"\r\n\r\n")
+        self.heads.append(head)
         lengths = [
             line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
         ]
@@ -104,7 +117,8 @@ class Proxy:
             upstream.sendall(more)
             missing -= len(more)
         reply = upstream.recv(1 << 20)
-        if head.startswith((b"POST", b"PUT")) and self.lose_replies:
+        writes = head.startswith((b"POST", b"PUT", b"PATCH", b"DELETE"))
+        if writes and self.lose_replies and self.lose_path in head.split(b"\r\n")[0]:
             self.lose_replies -= 1
             return False
         client.sendall(reply)

@@ -16,6 +16,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import parse_reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_settings import (
     VaultSettings,
     vault_settings,
@@ -57,9 +58,10 @@ def world(tmp_path: Path) -> World:
 
 
 def token(settings: VaultSettings) -> str:
-    assert settings.token is not None
-    assert settings.role_id == ""
-    return settings.token.reveal()
+    assert settings.identity.method == "token"
+    assert settings.identity.role == ""
+    assert settings.identity.secret is not None
+    return settings.identity.secret.reveal()
 
 
 @pytest.mark.parametrize(
@@ -172,13 +174,16 @@ def test_a_token_in_the_environment_counts_before_an_approle_and_that_before_a_f
     base = {"VAULT_ADDR": BASE["VAULT_ADDR"], **APPROLE}
     world.token_file(".vault-token", "from-home\n")
     assert token(world.settings(**base, VAULT_TOKEN="v")) == "v"
-    found = world.settings(**base)
-    assert (found.token, found.role_id, found.login_mount) == (None, "r", "approle")
-    assert found.secret_id is not None
-    assert found.secret_id.reveal() == "s"
-    chosen = world.settings(**base, VAULT_TOKEN="v", VAULT_AUTH_METHOD="approle")
-    assert chosen.role_id == "r"
-    assert chosen.token is None
+    found = world.settings(**base).identity
+    assert (found.method, found.role, found.mount, found.wrapped) == (
+        "approle",
+        "r",
+        "approle",
+        False,
+    )
+    assert found.secret == Secret("s")
+    chosen = world.settings(**base, VAULT_TOKEN="v", VAULT_AUTH_METHOD="approle").identity
+    assert (chosen.role, chosen.secret) == ("r", Secret("s"))
     assert token(world.settings(**base, VAULT_AUTH_METHOD="token")) == "from-home"
     # A reference that names its own token means that one, whatever the environment has for other Vaults.
     assert token(world.settings("?token_env=MINE", **base, MINE="m")) == "m"
@@ -189,8 +194,8 @@ def test_a_token_in_the_environment_counts_before_an_approle_and_that_before_a_f
 def test_an_approle_without_a_secret_id_is_only_taken_by_name(world: World) -> None:
     base = {"VAULT_ADDR": BASE["VAULT_ADDR"], "VAULT_ROLE_ID": "r"}
     assert "no credentials" in world.refusal(BadInput, **base)
-    found = world.settings(**base, VAULT_AUTH_METHOD="approle")
-    assert (found.role_id, found.secret_id) == ("r", None)
+    found = world.settings(**base, VAULT_AUTH_METHOD="approle").identity
+    assert (found.role, found.secret) == ("r", None)
 
 
 def test_what_is_missing(world: World) -> None:
@@ -201,7 +206,9 @@ def test_what_is_missing(world: World) -> None:
     method = {"ANSIBLE_HASHI_VAULT_AUTH_METHOD": "approle"}
     assert "set VAULT_ROLE_ID" in world.refusal(BadInput, **base, **method, VAULT_TOKEN="v")
     method = {"ANSIBLE_HASHI_VAULT_AUTH_METHOD": "ldap"}
-    assert "expected token or approle" in world.refusal(BadInput, **base, **method)
+    assert "expected token, approle, jwt, kubernetes, cert or none" in world.refusal(
+        BadInput, **base, **method
+    )
     assert "MINE, which token_env names" in world.refusal(Absent, "?token_env=MINE", **base)
     assert "which token_file names" in world.refusal(Absent, "?token_file=/no/such", **base)
     world.token_file(".vault-token", "\n")

@@ -11,12 +11,11 @@ can tell that one of these is missing.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, ContextManager, Dict, List, Mapping, Optional, Tuple
+from typing import Any, ContextManager, Dict, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Conflict,
-    Denied,
     KeyturnError,
     Unreachable,
 )
@@ -36,6 +35,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv import 
     KvSecret,
     kv_location,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_rights import need_rights
 
 
 class VaultPlace:
@@ -68,7 +68,7 @@ class VaultPlace:
         """
         found = self._secret.read()
         if found.data is None:
-            lost = f"version {found.version} was {found.gone}: what is written now has only the sinks' own fields"
+            lost = f"version {found.version} was {found.gone}: what is written now has only the fields that are named here"
             version = str(found.version) if found.version else None
             return Observed(
                 {}, version, exists=False, notes=(lost,) if found.gone else (), state=found
@@ -85,21 +85,8 @@ class VaultPlace:
         :raises Denied: when it may not.
         """
 
-        def ask(client: Any) -> Mapping[str, Any]:
-            answer: Mapping[str, Any] = client.sys.get_capabilities(paths=[self._api_path])
-            return answer
-
-        try:
-            answer = self._client.call(self._secret.place, "look up its rights", ask)
-        except Denied:
-            # A policy may withhold this question; whether the token may write is then seen when it does.
-            return
-        granted: List[str] = answer.get("data", answer).get(self._api_path) or []
         needed = "update" if observed.version else "create"
-        if not {"root", needed} & set(granted):
-            raise Denied(
-                f"{self._where}: this token may not write there; add '{needed}' on '{self._api_path}' to its policy"
-            )
+        need_rights(self._client, self._secret.place, {self._api_path: (needed,)}, self._where)
 
     def write(self, observed: Observed, changes: Changes) -> Optional[str]:
         """Write the next version.

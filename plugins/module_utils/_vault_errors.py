@@ -1,0 +1,178 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an error of Vault, of hvac or of the HTTP library means, in this collection's words.
+
+Errors keep four things apart: *absent* (Vault said that there is no such thing), *denied*, *sealed* and *unreachable*. Of
+what Vault or the HTTP library say, nothing is passed on: their texts quote URLs, and a proxy's page may hold anything.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Conflict,
+    Denied,
+    KeyturnError,
+    Sealed,
+    Unreachable,
+)
+
+try:
+    import hvac.exceptions
+    import requests
+
+    HAS_HVAC = True
+except ImportError:
+    HAS_HVAC = False
+
+_NOT_CONNECTED = ("NewConnectionError", "NameResolutionError")
+_NOT_ACTIVE = ("local node not active", "active cluster node not found")
+
+
+def said(error: Any, *texts: str) -> bool:
+    """Whether Vault's own error list has one of these texts in it."""
+    listed = error.errors if isinstance(error.errors, list) else []
+    return any(text in str(item) for item in listed for text in texts)
+
+
+def is_from_vault(error: Any) -> bool:
+    """Whether an error has Vault's form. A proxy's page with 404 does not say that there is no such secret."""
+    body = error.json
+    if body is None:
+        try:
+            body = json.loads(error.text or "")
+        except ValueError:
+            return False
+    return isinstance(body, dict) and ("errors" in body or "data" in body)
+
+
+def is_passing(error: Exception, writes: bool) -> bool:
+    """Whether the same call may succeed in a moment, and could not have taken effect if it writes."""
+    if isinstance(error, hvac.exceptions.RateLimitExceeded):
+        return True
+    if isinstance(error, hvac.exceptions.VaultDown):
+        return not said(error, "Vault is sealed")
+    if isinstance(error, hvac.exceptions.InvalidRequest):
+        # A KV engine that was mounted a moment ago is still being made ready.
+        return said(error, "Upgrading from non-versioned")
+    if isinstance(error, hvac.exceptions.InternalServerError):
+        # Right after an unseal, a node answers like this for about 0.1 s.
+        return not writes or said(error, *_NOT_ACTIVE)
+    return not writes and (isinstance(error, hvac.exceptions.BadGateway) or _is_cut(error))
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether a connection that was made ended before the answer was whole."""
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return True
+    cut = isinstance(error, requests.exceptions.ConnectionError)
+    return cut and not isinstance(error, requests.exceptions.Timeout) and may_be_done(error)
+
+
+def may_be_done(error: Exception) -> bool:
+    """Whether a write could have taken effect although its answer did not come."""
+    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError)):
+        return False
+    if isinstance(error, requests.exceptions.ConnectionError):
+        cause = getattr(error.args[0] if error.args else None, "reason", None)
+        return type(cause).__name__ not in _NOT_CONNECTED
+    lost = (
+        requests.exceptions.RequestException,
+        hvac.exceptions.BadGateway,
+        hvac.exceptions.UnexpectedError,
+    )
+    return isinstance(error, (hvac.exceptions.InternalServerError, *lost))
+
+
+def _denied(error: Any, where: str, what: str) -> Denied:
+    if said(error, "invalid token"):
+        return Denied(
+            f"{where}: Vault does not know the token: it is wrong, expired, revoked or used up. Log in again and hand over the "
+            "new one (VAULT_TOKEN, or an AppRole)"
+        )
+    return Denied(
+        f"{where}: Vault denies this token to {what}. Add the path to its policy; if it is there, check the mount: to a "
+        "token without rights Vault answers the same for a path that is not mounted"
+    )
+
+
+def unreachable(error: Exception, where: str, address: str) -> KeyturnError:
+    if isinstance(error, requests.exceptions.SSLError):
+        return Unreachable(
+            f"{where}: the TLS certificate of {address} was not accepted; set VAULT_CACERT to its CA, and check the name, the "
+            "expiry and this machine's clock"
+        )
+    if isinstance(error, requests.exceptions.Timeout):
+        return Unreachable(
+            f"{where}: {address} did not answer in time; check the server, or raise VAULT_CLIENT_TIMEOUT"
+        )
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return Unreachable(
+            f"{where}: no connection to {address}; check that Vault runs there, the name and the firewall"
+        )
+    return Unreachable(
+        f"{where}: {address} gave an answer that is not Vault's ({type(error).__name__}); check VAULT_ADDR and what stands between"
+    )
+
+
+def _absent(error: Any, where: str) -> Absent:
+    if said(error, "no handler for route"):
+        return Absent(
+            f"{where}: nothing is mounted there; mount a KV engine of version 2, or correct the path or its ?mount="
+        )
+    return Absent(f"{where}: Vault has no such secret")
+
+
+def _invalid(error: Any, where: str, what: str) -> KeyturnError:
+    if said(error, "check-and-set parameter did not match"):
+        return Conflict(f"{where}: somebody else wrote there first; nothing was written. Run again")
+    return BadInput(
+        f"{where}: Vault refuses the request to {what} as invalid; check the path and that the engine is KV version 2"
+    )
+
+
+def _by_kind(error: Exception, where: str, what: str) -> Optional[KeyturnError]:
+    if isinstance(error, hvac.exceptions.VaultError) and not is_from_vault(error):
+        return None
+    if isinstance(error, (hvac.exceptions.Forbidden, hvac.exceptions.Unauthorized)):
+        return _denied(error, where, what)
+    if isinstance(error, hvac.exceptions.InvalidPath):
+        return _absent(error, where)
+    if isinstance(error, hvac.exceptions.InvalidRequest):
+        return _invalid(error, where, what)
+    if isinstance(error, hvac.exceptions.VaultDown) and said(error, "Vault is sealed"):
+        return Sealed(f"{where}: Vault is sealed or not initialised; unseal it, then run again")
+    return None
+
+
+_STATEMENTS: Tuple[Any, ...] = ()
+if HAS_HVAC:
+    _STATEMENTS = (
+        hvac.exceptions.Forbidden,
+        hvac.exceptions.InvalidPath,
+        hvac.exceptions.InvalidRequest,
+        hvac.exceptions.Unauthorized,
+    )
+
+
+def explain(error: Exception, where: str, what: str, address: str) -> KeyturnError:
+    """The error of this collection for one of hvac or requests; no text of either is in it."""
+    known = _by_kind(error, where, what)
+    if known:
+        return known
+    if isinstance(error, hvac.exceptions.RateLimitExceeded):
+        return Unreachable(
+            f"{where}: Vault limits the rate of requests and still did at the deadline; run again later or with less forks"
+        )
+    strange = isinstance(error, _STATEMENTS) and not is_from_vault(error)
+    if isinstance(error, hvac.exceptions.VaultError) and not strange:
+        kind = type(error).__name__
+        return Unreachable(
+            f"{where}: Vault at {address} has a trouble of its own ({kind}); see its log, then run again"
+        )
+    return unreachable(error, where, address)

@@ -1,0 +1,228 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The other ways to log in to a real Vault: that they work, and what is said where they do not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _vault_identity
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    Denied,
+    Sealed,
+    Unreachable,
+)
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from estate.authority import Authority
+from estate.kubernetes import KubernetesServer
+from estate.vault import AppRole, VaultServer
+from login_world import ONE, LoginWorld, refusal
+from vault_fixtures import production_vault, vault_approle
+from vault_world import proxied
+
+__all__ = ["production_vault", "vault_approle"]
+
+
+@pytest.fixture
+def world(vault: VaultServer, vault_mount: str) -> Iterator[LoginWorld]:
+    made = LoginWorld(vault, vault_mount)
+    yield made
+    made.context.close()
+
+
+# --- JWT and Kubernetes
+
+
+def signed(key: ec.EllipticCurvePrivateKey, **claims: Any) -> str:
+    """A JSON Web Token (RFC 7515, ES256)."""
+
+    def part(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    body = {
+        "iss": "estate",
+        "aud": "vault",
+        "iat": int(time.time()),
+        "exp": int(time.time()) + 300,
+        **claims,
+    }
+    head = part(json.dumps({"alg": "ES256", "typ": "JWT"}).encode())
+    text = f"{head}.{part(json.dumps(body).encode())}"
+    made = key.sign(text.encode(), ec.ECDSA(hashes.SHA256()))
+    numbers = utils.decode_dss_signature(made)
+    return f"{text}.{part(b''.join(number.to_bytes(32, 'big') for number in numbers))}"
+
+
+def public_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+def test_a_jwt(world: LoginWorld) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    mount = world.server.enable_auth("jwt", jwt_validation_pubkeys=[public_pem(key)])
+    role = {
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_audiences": ["vault"],
+        "token_policies": [world.server.policy(world.rules)],
+    }
+    world.server.request("POST", f"auth/{mount}/role/runner", role)
+    token = signed(key, sub="ci")
+    world.environ |= {
+        "ANSIBLE_HASHI_VAULT_AUTH_METHOD": "jwt",
+        "ANSIBLE_HASHI_VAULT_MOUNT_POINT": mount,
+        "ANSIBLE_HASHI_VAULT_ROLE_ID": "runner",
+        "ANSIBLE_HASHI_VAULT_JWT": token,
+    }
+    assert world.store().write(ONE, None) == "1"
+    assert len(world.tokens(mount)) == 1
+    world.context.close()
+    assert world.tokens(mount) == []
+    world.environ["ANSIBLE_HASHI_VAULT_JWT"] = signed(key, sub="ci", aud="another")
+    message = refusal(Denied, world.store().read)
+    assert "refuses the jwt login" in message
+    assert "audience" in message
+    world.environ["ANSIBLE_HASHI_VAULT_MOUNT_POINT"] = "not-there"
+    assert "refuses the jwt login at 'not-there'" in refusal(Denied, world.store().read)
+
+
+def test_the_service_account_of_a_pod(
+    world: LoginWorld,
+    kubernetes_server: KubernetesServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A token that a real Kubernetes made. Vault checks it by the cluster's key, as its documentation has it for JWT.
+
+    The method that asks the cluster takes the same call with the same two names.
+    """
+    monkeypatch.setattr(_vault_identity, "POD_IDENTITY", str(tmp_path / "token"))
+    name = f"runner-{secrets.token_hex(3)}"
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+    kubernetes_server.request("POST", accounts, account)
+    wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
+    body = {**wish, "spec": {"audiences": ["vault"], "expirationSeconds": 600}}
+    made = kubernetes_server.request("POST", f"{accounts}/{name}/token", body)
+    (tmp_path / "token").write_text(made["status"]["token"], encoding="utf-8")
+    certificate = kubernetes_server.tls.certificate.read_text(encoding="ascii")
+    mount = world.server.enable_auth("jwt", jwt_validation_pubkeys=[certificate])
+    role = {
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_subject": f"system:serviceaccount:default:{name}",
+        "bound_audiences": ["vault"],
+        "token_policies": [world.server.policy(world.rules)],
+    }
+    world.server.request("POST", f"auth/{mount}/role/runner", role)
+    world.environ |= {"VAULT_AUTH_METHOD": "kubernetes", "VAULT_LOGIN_MOUNT_POINT": mount}
+    world.environ["VAULT_ROLE_ID"] = "runner"
+    assert world.store().write(ONE, None) == "1"
+    world.context.close()
+    assert world.tokens(mount) == []
+    world.environ["VAULT_ROLE_ID"] = "another"
+    assert "refuses the kubernetes login" in refusal(Denied, world.store().read)
+    (tmp_path / "token").unlink()
+    assert "no pod with a service account" in refusal(Absent, world.store)
+
+
+# --- the server as in production: certificates, an agent's place, sealing
+
+
+def test_certificates(production_vault: VaultServer, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "clients")
+    known, stranger = authority.issue("runner", client=True), authority.issue("other", client=True)
+    server = production_vault
+    world = LoginWorld(server, server.mount_kv(f"kv-{secrets.token_hex(4)}"))
+    mount = server.enable_auth("cert")
+    role = {
+        "certificate": authority.certificate.read_text(encoding="ascii"),
+        "allowed_common_names": ["runner"],
+        "token_policies": [server.policy(world.rules)],
+    }
+    server.request("POST", f"auth/{mount}/certs/runner", role)
+    prefix = "ANSIBLE_HASHI_VAULT_"
+    world.environ |= {
+        "VAULT_CACERT": str(server.ca_file),
+        f"{prefix}AUTH_METHOD": "cert",
+        f"{prefix}MOUNT_POINT": mount,
+        f"{prefix}CERT_AUTH_PUBLIC_KEY": str(known.certificate),
+        f"{prefix}CERT_AUTH_PRIVATE_KEY": str(known.key),
+    }
+    assert world.store().write(ONE, None) == "1"
+    world.environ[f"{prefix}ROLE_ID"] = "runner"
+    assert world.store().read() == (ONE, "1")
+    assert len(world.tokens(mount)) == 2
+    world.context.close()
+    assert world.tokens(mount) == []
+    world.environ[f"{prefix}CERT_AUTH_PUBLIC_KEY"] = str(stranger.certificate)
+    world.environ[f"{prefix}CERT_AUTH_PRIVATE_KEY"] = str(stranger.key)
+    assert "no role there accepts this certificate" in refusal(Denied, world.store().read)
+    world.environ[f"{prefix}CERT_AUTH_PUBLIC_KEY"] = str(tmp_path / "no")
+    assert "there is no file" in refusal(Absent, world.store)
+
+
+def test_the_server_in_production(production_vault: VaultServer) -> None:
+    """Sealed, it says so; unsealed again by three of five shares, it serves; the audit log has no value."""
+    server = production_vault
+    world = LoginWorld(server, server.mount_kv(f"kv-{secrets.token_hex(4)}"))
+    world.environ |= {"VAULT_CACERT": str(server.ca_file)}
+    role = server.approle(server.enable_auth("approle"), world.rules)
+    world.use(role)
+    value = secrets.token_urlsafe(24)
+    version = world.store().write(json.dumps({"key": value}), None)
+    server.seal()
+    assert "Vault is sealed" in refusal(Sealed, world.store().read)
+    for share in server.unseal_keys[:2]:
+        server.request("PUT", "sys/unseal", {"key": share})
+    assert "Vault is sealed" in refusal(Sealed, world.store().read)
+    server.unseal()
+    found = world.store().read()
+    assert found is not None
+    assert found[1] == version
+    world.context.close()
+    log = server.audit_path.read_text(encoding="utf-8")
+    assert server.audit_path.stat().st_mode & 0o777 == 0o600
+    assert world.mount in log
+    assert value not in log
+    assert role.secret_id not in log
+    del world.environ["VAULT_CACERT"]
+    assert "set VAULT_CACERT to its CA" in refusal(Unreachable, world.store().read)
+
+
+def test_an_agent_that_adds_the_token(world: LoginWorld) -> None:
+    world.environ["VAULT_AUTH_METHOD"] = "none"
+    with proxied(world) as agent:
+        agent.add_token = world.server.token(world.rules)
+        assert world.store().write(ONE, None) == "1"
+        assert world.store().read() == (ONE, "1")
+        agent.add_token = ""
+        assert "denies this token" in refusal(Denied, world.store().read)
+
+
+def test_a_namespace_is_sent_with_every_call(
+    world: LoginWorld, vault_approle: Callable[..., AppRole]
+) -> None:
+    """The open-source server has no namespaces, and does not look at the header."""
+    world.use(vault_approle(world.rules))
+    with proxied(world) as proxy:
+        assert world.store().read() is None
+        world.environ["VAULT_NAMESPACE"] = "team-a"
+        assert world.store().write(ONE, None) == "1"
+    sent = [b"x-vault-namespace: team-a" in head.lower() for head in proxy.heads]
+    without = sent.index(True)
+    assert not any(sent[:without])
+    # A login of its own, a read and a write, and what looks at the mount.
+    assert all(sent[without:])
+    assert len(sent[without:]) >= 3
