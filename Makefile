@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-ATTACKS := tests/badinput tests/dryrun tests/faults tests/leaks
+ATTACKS := tests/badinput tests/dryrun tests/faults tests/leaks tests/stores
 .PHONY: help setup demo test lint sanity docs-lint unit integration soak pages benchmarks servers tarball changelog clean
 
 help:  ## list the targets
@@ -33,7 +33,7 @@ unit: setup  ## the pure parts; ARGS='-k name' is passed to pytest, also below
 
 integration: setup  ## the modules, roles and playbooks on real servers
 	@scripts/vault-binary >/dev/null || true
-	@scripts/kube-apiserver-binary >/dev/null || true
+	@scripts/kubernetes-binary >/dev/null || true
 	@scripts/systemd-image >/dev/null || true
 	@scripts/pytest integration tests/integration $(ATTACKS) $(ARGS)
 
@@ -48,7 +48,7 @@ benchmarks: setup  ## rotations beside those of a playbook of existing modules; 
 
 servers:  ## build what no package has: servers, the machines' image
 	@scripts/vault-binary
-	@scripts/kube-apiserver-binary
+	@scripts/kubernetes-binary
 	@scripts/systemd-image
 
 tarball: setup  ## build and install the tarball, and test the installed copy

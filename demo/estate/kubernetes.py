@@ -22,7 +22,7 @@ from estate.processes import Daemon, Running
 from estate.tls import Certificate, make_certificate
 from estate.users import make_run_dir
 
-FINDER = Path(__file__).resolve().parents[2] / "scripts" / "kube-apiserver-binary"
+FINDER = Path(__file__).resolve().parents[2] / "scripts" / "kubernetes-binary"
 VARIABLE = "KEYTURN_KUBE_APISERVER_BINARY"
 USERS = {"admin": "system:masters", "reader": "readers", "weak": "nobodies"}
 """User names with their groups. Nothing is granted to the last two."""
@@ -72,12 +72,13 @@ class KubernetesServer(Running):
     """One control plane; a context manager that starts and stops it.
 
     :param run_dir: where its state goes; a fresh temporary directory, removed by :meth:`close`, when none is given.
+    :param binary: the API server; without it as :func:`api_server_binary` finds it.
     :ivar tokens: the bearer token of each of :data:`USERS`.
     :raises Missing: when one of its programs is not there.
     """
 
-    def __init__(self, run_dir: Path | None = None) -> None:
-        self._binary, etcd = api_server_binary(), etcd_binary()
+    def __init__(self, run_dir: Path | None = None, binary: Path | None = None) -> None:
+        self._binary, etcd = binary or api_server_binary(), etcd_binary()
         self._own_run_dir = run_dir is None
         self.run_dir = run_dir or make_run_dir()
         self.tokens = {user: secrets.token_urlsafe(24) for user in USERS}
@@ -121,14 +122,18 @@ class KubernetesServer(Running):
         }
 
     def request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
     ) -> dict[str, Any]:
         """Call its API as the administrator.
 
         :raises KubernetesSaysNo: when the answer is an error.
         :raises OSError: when there is no answer.
         """
-        status, text = self._call(method, path, body)
+        status, text = self._call(method, path, body, content_type)
         if status >= 400:
             raise KubernetesSaysNo(status, f"{method} {path}")
         parsed: dict[str, Any] = json.loads(text)
@@ -145,6 +150,20 @@ class KubernetesServer(Running):
         self._api = Daemon("the API server", self._api_argv(), self.run_dir / "apiserver.log")
         self._api.start(self._ready, 60)
         return self
+
+    def stop_api(self) -> None:
+        """End the API server; etcd stays."""
+        if self._api:
+            self._api.stop()
+
+    def start_api(self, wait: bool = True) -> None:
+        """Start the API server again.
+
+        :param wait: until it is ready.
+        :raises EstateError: with the end of the log.
+        """
+        if self._api:
+            self._api.start(self._ready if wait else lambda: True, 60)
 
     def close(self) -> None:
         """Stop, give the ports back, and remove the state when it was this object that made the place for it."""
@@ -171,30 +190,37 @@ class KubernetesServer(Running):
         ]
 
     def _api_argv(self) -> list[str]:
+        options = self._api_options()
+        return [str(self._binary), *(f"--{name}={value}" for name, value in options.items())]
+
+    def _api_options(self) -> dict[str, str]:
         tls = self.tls
-        return [
-            str(self._binary),
-            f"--etcd-servers=http://127.0.0.1:{self._client_port.number}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            f"--secure-port={self._port.number}",
-            f"--tls-cert-file={tls.certificate}",
-            f"--tls-private-key-file={tls.key}",
-            f"--client-ca-file={tls.certificate}",
-            f"--cert-dir={self.run_dir / 'certs'}",
-            f"--token-auth-file={self.run_dir / 'tokens.csv'}",
-            "--authorization-mode=RBAC",
-            "--anonymous-auth=false",
-            "--service-cluster-ip-range=10.96.0.0/16",
-            f"--service-account-issuer={self.address}",
-            f"--service-account-key-file={tls.certificate}",
-            f"--service-account-signing-key-file={tls.key}",
+        return {
+            "etcd-servers": f"http://127.0.0.1:{self._client_port.number}",
+            "bind-address": "127.0.0.1",
+            "advertise-address": "127.0.0.1",
+            "secure-port": str(self._port.number),
+            "tls-cert-file": str(tls.certificate),
+            "tls-private-key-file": str(tls.key),
+            "client-ca-file": str(tls.certificate),
+            "cert-dir": str(self.run_dir / "certs"),
+            "token-auth-file": str(self.run_dir / "tokens.csv"),
+            "authorization-mode": "RBAC",
+            "anonymous-auth": "false",
+            "service-cluster-ip-range": "10.96.0.0/16",
+            "service-account-issuer": self.address,
+            "service-account-key-file": str(tls.certificate),
+            "service-account-signing-key-file": str(tls.key),
             # No controller makes the service account that this would wait for.
-            "--disable-admission-plugins=ServiceAccount",
-        ]
+            "disable-admission-plugins": "ServiceAccount",
+        }
+
+    def _users(self) -> list[tuple[str, str]]:
+        """Names with their groups."""
+        return list(USERS.items())
 
     def _write_tokens(self) -> None:
-        lines = [f'{self.tokens[user]},{user},{user},"{USERS[user]}"' for user in USERS]
+        lines = [f'{self.tokens[user]},{user},{user},"{group}"' for user, group in self._users()]
         handle = os.open(self.run_dir / "tokens.csv", os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write("".join(f"{line}\n" for line in lines))
@@ -206,7 +232,11 @@ class KubernetesServer(Running):
             return False
 
     def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
     ) -> tuple[int, bytes]:
         trust = ssl.create_default_context(cafile=str(self.tls.certificate))
         connection = http.client.HTTPSConnection(
@@ -216,7 +246,7 @@ class KubernetesServer(Running):
             data = json.dumps(body).encode() if body is not None else None
             headers = {
                 "Authorization": f"Bearer {self.tokens['admin']}",
-                "Content-Type": "application/json",
+                "Content-Type": content_type,
             }
             connection.request(method, path, data, headers)
             answer = connection.getresponse()

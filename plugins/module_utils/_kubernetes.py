@@ -1,145 +1,102 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one connection to Kubernetes: which cluster, as whom, how long to wait, and what an error means.
+"""The one connection to Kubernetes: deadline, retries, its clock, and answers as they are.
 
-The cluster is the one of ``?inCluster`` (the pod that this runs in), ``?kubeConfigPath=``, KUBECONFIG (several files are merged, as
-kubectl does) or ``~/.kube/config``, in this order; without any, that of the pod. ``?kubeContext=`` names a context of the
-file; else its current one counts. These are the names that vals uses.
-
-Of what Kubernetes says, nothing is passed on but its status: a proxy's page, or the message of a webhook, may hold anything.
+Objects are read and written as the JSON that Kubernetes speaks, and not as the classes of the client: what a newer server
+knows of an object and the client does not would be lost on the way.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from types import MappingProxyType
-from typing import Any, Callable, Mapping, Optional, Tuple, Type
-from urllib.parse import urlsplit
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
+from urllib.parse import quote
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
-    Absent,
-    BadInput,
-    Denied,
-    KeyturnError,
-    MissingLibrary,
-    Unreachable,
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_client import (
+    Opener,
+    address_of,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import file_error
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_errors import (
+    answered,
+    foreign,
+    no_connection,
+    said_absent,
+    unanswered,
+    was_sent,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings import (
+    Settings,
+    settings_of,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._lent_environ import lent_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 
-TIMEOUT = (5, 10)
-"""Seconds to connect, and to wait for an answer; both are tried three times."""
+_CONNECT, _ANSWER = 5.0, 10.0
+"""Seconds to connect, and to wait for one answer, at most."""
 
-POD = "the cluster of this pod"
-_TRIES = 2
-_POD_IDENTITY = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_CONNECTS = 5
+"""How often a connection is tried where nobody listens."""
 
-_INVALID = (BadInput, "Kubernetes refuses the name as invalid; correct it")
-_STATUSES: Mapping[int, Tuple[Type[KeyturnError], str]] = MappingProxyType(
-    {
-        400: _INVALID,
-        422: _INVALID,
-        401: (
-            Denied,
-            "Kubernetes does not accept the credentials: token or certificate is wrong, expired or not there; log in again",
-        ),
-        403: (
-            Denied,
-            "Kubernetes denies this identity to {what}; allow the verb get in a Role, and bind it",
-        ),
-        429: (
-            Unreachable,
-            "Kubernetes limits the rate of requests; run again later or with less forks",
-        ),
-    }
-)
+_BUSY = (500, 502, 503, 504)
 
 
-def _library(option: str) -> Any:
-    """The library. Imported where it is needed: it takes longer to import than most tasks take to run."""
-    try:
-        import kubernetes
-    except ImportError:
-        raise MissingLibrary(
-            f"{option}: Kubernetes needs the Python library kubernetes where this task runs; install it: pip install kubernetes"
-        ) from None
-    return kubernetes
+@dataclass(frozen=True)
+class Call:
+    """One thing to ask.
 
-
-class _Choice:
-    """Which configuration counts.
-
-    :ivar files: the kubeconfig, or several with ``:`` between; empty for the pod's own cluster.
+    :param path: of the API, by its segments.
+    :param place: what it is about, for messages: ``Secret app/db``.
+    :param what: what is done, for messages: ``get secrets in namespace app``.
+    :param verb: the right that it takes.
+    :param query: parameters, written as they are.
     """
 
-    def __init__(self, reference: Reference, context: Context, option: str) -> None:
-        self._params = reference.params
-        self._environ = context.environ
-        self._where = f"{option}: {reference.place}"
-        self.files = "" if self._in_pod() else self._kubeconfig()
+    method: str
+    path: Tuple[str, ...]
+    place: str
+    what: str
+    verb: str
+    body: Optional[Mapping[str, Any]] = None
+    query: str = ""
 
-    def _in_pod(self) -> bool:
-        asked = self._params.get("inCluster", "false")
-        if asked not in ("", "true", "false"):
-            raise BadInput(f"{self._where}: 'inCluster' must be true or false")
-        if asked != "false" and {"kubeConfigPath", "kubeContext"} & set(self._params):
-            raise BadInput(
-                f"{self._where}: 'inCluster' takes no kubeconfig; leave out kubeConfigPath and kubeContext"
-            )
-        return asked != "false"
-
-    def _kubeconfig(self) -> str:
-        given = self._params.get("kubeConfigPath") or self._environ.get("KUBECONFIG")
-        home = self._environ.get("HOME") or "~"
-        files = (given or os.path.join(home, ".kube", "config")).split(os.pathsep)
-        there = [path for path in map(os.path.expanduser, files) if os.path.exists(path)]
-        if there:
-            return os.pathsep.join(there)
-        if given:
-            raise Absent(
-                f"{self._where}: there is no kubeconfig {given}; correct ?kubeConfigPath= or KUBECONFIG"
-            )
-        if self._environ.get("KUBERNETES_SERVICE_HOST") and os.path.exists(_POD_IDENTITY):
-            return ""
-        raise BadInput(
-            f"{self._where}: no Kubernetes cluster is named; set KUBECONFIG, or add ?kubeConfigPath= to the reference"
-        )
-
-
-def _current_context(files: str) -> Optional[str]:
-    """The current context of several kubeconfigs: that of the first which has one, as for kubectl. The client would take the last."""
-    import yaml
-
-    for path in files.split(os.pathsep):
-        with open(path, encoding="utf-8") as stream:
-            found = yaml.safe_load(stream)
-        if found and found.get("current-context"):
-            return str(found["current-context"])
-    return None
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something."""
+        return self.verb in ("create", "update", "delete")
 
 
 class Cluster:
-    """Calls of one Kubernetes API, as one identity.
+    """Calls of one Kubernetes API, as one identity; connects at the first one.
 
-    :raises BadInput, Absent: when no cluster is named, or its kubeconfig is not there.
+    :param option: where the settings came from, for messages.
     :raises MissingLibrary: without the client.
     """
 
-    def __init__(self, reference: Reference, context: Context, option: str) -> None:
-        self._reference = reference
+    def __init__(
+        self,
+        settings: Settings,
+        context: Context,
+        option: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._settings = settings
         self._context = context
         self._option = option
-        self._choice = _Choice(reference, context, option)
-        self._library = _library(option)
+        self._sleep = sleep
+        self._opener = Opener(settings, context, option)
         self._address = ""
+        self._client: Any = None
+        self._ahead: Optional[timedelta] = None
 
     def __repr__(self) -> str:
-        return f"Cluster({self._choice.files or POD})"
+        return f"Cluster({self._address or self._settings})"
 
     def where(self, place: str) -> str:
         """How messages name a place: the option, what it is, and in which cluster."""
@@ -147,126 +104,147 @@ class Cluster:
             f"{self._option}: Kubernetes {place}{f' at {self._address}' if self._address else ''}"
         )
 
-    def call(self, place: str, what: str, function: Callable[[Any], Any]) -> Any:
-        """Ask Kubernetes something.
+    def time(self) -> Optional[datetime]:
+        """What the server's clock says now, to the second; none before its first answer."""
+        return None if self._ahead is None else self._context.now() + self._ahead
 
-        :param place: what it is about, for messages: ``Secret app/db``.
-        :param what: what is done, for messages: ``get secrets in namespace app``.
-        :param function: gets the client's ``CoreV1Api``; to be called with ``_request_timeout=TIMEOUT``.
-        :raises Absent, BadInput, Denied, Unreachable: each says which.
+    def end(self) -> float:
+        """When something that begins now must be over, by the monotonic clock."""
+        return time.monotonic() + self._settings.deadline
+
+    def find(self, call: Call, end: Optional[float] = None) -> Optional[Dict[str, Any]]:
+        """Ask for an object; none where Kubernetes says that there is none.
+
+        :param end: as :meth:`end` said, where this is a part of more.
+        :raises BadInput, Denied, Unreachable: each says which.
         """
+        return self._ask(call, end, none_if_absent=True)
+
+    def send(self, call: Call, end: Optional[float] = None) -> Dict[str, Any]:
+        """Ask something, again while Kubernetes is only busy, until the deadline. A write is sent again only where it took no effect.
+
+        :param end: as :meth:`end` said, where this is a part of more.
+        :raises Absent, BadInput, Conflict, Denied, Refused, Unreachable: ``details["uncertain"]`` tells that a write may have
+            been done all the same.
+        """
+        return self._ask(call, end, none_if_absent=False) or {}
+
+    def _ask(
+        self, call: Call, end: Optional[float], none_if_absent: bool
+    ) -> Optional[Dict[str, Any]]:
+        end = self.end() if end is None else end
         with lent_environ(self._context.environ):
             try:
-                return function(self._connect())
-            except KeyturnError:
-                raise
-            except Exception as error:
-                raise self._explain(error, place, what) from None
+                if self._client is None:
+                    self._client = self._opener.open()
+                    self._address = address_of(self._client)
+                status, body = self._retried(call, end)
             finally:
-                self._forget_files()
+                self._opener.forget_files()
+        if 200 <= status < 300:
+            return dict(body)
+        if none_if_absent and said_absent(status, body):
+            return None
+        error = answered(status, body, self.where(call.place), call.what, call.verb)
+        error.details["uncertain"] = call.writes and status in _BUSY
+        raise error
 
-    def _connect(self) -> Any:
+    def _retried(self, call: Call, end: float) -> Tuple[int, Any]:
+        pause, connects = _FIRST_PAUSE, 1
+        while True:
+            asked = pause * (0.5 + self._context.randbytes(1)[0] / 255)
+            try:
+                status, body, told = self._sent(call, end)
+            except self._trouble() as error:
+                connects += 1
+                wait = asked
+                if not self._again(error, call, connects) or wait >= end - time.monotonic():
+                    meant = unanswered(error, self.where(call.place))
+                    meant.details["uncertain"] = call.writes and was_sent(error)
+                    raise meant from None
+            else:
+                passing = status == 429 or (status in _BUSY and not call.writes)
+                wait = max(asked, told)
+                if not passing or wait >= end - time.monotonic():
+                    return status, body
+            self._sleep(wait)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    @staticmethod
+    def _trouble() -> Tuple[Type[Exception], ...]:
         import urllib3
 
-        configuration = self._library.client.Configuration()
-        self._load(configuration)
-        # One that the server tells to wait for, or where to go instead, is not followed.
-        configuration.retries = urllib3.Retry(
-            total=_TRIES, redirect=0, status=0, backoff_factor=0.2, respect_retry_after_header=False
+        return (urllib3.exceptions.HTTPError, OSError)
+
+    @staticmethod
+    def _again(error: Exception, call: Call, connects: int) -> bool:
+        """Whether the same call may succeed in a moment, and could not have taken effect if it writes."""
+        if "SSLError" in {kind.__name__ for kind in type(getattr(error, "reason", error)).__mro__}:
+            return False
+        if no_connection(error):
+            return connects <= _CONNECTS
+        return not call.writes
+
+    def _sent(self, call: Call, end: float) -> Tuple[int, Any, float]:
+        """One request: its status, its body as JSON, and for how many seconds not to ask again."""
+        import urllib3
+        from urllib3._collections import HTTPHeaderDict
+
+        client = self._client
+        headers = HTTPHeaderDict(client.default_headers)
+        headers["Accept"] = headers["Content-Type"] = "application/json"
+        client.update_params_for_auth(headers, [], ["BearerToken"])
+        for group in self._settings.login.impersonate_groups:
+            # One line for each.
+            headers.add("Impersonate-Group", group)
+        # A write leaves time to look whether it was done.
+        left = max(0.05, (end - time.monotonic()) / (2 if call.writes else 1))
+        path = "/".join(quote(segment, safe="") for segment in call.path)
+        answer = client.rest_client.pool_manager.request(
+            call.method,
+            f"{client.configuration.host}/{path}{call.query and '?' + call.query}",
+            headers=headers,
+            body=None if call.body is None else json.dumps(call.body).encode(),
+            timeout=urllib3.Timeout(connect=min(_CONNECT, left), read=min(_ANSWER, left)),
         )
-        parts = urlsplit(configuration.host)
-        self._address = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
-        self._warn(configuration, parts)
-        return self._library.client.CoreV1Api(self._library.client.ApiClient(configuration))
+        self._hear_clock(answer.headers.get("Date"))
+        body = self._parsed(answer.data)
+        if 200 <= answer.status < 300 and not self._is_api(body):
+            error = foreign(self.where(call.place), f"HTTP {answer.status}")
+            error.details["uncertain"] = call.writes
+            raise error
+        return int(answer.status), body, _seconds(answer.headers.get("Retry-After"))
 
-    def _warn(self, configuration: Any, parts: Any) -> None:
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-            self._context.warn(
-                f"{self._option}: the address of Kubernetes is plain http: token and values travel in the clear; use https"
-            )
-        elif parts.scheme == "https" and not configuration.verify_ssl:
-            self._context.warn(
-                f"{self._option}: the TLS certificate of Kubernetes is not checked; put its CA into the kubeconfig instead"
-            )
+    @staticmethod
+    def _parsed(data: bytes) -> Any:
+        try:
+            return json.loads(data.decode("utf-8"))
+        except ValueError:
+            return None
 
-    def _load(self, configuration: Any) -> None:
-        config, files = self._library.config, self._choice.files
-        context = self._reference.params.get("kubeContext") or None
-        if not files:
-            self._load_pod(configuration)
+    @staticmethod
+    def _is_api(body: Any) -> bool:
+        return isinstance(body, dict) and bool(body.get("kind")) and bool(body.get("apiVersion"))
+
+    def _hear_clock(self, date: Optional[str]) -> None:
+        """Keep how far the server's clock is ahead of ours: every answer of HTTP tells its time, in whole seconds (RFC 9110, 6.6.1)."""
+        try:
+            told = parsedate_to_datetime(date or "")
+        except (TypeError, ValueError):
             return
-        try:
-            context = context or _current_context(files)
-            # A token that was renewed meanwhile is not written back: reading changes nothing.
-            config.load_kube_config(
-                files, context, client_configuration=configuration, persist_config=False
-            )
-        except OSError as error:
-            raise file_error(error, self._option, str(error.filename or files), "read") from None
-        except Exception:
-            which = f"context '{context}'" if context else "current context"
-            raise BadInput(
-                f"{self._option}: the kubeconfig {files} is no usable one, or its {which} is not complete; "
-                "see what 'kubectl config view' says of it"
-            ) from None
-
-    def _load_pod(self, configuration: Any) -> None:
-        try:
-            self._library.config.load_incluster_config(configuration)
-        except (self._library.config.ConfigException, OSError):
-            raise BadInput(
-                f"{self._option}: this is no pod of Kubernetes, or it has no service account token; leave out 'inCluster'"
-            ) from None
-
-    def _forget_files(self) -> None:
-        """Remove the files that the client made of keys in the kubeconfig. It does so itself only where a process ends in good order,
-        which Ansible's workers do not."""
-        getattr(self._library.config.kube_config, "_cleanup_temp_files", bool)()
-
-    def _explain(self, error: Exception, place: str, what: str) -> KeyturnError:
-        if isinstance(error, self._library.client.ApiException):
-            return _answered(error, self.where(place), what)
-        return _unanswered(error, self.where(place))
+        if told.tzinfo is not None:
+            self._ahead = told - self._context.now()
 
 
-def said_absent(error: Any) -> bool:
-    """Whether it was Kubernetes that said "not found" of an object, and not something in between of a page."""
-    try:
-        told = json.loads(error.body)
-        return bool(
-            error.status == 404 and told["kind"] == "Status" and told["reason"] == "NotFound"
-        )
-    except (AttributeError, TypeError, ValueError, KeyError):
-        return False
+def _seconds(text: Optional[str]) -> float:
+    """What Retry-After says; 0 where it says nothing, or a date."""
+    return float(text) if text and text.isdigit() else 0.0
 
 
-def _answered(error: Any, where: str, what: str) -> KeyturnError:
-    status = int(error.status or 0)
-    if said_absent(error):
-        return Absent(f"{where}: Kubernetes has no such thing")
-    if status >= 500:
-        return Unreachable(
-            f"{where}: Kubernetes has a trouble of its own (HTTP {status}); see its log, then run again"
-        )
-    if status not in _STATUSES:
-        return _unanswered(error, where)
-    kind, text = _STATUSES[status]
-    return kind(f"{where}: {text.format(what=what)}")
+def open_cluster(reference: Reference, context: Context, option: str) -> Cluster:
+    """The cluster that a reference and the environment name; nothing is asked yet.
 
-
-def _unanswered(error: Exception, where: str) -> KeyturnError:
-    cause: Optional[BaseException] = getattr(error, "reason", None)
-    kinds = {kind.__name__ for one in (error, cause) for kind in type(one).__mro__}
-    if "SSLError" in kinds or getattr(error, "status", None) == 0:
-        return Unreachable(
-            f"{where}: the TLS certificate was not accepted; check the CA in the kubeconfig, the name and this machine's clock"
-        )
-    if "NewConnectionError" in kinds or "ProxyError" in kinds:
-        return Unreachable(
-            f"{where}: no connection; check that Kubernetes runs there, the name, the proxy and the firewall"
-        )
-    if "TimeoutError" in kinds:
-        return Unreachable(f"{where}: no answer in time; run again, or check the network")
-    return Unreachable(
-        f"{where}: an answer that is not Kubernetes's ({type(error).__name__}); check the kubeconfig's server and what stands between"
-    )
+    :raises BadInput, Absent: when no cluster is named, or its kubeconfig is not there.
+    :raises MissingLibrary: without the client.
+    """
+    return Cluster(settings_of(reference, context, option), context, option)

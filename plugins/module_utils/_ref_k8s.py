@@ -13,12 +13,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     Corrupt,
-    Unreachable,
+    Denied,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_errors import foreign
 from ansible_collections.keyturn.runbooks.plugins.module_utils._kubernetes import (
-    TIMEOUT,
+    Call,
     Cluster,
-    said_absent,
+    open_cluster,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_sources import (
     Unusable,
@@ -33,35 +34,27 @@ _SHOWN_KEYS = 20
 def load_object(reference: Reference, context: Context, option: str, structured: bool) -> Any:
     """The keys of a Secret or a ConfigMap; or, where the path names a key, its text."""
     _v1, kind, namespace, name, *key = reference.path.split("/")
-    cluster = Cluster(reference, context, option)
-    place = f"{kind} {namespace}/{name}"
-
-    def ask(api: Any) -> Any:
-        read = api.read_namespaced_secret if kind == "Secret" else api.read_namespaced_config_map
-        try:
-            return read(name, namespace, _request_timeout=TIMEOUT)
-        except Exception as error:
-            if said_absent(error):
-                raise _absent(api, cluster, kind, namespace, name) from None
-            raise
-
-    found = cluster.call(place, f"get {kind.lower()}s in namespace {namespace}", ask)
-    if not (found.metadata and found.metadata.name == name):
-        raise Unreachable(
-            f"{cluster.where(place)}: an answer that is not Kubernetes's; check the kubeconfig's server and what stands between"
-        )
+    cluster = open_cluster(reference, context, option)
+    place, kinds = f"{kind} {namespace}/{name}", f"{kind.lower()}s"
+    path = ("api", "v1", "namespaces", namespace, kinds, name)
+    found = cluster.find(Call("GET", path, place, f"get {kinds} in namespace {namespace}", "get"))
+    if found is None:
+        raise _absent(cluster, kind, namespace, name)
+    if (found.get("metadata") or {}).get("name") != name:
+        raise foreign(cluster.where(place), "another object")
     keys = _keys(found, kind, cluster.where(place))
     return _one(keys, key[0], cluster.where(place), structured) if key else keys
 
 
-def _absent(api: Any, cluster: Cluster, kind: str, namespace: str, name: str) -> Absent:
+def _absent(cluster: Cluster, kind: str, namespace: str, name: str) -> Absent:
     """Kubernetes says of a missing namespace only that the object in it is missing: ask for that too, where one may."""
     where = cluster.where(f"{kind} {namespace}/{name}")
+    path = ("api", "v1", "namespaces", namespace)
+    call = Call("GET", path, f"namespace {namespace}", f"get the namespace {namespace}", "get")
     try:
-        api.read_namespace(namespace, _request_timeout=TIMEOUT)
-    except Exception as error:
-        if said_absent(error):
+        if cluster.find(call) is None:
             return Absent(f"{where}: there is no namespace '{namespace}'")
+    except Denied:
         return Absent(
             f"{where}: there is no {kind} '{name}' in namespace '{namespace}', or no such namespace: this identity may not ask"
         )
@@ -70,7 +63,7 @@ def _absent(api: Any, cluster: Cluster, kind: str, namespace: str, name: str) ->
 
 def _decoded(value: Union[str, bytes], where: str) -> Union[str, Unusable]:
     try:
-        return decode(base64.b64decode(value, validate=True), where)
+        return decode(base64.b64decode(value or "", validate=True), where)
     except binascii.Error:
         return Unusable(Corrupt(f"{where}: no base64"))
     except Corrupt as error:
@@ -78,11 +71,11 @@ def _decoded(value: Union[str, bytes], where: str) -> Union[str, Unusable]:
 
 
 def _keys(found: Any, kind: str, where: str) -> Dict[str, Any]:
-    encoded: Mapping[str, Any] = (found.data if kind == "Secret" else found.binary_data) or {}
+    encoded: Mapping[str, Any] = found.get("data" if kind == "Secret" else "binaryData") or {}
     keys: Dict[str, Any] = {
         key: _decoded(value, f"{where}, key {key}") for key, value in encoded.items()
     }
-    return keys if kind == "Secret" else {**keys, **(found.data or {})}
+    return keys if kind == "Secret" else {**keys, **(found.get("data") or {})}
 
 
 def _one(keys: Mapping[str, Any], key: str, where: str, structured: bool) -> Any:

@@ -21,7 +21,7 @@ from typing import Any
 
 import kubernetes.config.incluster_config
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.module_utils import _kubernetes
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _k8s_settings
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -49,7 +49,7 @@ class World:
         self.home = home
         self.namespace = f"ns-{secrets.token_hex(4)}"
         self.warnings: list[str] = []
-        self.environ = {"HOME": str(home)}
+        self.environ = {"HOME": str(home), "KEYTURN_K8S_TIMEOUT": "1s"}
         self.context = Context(environ=self.environ, warn=self.warnings.append)
         self.make("namespaces", {"metadata": {"name": self.namespace}})
         self.use("admin")
@@ -320,7 +320,7 @@ def test_in_a_pod(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pod = kubernetes.config.incluster_config
     monkeypatch.setattr(pod, "SERVICE_TOKEN_FILENAME", str(token))
     monkeypatch.setattr(pod, "SERVICE_CERT_FILENAME", str(world.server.tls.certificate))
-    monkeypatch.setattr(_kubernetes, "_POD_IDENTITY", str(token))
+    monkeypatch.setattr(_k8s_settings, "POD_IDENTITY", str(token))
     host, port = world.server.address.rpartition("/")[2].split(":")
     world.environ.update(KUBERNETES_SERVICE_HOST=host, KUBERNETES_SERVICE_PORT=port)
     world.use("weak")

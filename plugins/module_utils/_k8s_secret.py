@@ -1,0 +1,195 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core of ``k8s_secret``: keys, labels, annotations and immutability of one Secret."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_notes import (
+    LAST_APPLIED,
+    stale_pods,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_object import (
+    Body,
+    KubernetesSecret,
+    metadata_of,
+    version_of,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings import (
+    OPTIONS,
+    settings_of_task,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._kubernetes import Cluster
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    KEYRING_OPTIONS,
+    ModuleCore,
+    Params,
+    Result,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
+    TRIES,
+    Outcome,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._k8s import (
+    Found,
+    KubernetesPlace,
+    Wish,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import (
+    FIELDS_OPTIONS,
+    fields_result,
+    given,
+    set_fields,
+)
+
+NAME = "k8s_secret"
+_SHOWN = 10
+_MARK_NAME = re.compile(
+    r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z"
+)
+_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
+
+
+def _marks(params: Params, option: str) -> Dict[str, Optional[str]]:
+    """Labels or annotations as Kubernetes takes them: texts.
+
+    :raises BadInput: for one that it would refuse.
+    """
+    found: Dict[str, Optional[str]] = {}
+    for name, value in (params.get(option) or {}).items():
+        if not _MARK_NAME.match(str(name)):
+            raise BadInput(f"{option}: '{name}' is no name that Kubernetes takes for it")
+        if str(name) == LAST_APPLIED:
+            raise BadInput(
+                f"{option}.{name}: kubectl keeps a whole manifest with its values there; it is not set here"
+            )
+        if isinstance(value, (bool, dict, list)):
+            raise BadInput(f"{option}.{name}: put it in quotes: Kubernetes takes texts alone")
+        if value is not None and option == "labels" and not _LABEL_VALUE.match(str(value)):
+            raise BadInput(
+                f"{option}.{name}: expected at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends"
+            )
+        found[str(name)] = None if value is None else str(value)
+    return found
+
+
+def _wish(params: Params) -> Wish:
+    return Wish(
+        type=params.get("type"),
+        labels=_marks(params, "labels"),
+        annotations=_marks(params, "annotations"),
+        immutable=params.get("immutable"),
+        replace_immutable=bool(params.get("replace_immutable")),
+        must_exist=bool(params["create"]),
+    )
+
+
+def _secret(params: Params, context: Context, where: str) -> KubernetesSecret:
+    cluster = Cluster(settings_of_task(params, context, where), context, where)
+    return KubernetesSecret(cluster, params["namespace"], params["name"], where)
+
+
+def run(params: Params, context: Context) -> Result:
+    """Bring one Secret to what the task asks for.
+
+    :raises KeyturnError: as Kubernetes, the keyring or a reference give cause.
+    """
+    where = f"{NAME} {params['namespace']}/{params['name']}"
+    secret = _secret(params, context, where)
+    if params["state"] == "absent":
+        return _removed(secret, where, params, context)
+    found = given(params, context)
+    outcome = set_fields(
+        KubernetesPlace(secret, where, _wish(params)), where, found, params["create"], context
+    )
+    result = fields_result(where, found, outcome, context)
+    return {**result, "pods_to_restart": _pods(secret, outcome, context)}
+
+
+def _pods(secret: KubernetesSecret, outcome: Outcome, context: Context) -> List[str]:
+    """The pods that will not see the new values; a warning names them."""
+    if not outcome.changes:
+        return []
+    state = outcome.observed.state
+    replaced = isinstance(state, Found) and bool((state.body or {}).get("immutable"))
+    keys = list(outcome.changes)
+    found = stale_pods(secret.cluster, secret.namespace, secret.name, keys, replaced)
+    if found:
+        how = "while it was immutable" if replaced else "as an environment variable or by subPath"
+        context.warn(
+            f"{NAME} {secret.namespace}/{secret.name}: {len(found)} pods have got it {how} and keep the old value until they are "
+            f"restarted: {', '.join(found[:_SHOWN])}"
+        )
+    return found
+
+
+def _removed(secret: KubernetesSecret, where: str, params: Params, context: Context) -> Result:
+    """The Secret taken away.
+
+    :raises BadInput: when the task says too what is to be in it.
+    :raises Conflict: when others keep writing to it in between.
+    """
+    said = [name for name in ("fields", "generate", "labels", "annotations") if params.get(name)]
+    if said:
+        raise BadInput(f"{said[0]}: with 'state: absent' the Secret goes as a whole; leave it out")
+    body = secret.read()
+    if body is not None and context.check_mode:
+        secret.need("delete")
+    if body is not None and not context.check_mode:
+        _delete(secret, body, where)
+    version = version_of(body) if body else None
+    result: Result = {
+        "changed": body is not None,
+        "fields": {},
+        "version": None,
+        "version_before": version,
+        "pods_to_restart": [],
+    }
+    if context.diff:
+        result["diff"] = _gone(body, where)
+    return result
+
+
+def _delete(secret: KubernetesSecret, body: Body, where: str) -> None:
+    found: Optional[Body] = body
+    for _attempt in range(TRIES):
+        if found is None:
+            return
+        try:
+            secret.delete(found)
+            return
+        except Conflict:
+            found = secret.read()
+    raise Conflict(
+        f"{where}: somebody else wrote to it {TRIES} times in between; find out who, then run again"
+    )
+
+
+def _gone(body: Optional[Body], where: str) -> Dict[str, str]:
+    keys: Tuple[str, ...] = tuple(sorted((body or {}).get("data") or {}))
+    lines = "".join(f"{key}: (removed with the Secret)\n" for key in keys)
+    marks: Mapping[str, Any] = metadata_of(body or {}).get("labels") or {}
+    labels = "".join(f"label {name}\n" for name in sorted(marks))
+    before = f"the Secret is there\n{lines}{labels}" if body else ""
+    return {"before_header": where, "after_header": where, "before": before, "after": ""}
+
+
+SPEC: Mapping[str, Any] = {
+    **KEYRING_OPTIONS,
+    **FIELDS_OPTIONS,
+    **OPTIONS,
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+    "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+    "type": {"type": "str"},
+    "labels": {"type": "dict", "default": {}},
+    "annotations": {"type": "dict", "default": {}},
+    "immutable": {"type": "bool"},
+    "replace_immutable": {"type": "bool", "default": False},
+}
+MODULE = ModuleCore(NAME, SPEC, run)

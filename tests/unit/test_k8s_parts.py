@@ -1,0 +1,145 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Kubernetes counts, and what its answers mean: pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Conflict,
+    Denied,
+    KeyturnError,
+    Refused,
+    Unreachable,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_errors import answered
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_notes import (
+    LAST_APPLIED,
+    managers,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings import (
+    OPTIONS,
+    Settings,
+    settings_of,
+    settings_of_task,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
+
+SECRET = "s3cr3t-of-a-webhook"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).touch()
+    (tmp_path / ".kube").mkdir()
+    return tmp_path
+
+
+def of_reference(home: Path, ending: str = "", **environ: str) -> Settings:
+    reference = parse_reference(f"ref+k8s://v1/Secret/ns/name{ending}", "x")
+    return settings_of(reference, Context(environ={"HOME": str(home), **environ}), "x")
+
+
+def of_task(home: Path, environ: dict[str, str], **params: Any) -> Settings:
+    defaults = {name: option.get("default") for name, option in OPTIONS.items()}
+    return settings_of_task(
+        {**defaults, **params}, Context(environ={"HOME": str(home), **environ}), "x"
+    )
+
+
+def test_the_order_of_kubeconfigs(home: Path) -> None:
+    environ = {}
+    (home / ".kube" / "config").touch()
+    assert of_reference(home).files == str(home / ".kube" / "config")
+    environ["KUBECONFIG"] = str(home / "a")
+    assert of_reference(home, **environ).files == str(home / "a")
+    environ["K8S_AUTH_KUBECONFIG"] = str(home / "b")
+    environ["K8S_AUTH_CONTEXT"] = "staging"
+    found = of_reference(home, **environ)
+    assert (found.files, found.context) == (str(home / "b"), "staging")
+    assert of_reference(home, "?kubeContext=prod", **environ).context == "prod"
+    # A context of one file says nothing of another.
+    found = of_reference(home, f"?kubeConfigPath={home}/c", **environ)
+    assert (found.files, found.context) == (str(home / "c"), None)
+    found = of_task(home, environ, kubeconfig=str(home / "c"), context="dev")
+    assert (found.files, found.context) == (str(home / "c"), "dev")
+
+
+def test_a_whole_login_needs_no_kubeconfig(home: Path) -> None:
+    environ = {"K8S_AUTH_HOST": "https://h/", "K8S_AUTH_API_KEY": "k", "K8S_AUTH_VERIFY_SSL": "No"}
+    found = of_reference(home, **environ)
+    assert (found.files, found.in_pod, found.login.host) == ("", False, "https://h")
+    assert found.login.validate_certs is False
+    assert "'k'" not in repr(found.login)
+    found = of_task(home, environ, host="https://other", validate_certs=True)
+    assert (found.login.host, found.login.validate_certs) == ("https://other", True)
+    found = of_task(home, {}, host="https://h", client_cert="/c", client_key="/k")
+    assert found.login.complete
+    with pytest.raises(BadInput, match="no Kubernetes cluster is named"):
+        of_task(home, {}, host="https://h")
+
+
+def test_the_deadline(home: Path) -> None:
+    environ = {"KUBECONFIG": str(home / "a")}
+    assert of_reference(home, **environ).deadline == 20
+    assert of_reference(home, KEYTURN_K8S_TIMEOUT="1m", **environ).deadline == 60
+    assert of_task(home, {**environ, "KEYTURN_K8S_TIMEOUT": "1m"}, timeout="5s").deadline == 5
+    with pytest.raises(BadInput, match="KEYTURN_K8S_TIMEOUT"):
+        of_reference(home, KEYTURN_K8S_TIMEOUT="soon", **environ)
+
+
+def status(reason: str, message: str = SECRET, **details: str) -> dict[str, Any]:
+    """What Kubernetes says of an error."""
+    return {"kind": "Status", "reason": reason, "message": message, "details": details}
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "kind", "problem"),
+    [
+        (404, status("NotFound", kind="secrets"), Absent, "no such thing"),
+        (404, status("NotFound", kind="namespaces"), Absent, "no such namespace"),
+        (404, {"message": SECRET}, Unreachable, "not Kubernetes's"),
+        (409, status("AlreadyExists"), Conflict, "made meanwhile"),
+        (409, status("Conflict"), Conflict, "wrote there first"),
+        (409, None, Unreachable, "not Kubernetes's"),
+        (401, status("Unauthorized"), Denied, "log in again"),
+        (403, status("Forbidden"), Denied, "allow the verb update"),
+        (403, status("Forbidden", f"{SECRET} is being terminated"), Refused, "being deleted"),
+        (403, status("Forbidden", f"exceeded quota: {SECRET}"), Refused, "a quota"),
+        (400, status("BadRequest", f"webhook denied the request: {SECRET}"), Refused, "webhook"),
+        (403, {"message": "exceeded quota"}, Denied, "allow the verb update"),
+        (422, status("Invalid"), BadInput, "as invalid"),
+        (429, None, Unreachable, "limits the rate"),
+        (500, status("InternalError"), Unreachable, "HTTP 500"),
+        (302, None, Unreachable, "not Kubernetes's"),
+    ],
+)
+def test_what_an_answer_means(code: int, body: Any, kind: type[KeyturnError], problem: str) -> None:
+    error = answered(code, body, "here", "update secrets", "update")
+    assert type(error) is kind
+    assert problem in error.message
+    assert error.message.startswith("here: ")
+    assert SECRET not in error.message
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"annotations": {LAST_APPLIED: "no JSON"}},
+        {"annotations": {LAST_APPLIED: "[]"}},
+        {"annotations": {LAST_APPLIED: '{"data": {"other": "x"}}'}},
+        {"ownerReferences": [{"kind": "ConfigMap", "name": "x"}]},
+        {"managedFields": [{"manager": "kubectl", "operation": "Update"}]},
+    ],
+)
+def test_nobody_else_manages_it(metadata: dict[str, Any]) -> None:
+    assert managers({"metadata": metadata}, ["key"]) == ()
