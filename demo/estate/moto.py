@@ -16,6 +16,25 @@ from estate.ports import reserve
 from estate.processes import Daemon, Running
 from estate.users import make_run_dir
 
+# AWS does one change of a thing after the other. moto's threads could both find a name free and both take it.
+_SERVER = """
+import sys, threading
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, run_simple
+
+serve, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+def application(environ, start_response):
+    with one:
+        return list(serve(environ, start_response))
+
+class Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=True, request_handler=Handler)
+"""
+
 
 class MotoServer(Running):
     """One server; a context manager that starts and stops it. It serves plain HTTP and forgets all when it ends.
@@ -32,10 +51,8 @@ class MotoServer(Running):
         self._own_run_dir = run_dir is None
         self.run_dir = run_dir or make_run_dir()
         self._port = reserve()
-        argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1"]
-        self._daemon = Daemon(
-            "moto", [*argv, "-p", str(self._port.number)], self.run_dir / "moto.log"
-        )
+        argv = [sys.executable, "-c", _SERVER, str(self._port.number)]
+        self._daemon = Daemon("moto", argv, self.run_dir / "moto.log")
 
     @property
     def address(self) -> str:

@@ -10,25 +10,47 @@ role           ``?role_arn=``: assumed with the identity that is found without i
 endpoint       ``?endpoint_url=``, AWS_ENDPOINT_URL_SSM and so on, AWS_ENDPOINT_URL, AWS's own
 identity       as for every AWS program: AWS_ACCESS_KEY_ID and the like, a web identity, the files of
                AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, the role of the container or machine
+deadline       KEYTURN_AWS_TIMEOUT: for one call with all its retries; 30 s
 =============  ==========================================================================================
 
-What else AWS's own programs read from the environment (AWS_CA_BUNDLE, HTTPS_PROXY, AWS_USE_FIPS_ENDPOINT) counts as well: the
-task's environment, which need not be the one that Ansible was started with.
+A module's options of the same meaning come before these. What else AWS's own programs read from the environment
+(AWS_CA_BUNDLE, HTTPS_PROXY, AWS_USE_FIPS_ENDPOINT) counts as well: the task's environment, which need not be the one that
+Ansible was started with.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Union
 from urllib.parse import urlsplit
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import explain
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
+    THROTTLED,
+    explain,
+    may_be_done,
+    passing,
+    too_fast,
+    wished_pause,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_pace import Pace
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import MissingLibrary
 from ansible_collections.keyturn.runbooks.plugins.module_utils._lent_environ import lent_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
+TIMEOUT = "KEYTURN_AWS_TIMEOUT"
+
+_DEADLINE = 30.0
 _ATTEMPTS = 3
-_SECONDS = 5
+_SECONDS = 5.0
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
 _SESSION_NAME = "keyturn"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -44,19 +66,77 @@ def _boto3(option: str) -> Any:
     return boto3
 
 
+@dataclass(frozen=True)
+class AwsSettings:
+    """Where and as whom; what is empty is found as AWS's own programs find it.
+
+    :param keys: ``aws_access_key_id`` and so on, as boto3 calls them.
+    :param verify: whether certificates count, or the file of the authorities that do.
+    :param config: further settings of botocore's ``Config``.
+    :param deadline: seconds for one call with all its retries.
+    :param connections: how many threads call at once.
+    """
+
+    region: str = ""
+    profile: str = ""
+    endpoint_url: str = ""
+    role_arn: str = ""
+    keys: Mapping[str, Secret] = field(default_factory=dict)
+    verify: Union[bool, str, None] = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    deadline: float = _DEADLINE
+    connections: int = 1
+
+
+def deadline_of(context: Context, option: str) -> float:
+    """The seconds that the task's environment gives one call.
+
+    :raises BadInput: when it is no duration.
+    """
+    text = context.environ.get(TIMEOUT)
+    return parse_duration(text, f"{option}: {TIMEOUT}").total_seconds() if text else _DEADLINE
+
+
+def aws_settings(reference: Reference, context: Context, option: str) -> AwsSettings:
+    """What a reference and the environment say.
+
+    :raises BadInput: when the deadline is no duration.
+    """
+    params = reference.params
+    return AwsSettings(
+        region=params.get("region", ""),
+        profile=params.get("profile", ""),
+        endpoint_url=params.get("endpoint_url", ""),
+        role_arn=params.get("role_arn", ""),
+        deadline=deadline_of(context, option),
+    )
+
+
 class AwsCaller:
-    """Calls of one service of AWS, as one identity.
+    """Calls of one service of AWS, as one identity. Threads may share it within :meth:`lent`.
 
     :param service: as AWS's programs name it: ``ssm``, ``secretsmanager``.
     :raises MissingLibrary: without boto3.
     """
 
-    def __init__(self, reference: Reference, context: Context, option: str, service: str) -> None:
-        self._params = reference.params
+    def __init__(
+        self,
+        settings: AwsSettings,
+        context: Context,
+        option: str,
+        service: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._settings = settings
         self._context = context
         self._option = option
         self._service = service
+        self._sleep = sleep
         self._client: Optional[Any] = None
+        self._lent = False
+        self._until: Optional[float] = None
+        self._ahead: Optional[timedelta] = None
+        self._pace = Pace()
         self._library = _boto3(option)
 
     def __repr__(self) -> str:
@@ -67,33 +147,111 @@ class AwsCaller:
         address = f" at {self._address()}" if self._client is not None else ""
         return f"{self._option}: AWS {place}{address}"
 
-    def call(self, place: str, action: str, function: Callable[[Any], Any]) -> Any:
-        """Ask AWS something, again while it is only busy; an answer takes half a minute at most.
+    @contextmanager
+    def lent(self, seconds: float) -> Iterator[None]:
+        """The task's environment for many calls, which may then come from several threads.
+
+        :param seconds: for all of them together.
+        :raises BadInput, Denied, Unreachable: when there is no usable client.
+        """
+        with lent_environ(self._context.environ):
+            self._connected(self._option)
+            self._lent, self._until = True, time.monotonic() + seconds
+            try:
+                yield
+            finally:
+                self._lent, self._until = False, None
+
+    def call(
+        self, place: str, action: str, function: Callable[[Any], Any], writes: bool = False
+    ) -> Any:
+        """Ask AWS something, again while it is only busy, until the deadline.
 
         :param place: what it is about, for messages.
         :param action: the name of the permission that it needs.
         :param function: gets the service's client of boto3.
-        :raises Absent, BadInput, Denied, Unreachable: each says which. Nothing of what AWS says is passed on.
+        :param writes: the call changes something: it is sent again only where the first one took no effect.
+        :raises Absent, BadInput, Conflict, Denied, Unreachable: each says which. ``details["uncertain"]`` tells that a write may
+            have been done all the same, ``details["code"]`` what AWS calls the error. Nothing of what AWS says is passed on.
         """
-        with lent_environ(self._context.environ):
+        lent: ContextManager[None] = (
+            nullcontext() if self._lent else lent_environ(self._context.environ)
+        )
+        with lent:
+            client = self._connected(self.where(place))
+            return self._retried(place, action, lambda: function(client), writes)
+
+    def _connected(self, where: str) -> Any:
+        """The client, shared by all that a call asks of this service as this identity: to make one takes longer than to use it."""
+        if self._client is None:
+            settings, sessions = self._settings, self._context.sessions
+            about = (settings.region, settings.profile, settings.endpoint_url, settings.role_arn)
+            more = (*sorted(settings.keys.items()), settings.verify, repr(settings.config))
+            limits = (settings.deadline, settings.connections)
+            environ = tuple(sorted(self._context.environ.items()))
+            identity = ("aws", self._service, *about, *more, *limits, environ)
             try:
-                self._client = self._client or self._connect()
-                return function(self._client)
+                self._client = sessions.get(identity) or self._connect()
             except Exception as error:
-                raise explain(error, self.where(place), action) from None
+                raise explain(error, where, "") from None
+            sessions[identity] = self._client
+            self._client.meta.events.register("response-received", self._hear_clock)
+        return self._client
+
+    def _retried(self, place: str, action: str, function: Callable[[], Any], writes: bool) -> Any:
+        end = time.monotonic() + self._settings.deadline
+        end = min(end, self._until or end)
+        pause, troubles = _FIRST_PAUSE, 0
+        while True:
+            if not self._pace.wait(end, self._sleep):
+                raise too_fast(self.where(place))
+            started = time.monotonic()
+            try:
+                answer = function()
+            except Exception as error:
+                why = passing(error, writes)
+                if why == THROTTLED:
+                    self._pace.slower()
+                else:
+                    troubles += 1
+                # Each waits for a time of its own: those that were refused together do not come back together.
+                wait = pause * (0.5 + self._context.randbytes(1)[0] / 255)
+                wait = max(wait, wished_pause(error))
+                took = time.monotonic() - started
+                late = time.monotonic() + wait + took >= end
+                if not why or late or troubles >= _ATTEMPTS:
+                    meant = explain(error, self.where(place), action)
+                    meant.details["uncertain"] = writes and may_be_done(error)
+                    raise meant from None
+            else:
+                self._pace.faster()
+                return answer
+            self._sleep(wait)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def time(self) -> Optional[datetime]:
+        """What AWS's clock says now, to the second; none before its first answer."""
+        return None if self._ahead is None else self._context.now() + self._ahead
+
+    def _hear_clock(self, response_dict: Optional[Mapping[str, Any]] = None, **_rest: Any) -> None:
+        """Keep how far AWS's clock is ahead of ours: every answer of HTTP tells its time, in whole seconds (RFC 9110, 6.6.1)."""
+        headers = (response_dict or {}).get("headers") or {}
+        try:
+            told = parsedate_to_datetime(headers.get("Date") or "")
+        except (TypeError, ValueError):
+            return
+        if told.tzinfo is not None:
+            self._ahead = told - self._context.now()
 
     def _connect(self) -> Any:
-        environ = self._context.environ
-        region = (
-            self._params.get("region")
-            or environ.get("AWS_REGION")
-            or environ.get("AWS_DEFAULT_REGION")
-        )
+        environ, settings = self._context.environ, self._settings
+        region = settings.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+        keys = {name: value.reveal() for name, value in settings.keys.items()}
         session = self._library.Session(
-            profile_name=self._params.get("profile") or None, region_name=region or None
+            profile_name=settings.profile or None, region_name=region or None, **keys
         )
-        identity = self._assumed(session) if self._params.get("role_arn") else {}
-        client = self._open(session, self._service, self._params.get("endpoint_url"), **identity)
+        identity = self._assumed(session) if settings.role_arn else {}
+        client = self._open(session, self._service, settings.endpoint_url, **identity)
         parts = urlsplit(client.meta.endpoint_url)
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             self._context.warn(
@@ -104,23 +262,37 @@ class AwsCaller:
     def _open(self, session: Any, service: str, endpoint: Optional[str], **identity: str) -> Any:
         import botocore.config
 
-        config = botocore.config.Config(
-            connect_timeout=_SECONDS,
-            read_timeout=_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        settings = self._settings
+        seconds = min(_SECONDS, settings.deadline)
+        given: Dict[str, Any] = {
+            "connect_timeout": seconds,
+            "read_timeout": seconds,
+            "max_pool_connections": max(10, settings.connections),
+            # What many are called with was looked at before: botocore would do it once more for each.
+            "parameter_validation": settings.connections == 1,
+            **settings.config,
+        }
+        # The tries are counted here, where a write whose answer was lost is known and the deadline is.
+        once = {"mode": "standard", "total_max_attempts": 1}
+        config = botocore.config.Config(**{**given, "retries": once})
+        return session.client(
+            service,
+            endpoint_url=endpoint or None,
+            verify=settings.verify,
+            config=config,
+            **identity,
         )
-        return session.client(service, endpoint_url=endpoint or None, config=config, **identity)
 
     def _assumed(self, session: Any) -> Dict[str, str]:
-        """The keys of ``?role_arn=``, for as long as AWS gives them by default."""
-        role = self._params["role_arn"]
-        try:
-            answer = self._open(session, "sts", None).assume_role(
+        """The keys of the role, for as long as AWS gives them by default."""
+        role = self._settings.role_arn
+
+        def assume() -> Any:
+            return self._open(session, "sts", None).assume_role(
                 RoleArn=role, RoleSessionName=_SESSION_NAME
             )
-        except Exception as error:
-            raise explain(error, f"{self._option}: AWS role {role}", "sts:AssumeRole") from None
-        made = answer["Credentials"]
+
+        made = self._retried(f"role {role}", "sts:AssumeRole", assume, writes=False)["Credentials"]
         return {
             "aws_access_key_id": made["AccessKeyId"],
             "aws_secret_access_key": made["SecretAccessKey"],

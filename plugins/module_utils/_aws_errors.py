@@ -4,24 +4,30 @@
 """What an error of AWS means.
 
 The codes are those that AWS documents: the common errors of its query and JSON protocols, and those of GetParameter,
-GetParametersByPath, GetSecretValue and AssumeRole. Nothing of an error's text is passed on: it quotes account numbers, names
+GetParametersByPath, PutParameter, LabelParameterVersion, GetSecretValue, PutSecretValue, UpdateSecretVersionStage, CreateSecret and
+AssumeRole. Nothing of an error's text is passed on: it quotes account numbers, names
 of users and, when a request is malformed, what was sent.
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any, Mapping, Tuple, Type
+from typing import Any, List, Mapping, Tuple, Type
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
+    Conflict,
     Denied,
     KeyturnError,
+    Refused,
     Unreachable,
 )
 
 Meaning = Tuple[Type[KeyturnError], str]
+
+THROTTLED, TROUBLED, UNSENT = "throttled", "troubled", "unsent"
+"""Why the same call may succeed in a moment: too many at once, a trouble of AWS's or on the way, or it never got there."""
 
 _ABSENT: Meaning = (
     Absent,
@@ -58,7 +64,20 @@ _KMS: Meaning = (
 )
 _THROTTLED: Meaning = (
     Unreachable,
-    "AWS limits the rate of requests and still did after several tries; run again later or with less forks",
+    "AWS limits the rate of requests and still did at the deadline; run again later, with less forks, or a longer KEYTURN_AWS_TIMEOUT",
+)
+_TAKEN: Meaning = (Conflict, "somebody else made it first; nothing was written. Run again")
+_BUSY: Meaning = (
+    Conflict,
+    "somebody else changes it at this moment, and AWS takes one change at a time; nothing was written. Run again",
+)
+_TOO_MANY: Meaning = (
+    Refused,
+    "AWS's quota for this kind of thing is used up; remove what is not needed, or ask AWS for more",
+)
+_VERSIONS_FULL: Meaning = (
+    Refused,
+    "it has 100 versions, and the oldest has a label, so AWS does not drop it; move that label to a newer version, or take it off",
 )
 _INVALID: Meaning = (
     BadInput,
@@ -72,6 +91,22 @@ _TROUBLE: Meaning = (
     Unreachable,
     "AWS has a trouble of its own; see its service health, then run again",
 )
+
+# As botocore's standard mode has them, beside HTTP's own 429.
+_THROTTLING = (
+    "BandwidthLimitExceeded",
+    "LimitExceeded",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+)
+_ONE_AT_A_TIME = "TooManyUpdates"
 
 _CODES: Mapping[str, Meaning] = MappingProxyType(
     {
@@ -97,10 +132,20 @@ _CODES: Mapping[str, Meaning] = MappingProxyType(
         "IncompleteSignature": _SIGNATURE,
         "InvalidKeyId": _KMS,
         "DecryptionFailure": _KMS,
-        "ThrottlingException": _THROTTLED,
-        "Throttling": _THROTTLED,
-        "TooManyRequestsException": _THROTTLED,
-        "RequestLimitExceeded": _THROTTLED,
+        "EncryptionFailure": _KMS,
+        **dict.fromkeys(_THROTTLING, _THROTTLED),
+        "TooManyUpdates": _BUSY,
+        "ParameterAlreadyExists": _TAKEN,
+        "ResourceExistsException": _TAKEN,
+        "ParameterMaxVersionLimitExceeded": _VERSIONS_FULL,
+        "ParameterLimitExceeded": _TOO_MANY,
+        "LimitExceededException": _TOO_MANY,
+        "ParameterVersionLabelLimitExceeded": _TOO_MANY,
+        "TooManyTagsError": _TOO_MANY,
+        "UnsupportedParameterType": _INVALID,
+        "HierarchyLevelLimitExceededException": _INVALID,
+        "HierarchyTypeMismatchException": _INVALID,
+        "InvalidAllowedPatternException": _INVALID,
         "ValidationException": _INVALID,
         "ValidationError": _INVALID,
         "ParameterPatternMismatchException": _INVALID,
@@ -170,15 +215,71 @@ _FAILURES: Mapping[str, Meaning] = MappingProxyType(
 )
 
 
+# What says that no byte of the request can have reached AWS.
+_NEVER_SENT = frozenset({"ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"})
+# LookupError and TypeError: an answer that lacks what AWS's has.
+_LOST = frozenset({"HTTPClientError", "ResponseParserError", "LookupError", "TypeError"})
+_HOPELESS = frozenset({"SSLError"})
+_LONGEST_WISH = 60.0
+
+
+def _names(error: BaseException) -> List[str]:
+    return [kind.__name__ for kind in type(error).__mro__]
+
+
+def code_of(error: Any) -> str:
+    """What AWS calls its error; empty when this is none of AWS's own."""
+    if "ClientError" not in _names(error):
+        return ""
+    told = error.response.get("Error", {})
+    return str(told.get("Code", "")).rpartition("#")[2].partition(":")[0]
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 500)
+
+
+def passing(error: Exception, writes: bool) -> str:
+    """Why the same call may succeed in a moment, and could not have taken effect if it writes; empty where it is not so."""
+    names = set(_names(error))
+    if "ClientError" in names:
+        code, status = code_of(error), _status(error)
+        if code in _THROTTLING or code == _ONE_AT_A_TIME or status == 429:
+            return THROTTLED
+        return TROUBLED if status >= 500 and not writes else ""
+    if names & _HOPELESS:
+        return ""
+    if names & _NEVER_SENT:
+        return UNSENT
+    return TROUBLED if names & _LOST and not writes else ""
+
+
+def may_be_done(error: Exception) -> bool:
+    """Whether a write could have taken effect although its answer did not come."""
+    names = set(_names(error))
+    if "ClientError" in names:
+        return _status(error) >= 500
+    return bool(names & _LOST) and not names & (_NEVER_SENT | _HOPELESS)
+
+
+def wished_pause(error: Any) -> float:
+    """The seconds that the service asks to wait (Retry-After, RFC 9110, 10.2.3); 0 when it does not."""
+    if "ClientError" not in _names(error):
+        return 0.0
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
+    text = str(headers.get("retry-after", ""))
+    return min(float(text), _LONGEST_WISH) if text.isdigit() else 0.0
+
+
 def _answered(error: Any) -> Meaning:
     """What AWS's own answer means."""
-    told = error.response.get("Error", {})
-    code = str(told.get("Code", "")).rpartition("#")[2].partition(":")[0]
-    if code == "InvalidRequestException" and "delet" in str(told.get("Message", "")):
+    code = code_of(error)
+    told = str(error.response.get("Error", {}).get("Message", ""))
+    if code == "InvalidRequestException" and "delet" in told:
         return _DELETED
     if code in _CODES:
         return _CODES[code]
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 500)
+    status = _status(error)
     if status in (401, 403):
         return _FORBIDDEN
     if status == 429:
@@ -188,18 +289,26 @@ def _answered(error: Any) -> Meaning:
     return _INVALID if status == 400 else _STRANGE
 
 
+def too_fast(where: str) -> KeyturnError:
+    """The error for a call that was not made, because AWS limits the rate of calls and its turn would come too late."""
+    kind, text = _THROTTLED
+    return kind(f"{where}: {text}")
+
+
 def explain(error: Exception, where: str, action: str) -> KeyturnError:
     """The error of this collection for one of boto3; that itself when it is one already.
 
     :param where: how messages name what was asked for.
     :param action: the permission that it needs.
+    :return: with AWS's own name of the error in ``details["code"]``, where there is one.
     """
     if isinstance(error, KeyturnError):
         return error
-    names = [kind.__name__ for kind in type(error).__mro__]
+    names = _names(error)
+    code = code_of(error)
     if "ClientError" in names:
         kind, text = _answered(error)
     else:
         known = (name for name in names if name in _FAILURES)
         kind, text = _FAILURES.get(next(known, ""), (Unreachable, f"no usable answer ({names[0]})"))
-    return kind(f"{where}: {text.format(action=action)}")
+    return kind(f"{where}: {text.format(action=action)}", **({"code": code} if code else {}))

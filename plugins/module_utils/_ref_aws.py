@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""References to AWS: parameters of Systems Manager and secrets of Secrets Manager. They are read and never written here.
+"""References to AWS: parameters of Systems Manager and secrets of Secrets Manager.
 
 ``ref+awsssm://musehub/production/TOKEN`` is the parameter ``/musehub/production/TOKEN``, decrypted. With keys, it is as for vals:
 ``ref+awsssm://musehub/production#/TOKEN`` reads the parameters below a path (``?recursive=true``: at any depth), and
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Union
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import AwsCaller
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import AwsCaller, aws_settings
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_sources import (
@@ -51,7 +51,7 @@ def load_parameter(reference: Reference, context: Context, option: str, structur
     _check_parameters(reference, where, below)
     version = wanted_version(reference, option)
     name = _name(reference.path)
-    caller = AwsCaller(reference, context, option, "ssm")
+    caller = AwsCaller(aws_settings(reference, context, option), context, option, "ssm")
     if below:
         return _parameters_below(caller, name, reference.params.get("recursive") == "true")
     selector = f"{name}:{version}" if version else name
@@ -110,7 +110,7 @@ def load_secret(reference: Reference, context: Context, option: str, structured:
         ]
         return value
 
-    caller = AwsCaller(reference, context, option, "secretsmanager")
+    caller = AwsCaller(aws_settings(reference, context, option), context, option, "secretsmanager")
     place = f"secret {reference.path} ({version})"
     value = caller.call(place, "secretsmanager:GetSecretValue", ask)
     where = f"{option}: {reference.place}"

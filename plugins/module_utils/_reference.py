@@ -42,6 +42,7 @@ SCHEMES: Mapping[str, Tuple[str, ...]] = MappingProxyType(
         "vault": ("address", "mount", "namespace", "token_env", "token_file", "version"),
         "awsssm": (
             "endpoint_url",
+            "kms_key_id",
             "mode",
             "profile",
             "recursive",
@@ -51,6 +52,7 @@ SCHEMES: Mapping[str, Tuple[str, ...]] = MappingProxyType(
         ),
         "awssecrets": (
             "endpoint_url",
+            "kms_key_id",
             "profile",
             "region",
             "role_arn",

@@ -245,6 +245,8 @@ def test_a_profile_counts_before_keys_in_the_environment(world: World) -> None:
     assert world.value("awsssm", "/who?profile=ops") == "x"
     assert "are incomplete" in refusal(Denied, world.value, "awsssm", "/who?profile=half")
     (world.home / "config").write_text("no section\n")
+    # A call shares its clients; this is a further one.
+    world.context.close()
     assert "cannot be read" in refusal(BadInput, world.value, "awsssm", "/who?profile=ops")
 
 
@@ -376,11 +378,15 @@ def test_what_aws_answers(
     told = secrets.token_urlsafe(12)
     server = answers(status, json.dumps({"__type": f"com.amazonaws#{code}", "message": told}))
     world.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.server_port}"
+    world.environ["KEYTURN_AWS_TIMEOUT"] = "1s"
     message = refusal(kind, world.value, "awsssm", "/x")
     assert problem in message
     assert told not in message
-    passing = code in ("ThrottlingException", "InternalServerError")
-    assert server.asked == (3 if passing else 1)
+    if code == "ThrottlingException":
+        # As often as there is time.
+        assert server.asked >= 3
+    else:
+        assert server.asked == (3 if code == "InternalServerError" else 1)
 
 
 def test_a_page_in_aws_place_is_no_absence(world: World, answers: Callable[..., Any]) -> None:

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A parameter of AWS's Parameter Store as a place for sinks: its text, or with ``?mode=singleparam`` the keys in it.
+
+* AWS has no compare-and-set on a parameter. A write of somebody else's between reading and writing is detected, by the version
+  that AWS tells, and reported as a conflict; it is not prevented. What is current then is what was written here.
+* Type, tier, KMS key, description and pattern stay as they are: what DescribeParameters tells is written along. ``?kms_key_id=``
+  names the key instead, of a parameter that is made here too. A new one is a SecureString.
+* A value of more than 4 KB makes the parameter an advanced one, which AWS charges for; one of more than 8 KB is refused before
+  anything is written.
+* Rights on the parameter: ``ssm:GetParameter``, ``ssm:PutParameter``; to look up a write whose answer was lost ``ssm:GetParameters``;
+  to remove it ``ssm:DeleteParameters``; ``ssm:DescribeParameters`` on ``*``; on the key ``kms:Decrypt`` and ``kms:Encrypt``, for advanced
+  parameters ``kms:GenerateDataKey``.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any, ContextManager, Dict, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
+    AwsCaller,
+    aws_settings,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import reveal
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import Codec
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
+    Changes,
+    Observed,
+    Stale,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
+    check_parameter_name,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_parameter import (
+    SECURE,
+    Found,
+    Parameters,
+    check_text,
+)
+
+
+class ParameterPlace:
+    """One parameter.
+
+    :param key_id: the KMS key that the reference names.
+    :param where: how messages name it.
+    """
+
+    def __init__(
+        self, parameters: Parameters, name: str, codec: Codec, key_id: str, where: str
+    ) -> None:
+        self._parameters = parameters
+        self._name = name
+        self._codec = codec
+        self._key_id = key_id
+        self._where = where
+
+    def exclusive(self) -> ContextManager[None]:
+        """Nothing: AWS locks no parameter."""
+        return nullcontext()
+
+    def tidy(self) -> None:
+        """Nothing: a write is done or not."""
+
+    def check(self, changes: Changes) -> None:
+        """Refuse values that a parameter cannot hold.
+
+        :raises BadInput: naming the field.
+        """
+        self._codec.check(changes, self._where)
+
+    def read(self, names: Tuple[str, ...]) -> Observed:
+        """The named fields.
+
+        :raises Denied, Unreachable, Corrupt, BadInput: as the error says.
+        """
+        found = self._parameters.read_one(self._name)
+        if found is None:
+            return Observed({}, exists=False)
+        text = found.value.reveal()
+        notes = self._codec.notes(text, names)
+        if found.kind != SECURE:
+            notes += (
+                f"it is a {found.kind}, which AWS keeps unencrypted and stays one; delete it once to have it made as a SecureString",
+            )
+        fields = self._codec.fields(text, names, self._where)
+        return Observed(fields, str(found.version), notes=notes, state=found)
+
+    def check_write(self, observed: Observed, changes: Changes) -> None:
+        """Find out what would stop a write: the size, and whether the key can be seen that is to be kept.
+
+        :raises BadInput, Denied, Corrupt: as :meth:`write`.
+        """
+        known = {name: value for name, value in changes.items() if value is None or value.known}
+        if known:
+            self._edited(observed, known)
+        self._kept(observed)
+
+    def _edited(self, observed: Observed, changes: Changes) -> Optional[str]:
+        before = observed.state.value.reveal() if isinstance(observed.state, Found) else ""
+        texts = {name: None if value is None else reveal(value) for name, value in changes.items()}
+        text = self._codec.edit(before, texts, self._where)
+        if text is not None:
+            check_text(text, self._where)
+        return text
+
+    def _kept(self, observed: Observed) -> Dict[str, Any]:
+        if isinstance(observed.state, Found):
+            return self._parameters.kept(self._name, observed.state, self._key_id)
+        return {"KeyId": self._key_id} if self._key_id else {}
+
+    def write(self, observed: Observed, changes: Changes) -> Optional[str]:
+        """Write the next version; the number.
+
+        :raises Stale: when it was made, or changed, since it was read, and that was seen before the write.
+        :raises Conflict: when it was changed in between and that was seen by the write alone: it is done then.
+        :raises BadInput, Denied, Refused, Unreachable: as the error says.
+        """
+        text = self._edited(observed, changes)
+        before = observed.state
+        if text is None:
+            self._remove(observed)
+            return None
+        kept = self._kept(observed)
+        if isinstance(before, Found):
+            return str(self._parameters.overwrite(self._name, text, before, **kept))
+        try:
+            return str(self._parameters.create(self._name, text, SECURE, **kept))
+        except Conflict as error:
+            if error.details.get("written"):
+                raise
+            raise Stale(error.message) from None
+
+    def _remove(self, observed: Observed) -> None:
+        now = self._parameters.read_one(self._name)
+        if now is None:
+            return
+        if not isinstance(observed.state, Found) or now.version != observed.state.version:
+            raise Stale(f"{self._where}: somebody else wrote to it; nothing was removed")
+        self._parameters.delete([self._name])
+
+
+def open_parameter_place(
+    reference: Reference, codec: Codec, context: Context, where: str
+) -> ParameterPlace:
+    """The parameter that a sink's reference names; nothing is read yet.
+
+    :raises BadInput, MissingLibrary: when reference or environment lack something.
+    """
+    path = reference.path
+    name = check_parameter_name(path if path.startswith("arn:") else f"/{path}", where)
+    caller = AwsCaller(aws_settings(reference, context, where), context, where, "ssm")
+    key_id = reference.params.get("kms_key_id", "")
+    return ParameterPlace(Parameters(caller), name, codec, key_id, where)
