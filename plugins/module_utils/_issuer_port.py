@@ -92,5 +92,5 @@ class Issuer(Protocol):
     def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Remove what is left of this stage."""
 
-    def sessions(self, stage: Stage, context: Context) -> List[Session]:
-        """Who uses this stage now."""
+    def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
+        """Who uses this stage now; none where the issuer cannot tell."""

@@ -270,7 +270,8 @@ def users_of(
     if params["issuer"].get("type") == "postgres_role":
         probe = DrainedType().open({}, stage, _probe_context(params, document, context))
         return () if probe.shared else probe.count().clients
-    return tuple(str(session) for session in issuer.sessions(stage, context)) if issuer else None
+    found = issuer.sessions(stage, context) if issuer else None
+    return None if found is None else tuple(str(session) for session in found)
 
 
 def alert_of(policy: Policy, context: Context, problems: Problems) -> Optional[str]:

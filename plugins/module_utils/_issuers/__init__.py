@@ -16,12 +16,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port impo
     Outcome,
     Session,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._generated import Generated
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._postgres_role import (
     PostgresRole,
 )
 
 ISSUERS: Mapping[str, Callable[[Mapping[str, Any], Context, str], Issuer]] = MappingProxyType(
-    {"postgres_role": PostgresRole.from_definition}
+    {"generated": Generated.from_definition, "postgres_role": PostgresRole.from_definition}
 )
 """Every kind of issuer, by the ``type`` of its definition."""
 
