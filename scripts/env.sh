@@ -19,7 +19,7 @@ fi
 
 # The folders of tests that attack the whole.
 # shellcheck disable=SC2034 # for those who read this file
-attacks=(tests/badinput tests/dryrun tests/faults tests/leaks)
+attacks=(tests/badinput tests/dryrun tests/faults tests/leaks tests/stores)
 
 # step NAME COMMAND...: run it and say how long it took and how it ended.
 step() {

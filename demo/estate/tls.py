@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,23 @@ class Certificate:
     certificate: Path
     key: Path
 
+    def server_context(self) -> ssl.SSLContext:
+        """For a listener that shows it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
-def make_certificate(place: Path, name: str = "server") -> Certificate:
-    """A fresh certificate for ``localhost`` and 127.0.0.1, valid for a day, in an existing directory."""
+
+def make_certificate(
+    place: Path, name: str = "server", host: str = "127.0.0.1", days: float = 1
+) -> Certificate:
+    """A fresh certificate for ``localhost`` and an address, in an existing directory.
+
+    :param days: for how long it is valid from now; negative: since when it is not any more.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(host))]
     now = datetime.datetime.now(datetime.timezone.utc)
     signed = (
         x509.CertificateBuilder()
@@ -38,8 +50,8 @@ def make_certificate(place: Path, name: str = "server") -> Certificate:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(minutes=5, days=max(0, -days) * 2))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())

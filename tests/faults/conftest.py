@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from course import Course
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible
+from everywhere import Everywhere, everywhere, publish_everywhere
 from fault_page import summary
-from keeping import InVault
+from keeping import InVault, Keeping
 from rotation import Estate
 from team import Team
 
@@ -35,7 +37,7 @@ def course(
     request: pytest.FixtureRequest,
 ) -> Iterator[Maker]:
     """Makes an adopted credential whose application runs, behind PgBouncer and with a keyring in a file unless told otherwise."""
-    clients = []
+    ending = ExitStack()
 
     def tell(row: dict[str, Any]) -> None:
         record_property(ROW, json.dumps(row))
@@ -44,7 +46,18 @@ def course(
         mount: str = request.getfixturevalue("vault_mount")
         return InVault(request.getfixturevalue("vault"), mount)
 
-    def maker(strategy: str, auth: str | None = "userlist", vault: bool = False) -> Course:
+    def with_all_sinks() -> Everywhere:
+        servers = [request.getfixturevalue(name) for name in ("moto", "kubernetes_server")]
+        opened = everywhere(in_vault(), *servers, scratch / "everywhere")
+        return ending.enter_context(opened)
+
+    kinds: dict[str, Callable[[], Keeping | None]] = {
+        "files": lambda: None,
+        "Vault": in_vault,
+        "all sinks": with_all_sinks,
+    }
+
+    def maker(strategy: str, auth: str | None = "userlist", keeping: str = "files") -> Course:
         first = f"{database.name}_a"
         password = database.create_login(first)
         # A line in the file would be asked before the query.
@@ -61,16 +74,18 @@ def course(
             if auth
             else None
         )
-        kept = in_vault() if vault else None
+        kept = kinds[keeping]()
         estate = Estate(scratch, database, ansible, pooler, strategy=strategy, keeping=kept)
         estate.hand_over(first, password)
         estate.adopt()
-        clients.append(estate.client.start())
+        if isinstance(kept, Everywhere):
+            publish_everywhere(estate, kept)
+        estate.client.start()
+        ending.callback(estate.client.stop)
         return Course(estate, estate.client, tell=tell)
 
-    yield maker
-    for client in clients:
-        client.stop()
+    with ending:
+        yield maker
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_adopted(course: Maker) -> None:
 
 def test_a_keyring_in_vault(course: Maker) -> None:
     share = 7
-    made = course("alternate_roles", None, vault=True)
+    made = course("alternate_roles", None, keeping="Vault")
     made.estate.kept.forget()
     disturb(made, "adopt", made.estate.kept.forget, share)
     mount = made.estate.kept.options()["keyring"].rpartition("/")[0]

@@ -103,7 +103,7 @@ def test_a_consumer_that_nobody_told(course: Maker) -> None:
 
 
 def test_a_request_that_no_point_tells_of(course: Maker) -> None:
-    made = course("alternate_roles", None, vault=True)
+    made = course("alternate_roles", None, keeping="Vault")
     kept = made.estate.kept
     assert isinstance(kept, InVault)
     body = '{"data": {}}'
@@ -134,7 +134,7 @@ def test_a_request_that_no_point_tells_of(course: Maker) -> None:
 def test_a_write_that_counts_as_none_when_its_answer_is_lost(
     course: Maker, defect: str, written: str, found: str
 ) -> None:
-    made = course("alternate_roles", None, vault=True)
+    made = course("alternate_roles", None, keeping="Vault")
     made.settle()
     points, end = made.undisturbed("rotate_db", FORCE)
     made.run("retire_due")

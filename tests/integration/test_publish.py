@@ -212,7 +212,7 @@ def test_absent_denied_and_unreachable_are_told_apart(
 ) -> None:
     sinks = vault_sinks(vault_mount)
     sinks[1]["create"] = sinks[0]["create"] = False
-    with pytest.raises(Absent, match="create: false"):
+    with pytest.raises(Absent, match="'create' is false"):
         Publish(keyring, sinks, **to_vault(vault))(check_mode=True)
     nothing = vault.token('path "sys/*" { capabilities = ["deny"] }')
     with pytest.raises(Denied):

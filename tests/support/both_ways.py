@@ -357,6 +357,9 @@ def publishing_lane(place: Path, values: Values) -> Lane:
         lane.keyring("delivered", ("current", 0, "observed")),
         {"issuer": lane.issuer, "sinks": other, "consumers": [consumer]},
     )
+    fields = {"PGUSER": "keyring#/current/username", "PGPASSWORD": "keyring#/current/password"}
+    lane.add("env_file", keyring, {"path": f"{lane.work}/lines.env", "fields": fields})
+    lane.add("vault_export", keyring, {"dest": f"{lane.work}/export.env", "variables": fields})
     told = [sys.executable, "-c", program, str(lane.work / "notices")]
     contacts = [{"type": "command", "argv": told}]
     lane.add("notify", keyring, {"event": "success", "contacts": contacts}, changed=ALWAYS)

@@ -44,7 +44,7 @@ One line for each point of the first of these estates that has it: the write, th
 def summary(found: list[dict[str, Any]]) -> list[str]:
     """A line for each strategy, pooler and procedure."""
     return [
-        f"{row['keyring']:14} {row['strategy']:16} {row['pooler']:11} {row['playbook']:11} "
+        f"{row['keyring']:16} {row['strategy']:16} {row['pooler']:11} {row['playbook']:11} "
         f"{len(row['faults']) - _lost(row):3} cuts {_lost(row):3} lost"
         for row in ordered(found)
     ]
@@ -61,7 +61,10 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 def ordered(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows in the order of the strategies, the poolers and the procedures."""
-    pooler, keyring = ("userlist", "auth_query", "none"), ("file", "file, command", "Vault")
+    pooler, keyring = (
+        ("userlist", "auth_query", "none"),
+        ("file", "file, command", "Vault", "Vault, all sinks"),
+    )
     return sorted(
         found,
         key=lambda row: (

@@ -55,6 +55,9 @@ class Keeping(Protocol):
     def others(self) -> dict[str, dict[str, str]]:
         """What sinks wrote beside keyring and audit log, by place and field."""
 
+    def logs(self) -> list[Path]:
+        """What its servers write down of their own accord."""
+
 
 @dataclass
 class InFiles:
@@ -98,6 +101,10 @@ class InFiles:
     def others(self) -> dict[str, dict[str, str]]:
         """Files that sinks write are not kept here."""
         return {}
+
+    def logs(self) -> list[Path]:
+        """There is no server."""
+        return []
 
 
 @dataclass
@@ -168,6 +175,10 @@ class InVault:
             place: self.server.request("GET", f"{self.mount}/data/{place}") for place in places
         }
         return {place: answer["data"]["data"] for place, answer in asked.items()}
+
+    def logs(self) -> list[Path]:
+        """Vault's log."""
+        return [self.server.log_path]
 
     def _places(self, under: str = "") -> list[str]:
         try:

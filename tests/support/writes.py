@@ -36,6 +36,10 @@ _READS = re.compile(
 )
 _ACTS = re.compile(r"pg_terminate_backend|pg_cancel_backend|pg_reload_conf", re.IGNORECASE)
 _REQUEST = re.compile(rb"(PUT|POST|PATCH|DELETE) ([^ ?]*)")
+# AWS's services take every call as a POST, and Kubernetes a question about rights.
+_TARGET = re.compile(rb"\r\nX-Amz-Target: *\w+\.(\w+)\r\n", re.IGNORECASE)
+_ASKS = re.compile(r"(Get|List|Describe|BatchGet|Lookup|Assume)[A-Z]")
+_QUESTIONS = ("selfsubjectaccessreviews", "capabilities-self")
 _COUNTED = re.compile(r"/\d+$")
 _TEMPORARY = re.compile(r"\.keyturn-\d+-[0-9a-f]+$")
 
@@ -58,7 +62,13 @@ def name_of(path: str) -> str:
 def request_of(sent: bytes) -> str:
     """A request that changes something, by its method and the name that it is about; empty for any other text."""
     found = _REQUEST.match(sent)
-    return f"http {found.group(1).decode()} {name_of(found.group(2).decode())}" if found else ""
+    if not found:
+        return ""
+    target = _TARGET.search(sent)
+    name = target.group(1).decode() if target else name_of(found.group(2).decode())
+    if name in _QUESTIONS or (target and _ASKS.match(name)):
+        return ""
+    return f"http {found.group(1).decode()} {name}"
 
 
 def _is_there(path: str) -> bool:

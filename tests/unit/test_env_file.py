@@ -5,12 +5,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import glob
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,71 +17,18 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text 
     quote,
     values,
 )
+from env_readers import READERS, Reader
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from machines import required
 
-Reader = Callable[[Path], Mapping[str, str]]
 SPECIAL = "'\"\\$`#;&|<>()~ \t=!*?[]{}%^,:@/.-_aB7é漢"
-
-
-def _split(assignments: list[bytes]) -> dict[str, str]:
-    parts = [item.decode().partition("=") for item in assignments]
-    return {key: value for key, _equals, value in parts}
-
-
-def _shell(program: str) -> Reader:
-    def read(path: Path) -> Mapping[str, str]:
-        script = 'set -a; . "$0"; exec env -0'
-        done = subprocess.run(
-            [program, "-c", script, str(path)],
-            env={"PATH": os.environ["PATH"]},
-            capture_output=True,
-            check=True,
-        )
-        return _split([item for item in done.stdout.split(b"\0") if item])
-
-    return read
-
-
-def _systemd(path: Path) -> Mapping[str, str]:
-    """What ``EnvironmentFile=`` reads, by systemd's own function."""
-    library = ctypes.CDLL(glob.glob("/usr/lib/*/systemd/libsystemd-shared-*.so")[0])
-    load = library.load_env_file
-    load.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_char_p,
-        ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p)),
-    ]
-    found = ctypes.POINTER(ctypes.c_char_p)()
-    assert load(None, str(path).encode(), ctypes.byref(found)) >= 0
-    assignments: list[bytes] = []
-    while found and found[len(assignments)]:
-        assignments.append(bytes(found[len(assignments)] or b""))
-    return _split(assignments)
-
-
-READERS: dict[str, Reader] = {
-    "systemd": _systemd,
-    "dash": _shell("dash"),
-    "bash": _shell("bash"),
-    "sh": _shell("sh"),
-}
 
 
 @pytest.fixture(params=sorted(READERS))
 def reader(request: pytest.FixtureRequest) -> Reader:
-    name = str(request.param)
-    there = (
-        glob.glob("/usr/lib/*/systemd/libsystemd-shared-*.so")
-        if name == "systemd"
-        else shutil.which(name)
-    )
-    if not there:
-        missing = f"real part missing: {name}, a reader of env files"
-        if os.environ.get("KEYTURN_REQUIRE_REAL") == "1":
-            pytest.fail(missing, pytrace=False)
-        pytest.skip(missing)
-    return READERS[name]
+    with required():
+        return READERS[request.param]()
 
 
 def _writable(value: str) -> bool:

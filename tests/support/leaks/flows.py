@@ -62,6 +62,8 @@ def of_servers(estate: Estate) -> list[Log]:
         Log("PostgreSQL's log", [server], SENT_VERIFIERS, may_hold=(VERIFIER,)),
         Log("ledger", [estate.ledger_path]),
     ]
+    if estate.kept.logs():
+        found.append(Log("logs of the stores", estate.kept.logs()))
     if estate.pooler:
         log = estate.pooler.log_path
         found.append(Log("PgBouncer's log", [log], STORED, may_hold=(VERIFIER, POOLERS)))
