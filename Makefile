@@ -5,10 +5,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ATTACKS := tests/badinput tests/dryrun tests/faults tests/leaks tests/stores
-.PHONY: help setup demo test lint sanity docs-lint unit integration soak pages benchmarks servers tarball changelog clean
+.PHONY: help setup demo test lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## install what the others need: Debian packages (as root), a virtual environment, build/
 	@scripts/setup
@@ -45,6 +45,9 @@ pages: setup  ## the attacks, and the pages about them in docs/; KEYTURN_SOAK=1 
 
 benchmarks: setup  ## rotations beside those of a playbook of existing modules; writes docs/benchmarks.md
 	@benchmarks/run --page docs/benchmarks.md $(ARGS)
+
+benchmarks-stores: setup  ## many values in AWS and Vault beside loops; writes docs/benchmarks-stores.md
+	@benchmarks/stores --page docs/benchmarks-stores.md $(ARGS)
 
 servers:  ## build what no package has: servers, the machines' image
 	@scripts/vault-binary

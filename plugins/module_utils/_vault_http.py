@@ -67,7 +67,7 @@ def in_time(owner: Owner) -> Any:
             answer = super().send(request, **{**options, **own})
             owner.hear(answer.headers)
             # Before urllib3 2, a body can only be read in blocks, each of which is given the whole time.
-            if not answer._content_consumed and hasattr(answer.raw, "read1"):
+            if not vars(answer)["_content_consumed"] and hasattr(answer.raw, "read1"):
                 _read(answer, owner)
             return answer
 

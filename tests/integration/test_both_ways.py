@@ -29,6 +29,16 @@ from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible
 from estate.postgres import VERSIONS, PostgresServer
 
+BESIDE_THEIR_SERVERS = {
+    "k8s_secret": "test_k8s_ways.py",
+    "ssm_secret": "test_ssm_playbook.py",
+    "vault_kv": "test_vault_kv.py",
+    "vault_posture": "test_vault_posture.py",
+    "vault_posture_host": "test_vault_posture.py",
+    "vault_posture_snapshot": "test_vault_posture.py",
+    "vault_unseal": "test_vault_unseal.py",
+}
+"""Modules whose servers are not here, each with the file that runs it both ways."""
 RUNTIME = Path(__file__).resolve().parents[2] / "meta" / "runtime.yml"
 
 
@@ -124,7 +134,8 @@ def test_check_apply_check_again_apply_again(
     values = Values()
     direct, module = run(True, values), run(False, values)
     covered = {case.module for lane in direct.lanes.values() for case in lane.cases}
-    assert covered == set(yaml.safe_load(RUNTIME.read_text())["action_groups"]["keyturn"])
+    known = set(yaml.safe_load(RUNTIME.read_text())["action_groups"]["keyturn"])
+    assert covered | set(BESIDE_THEIR_SERVERS) == known
     assert direct.faults() == []
     assert module.faults() == []
     one, other = direct.told(), module.told()
@@ -134,3 +145,10 @@ def test_check_apply_check_again_apply_again(
     for text in (*values.passwords, values.verifier(0), values.verifier(1)):
         assert text not in direct.printed + module.printed
     assert ansible.leftovers() == []
+
+
+@pytest.mark.parametrize(("module", "file"), BESIDE_THEIR_SERVERS.items())
+def test_the_others_are_run_both_ways_beside_their_servers(module: str, file: str) -> None:
+    text = (Path(__file__).parent / file).read_text()
+    assert module in text
+    assert "both_ways" in text or "keyturn_direct" in text

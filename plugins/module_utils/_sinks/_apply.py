@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
@@ -85,10 +86,16 @@ def _read(place: Place, wanted: Wanted) -> Outcome:
     return Outcome(observed, plan(wanted, observed), observed.version)
 
 
-def _write(place: Place, wanted: Wanted, guard: Guard) -> Optional[Outcome]:
-    """One try; none when somebody else wrote in between."""
-    with place.exclusive():
-        found = _read(place, wanted)
+def _write(
+    place: Place, wanted: Wanted, guard: Guard, seen: Optional[Outcome] = None
+) -> Optional[Outcome]:
+    """One try; none when somebody else wrote in between.
+
+    :param seen: what was read before, which counts where no lock has to be held from reading to writing.
+    """
+    lock = place.exclusive()
+    with lock or nullcontext():
+        found = _read(place, wanted) if lock or seen is None else seen
         if not found.changed:
             return found
         guard()
@@ -136,7 +143,7 @@ def bring(place: Place, wanted: Wanted, guard: Guard, context: Context) -> Outco
         place.tidy()
         return found
     for attempt in range(TRIES):
-        done = _write(place, wanted, guard)
+        done = _write(place, wanted, guard, found if attempt == 0 else None)
         if done:
             return done
         _pause(attempt, context)

@@ -11,7 +11,6 @@ manifest in is left as it is: no value is written to it, and a note tells that i
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ContextManager, Dict, List, Mapping, Optional, Tuple
 
@@ -90,9 +89,9 @@ class KubernetesPlace:
         self._wish = wish
         self._stand_in = StandIn(secret)
 
-    def exclusive(self) -> ContextManager[None]:
+    def exclusive(self) -> Optional[ContextManager[None]]:
         """Nothing: Kubernetes compares and sets."""
-        return nullcontext()
+        return None
 
     def tidy(self) -> None:
         """Remove the stand-in that a killed run left beside a Secret it had replaced."""

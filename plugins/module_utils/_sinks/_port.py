@@ -44,8 +44,8 @@ class Observed:
 class Place(Protocol):
     """One file, one Vault path, one parameter: what is written by one call."""
 
-    def exclusive(self) -> ContextManager[None]:
-        """Held from reading to writing, where the place itself cannot compare and set."""
+    def exclusive(self) -> Optional[ContextManager[None]]:
+        """Held from reading to writing; none where the place itself finds out that somebody wrote in between."""
 
     def tidy(self) -> None:
         """Remove what a killed writer left, where nothing is to be written now."""

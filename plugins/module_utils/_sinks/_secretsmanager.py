@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import ContextManager, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
@@ -61,9 +60,9 @@ class SecretPlace:
         self._context = context
         self._where = where
 
-    def exclusive(self) -> ContextManager[None]:
+    def exclusive(self) -> Optional[ContextManager[None]]:
         """Nothing: AWS compares and sets."""
-        return nullcontext()
+        return None
 
     def tidy(self) -> None:
         """Nothing: a write is done or not."""

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, ContextManager, Dict, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
@@ -60,9 +59,9 @@ class ParameterPlace:
         self._key_id = key_id
         self._where = where
 
-    def exclusive(self) -> ContextManager[None]:
+    def exclusive(self) -> Optional[ContextManager[None]]:
         """Nothing: AWS locks no parameter."""
-        return nullcontext()
+        return None
 
     def tidy(self) -> None:
         """Nothing: a write is done or not."""

@@ -10,7 +10,6 @@ can tell that one of these is missing.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, ContextManager, Dict, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -50,9 +49,9 @@ class VaultPlace:
         self._secret = KvSecret(client, mount, path)
         self._where = where
 
-    def exclusive(self) -> ContextManager[None]:
+    def exclusive(self) -> Optional[ContextManager[None]]:
         """Nothing: Vault compares and sets."""
-        return nullcontext()
+        return None
 
     def tidy(self) -> None:
         """Nothing: a write is done or not."""
