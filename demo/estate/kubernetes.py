@@ -182,6 +182,8 @@ class KubernetesServer(Running):
         return [
             binary,
             f"--data-dir={data}",
+            # What it holds goes with the test; a disk that is waited for makes nothing truer.
+            "--unsafe-no-fsync",
             f"--listen-client-urls={client}",
             f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}",

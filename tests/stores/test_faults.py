@@ -40,7 +40,7 @@ NAMES = {
     "kubernetes": "Kubernetes",
 }
 OPERATIONS = ("read a keyring", "write a keyring", "publish")
-DEADLINE = 2.0
+DEADLINE = 1.2
 LATE = 2.5
 """Seconds beyond the deadline: a request that was begun right before it, and a busy machine."""
 
