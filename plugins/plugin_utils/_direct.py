@@ -237,8 +237,26 @@ class DirectAction(ActionBase):
             )
         finally:
             self._task.environment = before
-        # A failure of Ansible's own on that host, such as no Python there, has no kind yet.
-        return {"kind": "Host", **result} if result.get("failed") else dict(result)
+        if not result.get("failed") or "kind" in result:
+            return dict(result)
+        return self._of_the_host(result, variables, carries_secrets)
+
+    def _of_the_host(
+        self, result: Mapping[str, Any], variables: Mapping[str, Any], carries_secrets: bool
+    ) -> dict[str, Any]:
+        """A failure of Ansible's own on that host, such as no Python there."""
+        if not carries_secrets:
+            return {"kind": "Host", **result}
+        # What was printed there may be the module itself, with the values that it was sent.
+        python = self._interpreter(variables) or "the Python that Ansible found"
+        causes = {126: f"{python} may not be run", 127: f"{python} is not there"}
+        code = result.get("rc")
+        cause = causes.get(code if isinstance(code, int) else 0, f"it ended with {code}")
+        message = (
+            f"{self.module.name}: Python on the host gave no answer that can be read ({cause}). What it printed is not shown: it may "
+            "hold the values of this task. See to ansible_python_interpreter, and run the module ping there"
+        )
+        return {"failed": True, "changed": False, "msg": message, "kind": "Host", "rc": code}
 
     def _public_environment(self) -> dict[str, str]:
         """The task's environment without tokens and passwords: the references that need them are resolved here.

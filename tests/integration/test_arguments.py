@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +83,32 @@ def test_a_token_in_a_tasks_environment_does_not_get_into_a_command_line(ansible
     assert TOKEN not in seen.replace(f"VAULT_TOKEN: {TOKEN}", "")
     assert "put VAULT_TOKEN from this task's 'environment' into the command line" in refused
     assert f"VAULT_TOKEN={TOKEN}" not in refused
+
+
+def test_a_host_that_sends_back_what_it_is_sent_is_not_shown(
+    ansible_command: Ansible, scratch: Path
+) -> None:
+    """Such as one whose interpreter is another program, or whose login prints its standard input."""
+    value = secrets.token_urlsafe(24)
+    kept, echo = scratch / "value", scratch / "python"
+    kept.touch(mode=0o600)
+    kept.write_text(value)
+    echo.write_text("#!/bin/sh\nexec cat\n")
+    echo.chmod(0o755)
+    task = {
+        "keyturn.runbooks.env_file": {
+            "path": str(scratch / "app.env"),
+            "fields": {"KEY": f"ref+file://{kept}"},
+        },
+        "vars": {"ansible_python_interpreter": str(echo)},
+    }
+    ended = play(ansible_command, task)
+    assert "gave no answer that can be read" in ended.stdout
+    sent = base64.b64encode(value.encode()).decode()
+    body = json.dumps([value, True])
+    inside = [base64.b64encode(f"{' ' * pad}{body}".encode()).decode() for pad in range(3)]
+    middles = [text[6:-6] for text in (sent, *inside)]
+    told = ended.output + ansible_command.log()
+    assert value not in told
+    assert not [text for text in middles if text in told]
+    assert '"sealed"' not in told
