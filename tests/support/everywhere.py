@@ -33,11 +33,13 @@ class Everywhere(InVault):
     :param parameters: of AWS.
     :param cluster: the namespace in Kubernetes.
     :param proxies: in front of both, in this order.
+    :param folder: of the operator's kubeconfig.
     """
 
     parameters: SsmBackend = field(kw_only=True)
     cluster: KubernetesBackend = field(kw_only=True)
     proxies: tuple[FaultProxy, FaultProxy] = field(kw_only=True)
+    folder: Path = field(kw_only=True)
 
     kind = "Vault, all sinks"
 
@@ -79,6 +81,15 @@ class Everywhere(InVault):
         aws, kubernetes = self.parameters.server.run_dir, self.cluster.server.run_dir
         return [*super().logs(), *sorted(aws.glob("*.log")), *sorted(kubernetes.glob("*.log"))]
 
+    def identities(self) -> dict[str, str]:
+        """Of Vault, of AWS, and of Kubernetes."""
+        [aws], [token] = self.parameters.values(), self.cluster.values()
+        return {**super().identities(), "key of AWS": aws, "token of Kubernetes": token}
+
+    def files(self) -> list[Path]:
+        """The kubeconfig, and the proxy's own key."""
+        return sorted(self.folder.iterdir())
+
     def refuse(self, which: int, code: str = "AccessDeniedException") -> None:
         """From now on one of the two servers refuses what changes something: 0 is AWS, 1 is Kubernetes."""
         body = f'{{"__type": "{code}"}}' if which == 0 else '{"kind": "Status", "code": 403}'
@@ -112,6 +123,7 @@ def everywhere(
             parameters=parameters,
             cluster=cluster,
             proxies=(aws, api),
+            folder=folder,
         )
 
 

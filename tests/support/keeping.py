@@ -58,6 +58,12 @@ class Keeping(Protocol):
     def logs(self) -> list[Path]:
         """What its servers write down of their own accord."""
 
+    def identities(self) -> dict[str, str]:
+        """What opens them, by name."""
+
+    def files(self) -> list[Path]:
+        """The operator's files that hold such an identity."""
+
 
 @dataclass
 class InFiles:
@@ -104,6 +110,14 @@ class InFiles:
 
     def logs(self) -> list[Path]:
         """There is no server."""
+        return []
+
+    def identities(self) -> dict[str, str]:
+        """Nothing opens them but the file system."""
+        return {}
+
+    def files(self) -> list[Path]:
+        """None."""
         return []
 
 
@@ -179,6 +193,14 @@ class InVault:
     def logs(self) -> list[Path]:
         """Vault's log."""
         return [self.server.log_path]
+
+    def identities(self) -> dict[str, str]:
+        """The token."""
+        return {"token of Vault": self.server.root_token}
+
+    def files(self) -> list[Path]:
+        """None: the token is in the environment."""
+        return []
 
     def _places(self, under: str = "") -> list[str]:
         try:

@@ -26,6 +26,7 @@ def detectors(estate: Estate) -> list[Detector]:
     servers = [place for place in of_servers(estate) if place.name != "ledger"]
     # What the operator keeps there, and the pooler its settings.
     kept = [*folder.glob("*-admin.json"), folder / "in-use.password", folder / PLANTS]
+    kept += estate.kept.files()
     settings = [estate.pooler.ini_path] if estate.pooler else []
     beside = (work, *logs(servers), *kept, *settings)
     return [
@@ -45,8 +46,7 @@ def leaked(estate: Estate, passwords: Iterable[str], verifiers: Iterable[str]) -
     :param passwords: those that were seen on the way, and ``verifiers``; what is known anyway is added.
     """
     search = QuickSearch()
-    tokens = {name: value for name, value in estate.kept.environ.items() if "TOKEN" in name}
-    search.know({**given(estate), **held(estate), **tokens})
+    search.know({**given(estate), **held(estate), **estate.kept.identities()})
     search.know({f"password {number}": value for number, value in enumerate(sorted(passwords))})
     search.know({f"{VERIFIER}{number}": value for number, value in enumerate(sorted(verifiers))})
     found = []
