@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
     THROTTLED,
     explain,
+    heard,
     may_be_done,
     passing,
     too_fast,
@@ -207,7 +208,7 @@ class AwsCaller:
                 raise too_fast(self.where(place))
             started = time.monotonic()
             try:
-                answer = function()
+                answer = heard(function)
             except Exception as error:
                 why = passing(error, writes)
                 if why == THROTTLED:
@@ -251,13 +252,7 @@ class AwsCaller:
             profile_name=settings.profile or None, region_name=region or None, **keys
         )
         identity = self._assumed(session) if settings.role_arn else {}
-        client = self._open(session, self._service, settings.endpoint_url, **identity)
-        parts = urlsplit(client.meta.endpoint_url)
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-            self._context.warn(
-                f"{self._option}: the endpoint of AWS is plain http: values travel in the clear; use https"
-            )
-        return client
+        return self._open(session, self._service, settings.endpoint_url, **identity)
 
     def _open(self, session: Any, service: str, endpoint: Optional[str], **identity: str) -> Any:
         import botocore.config
@@ -275,29 +270,37 @@ class AwsCaller:
         # The tries are counted here, where a write whose answer was lost is known and the deadline is.
         once = {"mode": "standard", "total_max_attempts": 1}
         config = botocore.config.Config(**{**given, "retries": once})
-        return session.client(
+        client = session.client(
             service,
             endpoint_url=endpoint or None,
             verify=settings.verify,
             config=config,
             **identity,
         )
+        parts = urlsplit(client.meta.endpoint_url)
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            self._context.warn(
+                f"{self._option}: the endpoint of AWS is plain http ({service}): values travel in the clear; use https"
+            )
+        return client
 
     def _assumed(self, session: Any) -> Dict[str, str]:
         """The keys of the role, for as long as AWS gives them by default."""
         role = self._settings.role_arn
+        client = self._open(session, "sts", None)
 
-        def assume() -> Any:
-            return self._open(session, "sts", None).assume_role(
-                RoleArn=role, RoleSessionName=_SESSION_NAME
-            )
+        def assume() -> Dict[str, str]:
+            made = client.assume_role(RoleArn=role, RoleSessionName=_SESSION_NAME)["Credentials"]
+            return {
+                "aws_access_key_id": made["AccessKeyId"],
+                "aws_secret_access_key": made["SecretAccessKey"],
+                "aws_session_token": made["SessionToken"],
+            }
 
-        made = self._retried(f"role {role}", "sts:AssumeRole", assume, writes=False)["Credentials"]
-        return {
-            "aws_access_key_id": made["AccessKeyId"],
-            "aws_secret_access_key": made["SecretAccessKey"],
-            "aws_session_token": made["SessionToken"],
-        }
+        found: Dict[str, str] = self._retried(
+            f"role {role}", "sts:AssumeRole", assume, writes=False
+        )
+        return found
 
     def _address(self) -> str:
         parts = urlsplit(self._client.meta.endpoint_url if self._client else "")

@@ -11,8 +11,9 @@ of users and, when a request is malformed, what was sent.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
-from typing import Any, List, Mapping, Tuple, Type
+from typing import Any, Callable, List, Mapping, Tuple, Type
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -52,7 +53,7 @@ _EXPIRED: Meaning = (
 )
 _SIGNATURE: Meaning = (
     Denied,
-    "AWS does not accept the signature: the secret access key is wrong, or this machine's clock is",
+    "AWS does not accept the signature: the secret access key is wrong, or this machine's clock is; correct the key, or set the clock",
 )
 _NO_IDENTITY: Meaning = (
     Denied,
@@ -155,6 +156,16 @@ _CODES: Mapping[str, Meaning] = MappingProxyType(
     }
 )
 
+# An answer that lacks what AWS's has, or has it in another shape.
+_MISSHAPEN = (
+    "ResponseParserError",
+    "LookupError",
+    "TypeError",
+    "AttributeError",
+    "RecursionError",
+    "StrangeAnswer",
+)
+
 # By the name of the exception: the library is not imported before it is used.
 _FAILURES: Mapping[str, Meaning] = MappingProxyType(
     {
@@ -205,8 +216,7 @@ _FAILURES: Mapping[str, Meaning] = MappingProxyType(
             Unreachable,
             "the connection was closed without an answer; run again",
         ),
-        "ResponseParserError": _STRANGE,
-        "KeyError": _STRANGE,
+        **dict.fromkeys(_MISSHAPEN, _STRANGE),
         "ValueError": (
             BadInput,
             "the endpoint must be a URL such as https://ssm.eu-west-1.amazonaws.com",
@@ -217,10 +227,40 @@ _FAILURES: Mapping[str, Meaning] = MappingProxyType(
 
 # What says that no byte of the request can have reached AWS.
 _NEVER_SENT = frozenset({"ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"})
-# LookupError and TypeError: an answer that lacks what AWS's has.
-_LOST = frozenset({"HTTPClientError", "ResponseParserError", "LookupError", "TypeError"})
+_LOST = frozenset({"HTTPClientError", *_MISSHAPEN})
 _HOPELESS = frozenset({"SSLError"})
 _LONGEST_WISH = 60.0
+_CODE = re.compile(r"[A-Za-z.]{1,64}\Z")
+
+
+class StrangeAnswer(Exception):
+    """An answer that is not AWS's, or to another question."""
+
+
+def heard(function: Callable[[], Any]) -> Any:
+    """What a call gives.
+
+    :raises StrangeAnswer: for an answer with a number or a text that is none.
+    :raises Exception: as boto3 has it.
+    """
+    try:
+        return function()
+    except ValueError as error:
+        ours = isinstance(error, UnicodeEncodeError)
+        if ours or "BotoCoreError" in _names(error):
+            raise
+        raise StrangeAnswer from error
+
+
+def text_in(item: Mapping[str, Any], name: str) -> str:
+    """A text of an answer.
+
+    :raises StrangeAnswer: when it is none.
+    """
+    found = item[name]
+    if not isinstance(found, str):
+        raise StrangeAnswer
+    return found
 
 
 def _names(error: BaseException) -> List[str]:
@@ -228,11 +268,12 @@ def _names(error: BaseException) -> List[str]:
 
 
 def code_of(error: Any) -> str:
-    """What AWS calls its error; empty when this is none of AWS's own."""
+    """What AWS calls its error; empty when this is none of AWS's own, or nothing that AWS would call one."""
     if "ClientError" not in _names(error):
         return ""
     told = error.response.get("Error", {})
-    return str(told.get("Code", "")).rpartition("#")[2].partition(":")[0]
+    code = str(told.get("Code", "")).rpartition("#")[2].partition(":")[0]
+    return code if _CODE.match(code) else ""
 
 
 def _status(error: Any) -> int:
@@ -268,7 +309,7 @@ def wished_pause(error: Any) -> float:
         return 0.0
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
     text = str(headers.get("retry-after", ""))
-    return min(float(text), _LONGEST_WISH) if text.isdigit() else 0.0
+    return min(float(text), _LONGEST_WISH) if text.isascii() and text.isdecimal() else 0.0
 
 
 def _answered(error: Any) -> Meaning:

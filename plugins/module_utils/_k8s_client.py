@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Any, Optional
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Optional, Union
 from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
     BadInput,
+    Denied,
     MissingLibrary,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import file_error
@@ -57,6 +60,7 @@ class Opener:
         self._context = context
         self._option = option
         self._library = library(option)
+        self._descriptors: List[int] = []
 
     def open(self) -> Any:
         """The client; nothing is asked yet.
@@ -129,11 +133,14 @@ class Opener:
         try:
             context = context or _current_context(files)
             # A token that was renewed meanwhile is not written back: reading changes nothing.
-            config.load_kube_config(
-                files, context, client_configuration=configuration, persist_config=False
-            )
+            with self._keys_in_memory():
+                config.load_kube_config(
+                    files, context, client_configuration=configuration, persist_config=False
+                )
         except OSError as error:
-            raise file_error(error, self._option, str(error.filename or files), "read") from None
+            meant = file_error(error, self._option, str(error.filename or files), "read")
+            # A token that is not there says nothing of the Secret.
+            raise Denied(meant.message) if isinstance(meant, Absent) else meant from None
         except Exception:
             which = f"context '{context}'" if context else "current context"
             raise BadInput(
@@ -167,9 +174,44 @@ class Opener:
             configuration.api_key = {"authorization": f"Bearer {login.api_key.reveal()}"}
             configuration.refresh_api_key_hook = None
 
+    @contextmanager
+    def _keys_in_memory(self) -> Iterator[None]:
+        """Let the library write the keys of a kubeconfig to files that have no name: nothing is left of them, however this process ends.
+
+        Where the system has no such files, they are the library's own until :meth:`forget_files`.
+        """
+        module = self._library.config.kube_config
+        usual = getattr(module, "_create_temp_file_with_content", None)
+        if usual is None or not hasattr(os, "memfd_create"):
+            yield
+            return
+
+        def written(content: Union[str, bytes], *args: Any, **kwargs: Any) -> Any:
+            return self._unnamed(content) or usual(content, *args, **kwargs)
+
+        module._create_temp_file_with_content = written
+        try:
+            yield
+        finally:
+            module._create_temp_file_with_content = usual
+
+    def _unnamed(self, content: Union[str, bytes]) -> Optional[str]:
+        """The path of a file in memory, by its descriptor; none where it cannot be opened by that."""
+        try:
+            descriptor = os.memfd_create("keyturn")
+        except OSError:
+            return None
+        self._descriptors.append(descriptor)
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        path = f"/proc/self/fd/{descriptor}"
+        return path if os.path.isfile(path) else None
+
     def forget_files(self) -> None:
         """Remove the files that the client made of keys in the kubeconfig. It does so itself only where a process ends in good order,
         which Ansible's workers do not."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
         getattr(self._library.config.kube_config, "_cleanup_temp_files", bool)()
 
 

@@ -20,6 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_shape import is_status
 
 _INVALID = (
     BadInput,
@@ -58,11 +59,6 @@ _OTHER_REFUSALS: Mapping[str, Tuple[Type[KeyturnError], str]] = MappingProxyType
     }
 )
 _NOT_SENT = ("NewConnectionError", "ConnectTimeoutError", "ProxyError", "SSLError")
-
-
-def is_status(body: Any) -> bool:
-    """Whether this is what Kubernetes itself says of an error, and no page of something in between."""
-    return isinstance(body, dict) and body.get("kind") == "Status"
 
 
 def said_absent(status: int, body: Any) -> bool:

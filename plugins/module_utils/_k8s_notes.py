@@ -86,14 +86,15 @@ def stale_pods(
     )
     try:
         found = cluster.find(call) or {}
-    except KeyturnError:
+        return sorted(
+            str(metadata_of(pod).get("name"))
+            for pod in found.get("items") or []
+            if (pod.get("status") or {}).get("phase") in ("Pending", "Running")
+            and _keeps_old(pod.get("spec") or {}, name, set(keys), replaced)
+        )
+    except (KeyturnError, AttributeError, LookupError, TypeError, ValueError):
+        # The Secret is written: pods of no known shape must not make a failure of it.
         return []
-    return sorted(
-        str(metadata_of(pod).get("name"))
-        for pod in found.get("items") or []
-        if (pod.get("status") or {}).get("phase") in ("Pending", "Running")
-        and _keeps_old(pod.get("spec") or {}, name, set(keys), replaced)
-    )
 
 
 def _keeps_old(spec: Mapping[str, Any], name: str, keys: Any, replaced: bool) -> bool:

@@ -212,7 +212,7 @@ class KubernetesSecret:
         except (Unreachable, Conflict) as error:
             if not error.details.get("uncertain"):
                 raise
-            found = self.read(end)
+            found = self._looked_up(error, end)
             if found is not None and metadata_of(found).get("uid") == uid:
                 raise
 
@@ -270,7 +270,10 @@ class KubernetesSecret:
             answer = self.cluster.send(call)
         except (Denied, Absent):
             return True
-        return bool((answer.get("status") or {}).get("allowed", True))
+        told = answer.get("status") or {}
+        if not isinstance(told, dict):
+            raise foreign(self.where, "no review of rights")
+        return bool(told.get("allowed", True))
 
     def need(self, *verbs: str) -> None:
         """Make sure of rights, in check mode.

@@ -5,6 +5,8 @@
 
 In between the Secret is not there, and its other keys would be lost with a run that is killed just then. So the new one is first written to
 a *stand-in* beside it, which says what it stands in for; a later run that finds the stand-in and no Secret makes the Secret of it.
+Somebody who may not read the stand-in can make the Secret in between, without the keys that it keeps: a stand-in is therefore only
+removed when the Secret has all of its keys, and until then they are brought back.
 Rights beside those of a write: ``delete``, and ``get`` and ``delete`` on the stand-in's name.
 """
 
@@ -42,29 +44,41 @@ def anew(body: Mapping[str, Any], name: str, namespace: str) -> Body:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {**metadata, **about}, **kept}
 
 
+def _about(found: Body) -> Dict[str, Any]:
+    """What a stand-in says of the Secret, beside its values."""
+    try:
+        about = json.loads(metadata_of(found)["annotations"].get(_ABOUT) or "{}")
+    except ValueError:
+        about = None
+    return about if isinstance(about, dict) else {}
+
+
 class StandIn:
     """The copy beside a Secret.
 
+    :ivar name: what it is called.
     :param secret: what it stands in for.
     """
 
     def __init__(self, secret: KubernetesSecret) -> None:
         self._secret = secret
-        self._name = f"{secret.name}{_SUFFIX}"
+        self.name = f"{secret.name}{_SUFFIX}"
 
     def _beside(self) -> Optional[KubernetesSecret]:
-        return self._secret.beside(self._name) if len(self._name) <= _LONGEST else None
+        return self._secret.beside(self.name) if len(self.name) <= _LONGEST else None
 
     def find(self) -> Optional[Body]:
-        """The Secret that an earlier run was to make; none when there is no stand-in, or this identity may not read it.
+        """The Secret that an earlier run was to make; none when there is no stand-in.
 
+        :raises Denied: when this identity may not read it: there may be one.
         :raises Unreachable: without an answer.
         """
         beside = self._beside()
         found = self._read(beside) if beside else None
-        if found is None:
-            return None
-        about = json.loads(metadata_of(found)["annotations"].get(_ABOUT) or "{}")
+        return None if found is None else self._made_of(found)
+
+    def _made_of(self, found: Body) -> Body:
+        about = _about(found)
         body = {
             "metadata": about.get("metadata") or {},
             "type": found.get("type"),
@@ -73,11 +87,33 @@ class StandIn:
         }
         return anew(body, self._secret.name, self._secret.namespace)
 
-    def _read(self, beside: KubernetesSecret) -> Optional[Body]:
+    def beyond(self, body: Body) -> Optional[Body]:
+        """What the stand-in keeps and a Secret that somebody made meanwhile lacks; none where it lacks nothing.
+
+        :raises Unreachable: without an answer.
+        """
+        beside = self._beside()
+        found = self._seen(beside) if beside else None
+        rest = self._lacking(body, found) if found is not None else {}
+        return {**self._made_of(found), "data": rest} if found is not None and rest else None
+
+    @staticmethod
+    def _lacking(body: Body, found: Body) -> Dict[str, str]:
+        """The values of a stand-in that a Secret has no key for; the Secret that was to be replaced has lost nothing."""
+        if metadata_of(body).get("uid") == _about(found).get("uid", ""):
+            return {}
+        there = data_of(body)
+        return {key: value for key, value in data_of(found).items() if key not in there}
+
+    def _seen(self, beside: KubernetesSecret) -> Optional[Body]:
+        """The stand-in; none too where this identity may not read it."""
         try:
-            found = beside.read()
+            return self._read(beside)
         except Denied:
             return None
+
+    def _read(self, beside: KubernetesSecret) -> Optional[Body]:
+        found = beside.read()
         marked = (metadata_of(found or {}).get("annotations") or {}).get(MARK)
         return found if marked == self._secret.name else None
 
@@ -87,8 +123,21 @@ class StandIn:
         :raises Conflict, Denied, Unreachable: as Kubernetes says.
         """
         beside = self._beside()
-        found = self._read(beside) if beside else None
+        found = self._seen(beside) if beside else None
         if beside and found is not None:
+            beside.delete(found)
+
+    def tidy(self) -> None:
+        """Remove it where it is there, and the Secret has all that it keeps.
+
+        :raises Conflict, Denied, Unreachable: as Kubernetes says.
+        """
+        beside = self._beside()
+        found = self._seen(beside) if beside else None
+        if beside is None or found is None:
+            return
+        body = self._secret.read()
+        if body is not None and not self._lacking(body, found):
             beside.delete(found)
 
     def swap(self, old: Body, new: Body) -> Body:
@@ -100,13 +149,7 @@ class StandIn:
         """
         beside = self.check(old)
         body = anew(new, self._secret.name, self._secret.namespace)
-        kept = {key: body["metadata"][key] for key in _KEPT if key in body["metadata"]}
-        about = json.dumps({"metadata": kept, "immutable": body.get("immutable")})
-        copy = {**body, "metadata": {"annotations": {MARK: self._secret.name, _ABOUT: about}}}
-        copy["metadata"].update(name=self._name, namespace=self._secret.namespace)
-        copy.pop("immutable", None)
-        self.remove()
-        beside.create(copy)
+        self._put(beside, body, old)
         try:
             self._secret.delete(old)
         except Denied as error:
@@ -115,10 +158,34 @@ class StandIn:
         self.remove()
         return made
 
+    def _copy(self, body: Body, **about: Any) -> Body:
+        """The stand-in for a Secret that is to be like this."""
+        kept = {key: body["metadata"][key] for key in _KEPT if key in body["metadata"]}
+        told = json.dumps({"metadata": kept, "immutable": body.get("immutable"), **about})
+        copy = {**body, "metadata": {"annotations": {MARK: self._secret.name, _ABOUT: told}}}
+        copy["metadata"].update(name=self.name, namespace=self._secret.namespace)
+        copy.pop("immutable", None)
+        return copy
+
+    def _put(self, beside: KubernetesSecret, body: Body, old: Body) -> None:
+        """Write the stand-in; over one that keeps what the Secret lacks, so that there is no moment without it.
+
+        That one does not say which Secret it replaces, as that has not all that it keeps.
+        """
+        found = self._seen(beside)
+        same = found is not None and found.get("type") == body.get("type")
+        if found is not None and same and self._lacking(old, found):
+            copy = self._copy(body)
+            which = {key: metadata_of(found).get(key) for key in ("uid", "resourceVersion")}
+            beside.replace({**copy, "metadata": {**copy["metadata"], **which}})
+            return
+        self.remove()
+        beside.create(self._copy(body, uid=metadata_of(old).get("uid")))
+
     def _give_up(self, error: Denied) -> NoReturn:
-        """Leave nothing beside a Secret that stays."""
+        """Leave nothing beside a Secret that stays, but what it lacks."""
         try:
-            self.remove()
+            self.tidy()
         except KeyturnError:
             raise error from None
         raise error

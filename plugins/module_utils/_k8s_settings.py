@@ -24,7 +24,11 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Denied,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
     looks_like_reference,
@@ -145,13 +149,19 @@ class _Reader:
         return None if found is None else found.lower() not in _FALSE
 
     def secret(self, name: str) -> Optional[Secret]:
-        """A value, which may be given as a reference."""
+        """A value, which may be given as a reference.
+
+        :raises Denied: when there is nothing at that reference: without credentials nothing can be said of the Secret.
+        """
         found = self.text(name)
         if not found:
             return None
-        if looks_like_reference(found):
+        if not looks_like_reference(found):
+            return Secret(found)
+        try:
             return resolve(found, self._context, name)
-        return Secret(found)
+        except Absent as error:
+            raise Denied(error.message) from None
 
     def names(self, name: str) -> Tuple[str, ...]:
         """A list, with commas between in the environment."""
@@ -188,14 +198,14 @@ class _Reader:
         """The files that are there; empty for none.
 
         :param named: what the task or the reference names.
-        :raises Absent: when what is named is not there.
+        :raises BadInput: when what is named is not there: that says nothing of the Secret.
         """
         given = named or self.environ("K8S_AUTH_KUBECONFIG", "KUBECONFIG")
         home = self.environ("HOME") or "~"
         files = (given or os.path.join(home, ".kube", "config")).split(os.pathsep)
         there = [path for path in map(os.path.expanduser, files) if os.path.exists(path)]
         if not there and given:
-            raise Absent(
+            raise BadInput(
                 f"{where}: there is no kubeconfig {given}; correct what names it: ?kubeConfigPath=, 'kubeconfig' or KUBECONFIG"
             )
         return os.pathsep.join(there)
@@ -206,7 +216,7 @@ class _Reader:
         """What follows of all this.
 
         :param files: what the task or the reference names.
-        :raises BadInput, Absent: when no cluster is named, or its kubeconfig is not there.
+        :raises BadInput, Denied: when no cluster is named, or its kubeconfig or token is not there.
         """
         login = self.login()
         if in_pod or login.complete:
@@ -226,7 +236,7 @@ def settings_of(reference: Reference, context: Context, option: str) -> Settings
     """What a reference and the environment say.
 
     :param option: how messages name the reference's origin.
-    :raises BadInput, Absent: when no cluster is named, or its kubeconfig is not there.
+    :raises BadInput, Denied: when no cluster is named, or its kubeconfig or token is not there.
     """
     where = f"{option}: {reference.place}"
     params = reference.params
@@ -245,7 +255,7 @@ def settings_of(reference: Reference, context: Context, option: str) -> Settings
 def settings_of_task(params: Mapping[str, Any], context: Context, option: str) -> Settings:
     """What the options of a task (:data:`OPTIONS`) and the environment say.
 
-    :raises BadInput, Absent: when no cluster is named, or its kubeconfig is not there.
+    :raises BadInput, Denied: when no cluster is named, or its kubeconfig or token is not there.
     """
     in_pod, files, name = params["in_cluster"], params.get("kubeconfig"), params.get("context")
     if in_pod and (files or name):

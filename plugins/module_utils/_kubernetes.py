@@ -34,6 +34,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings imp
     Settings,
     settings_of,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_shape import is_object
 from ansible_collections.keyturn.runbooks.plugins.module_utils._lent_environ import lent_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 
@@ -136,8 +137,7 @@ class Cluster:
         with lent_environ(self._context.environ):
             try:
                 if self._client is None:
-                    self._client = self._opener.open()
-                    self._address = address_of(self._client)
+                    self._open()
                 status, body = self._retried(call, end)
             finally:
                 self._opener.forget_files()
@@ -146,8 +146,16 @@ class Cluster:
         if none_if_absent and said_absent(status, body):
             return None
         error = answered(status, body, self.where(call.place), call.what, call.verb)
-        error.details["uncertain"] = call.writes and status in _BUSY
+        error.details["uncertain"] = call.writes and (status in _BUSY or status < 400)
         raise error
+
+    def _open(self) -> None:
+        try:
+            self._client = self._opener.open()
+        finally:
+            # What they held is in the client's memory by now, and an answer may take long.
+            self._opener.forget_files()
+        self._address = address_of(self._client)
 
     def _retried(self, call: Call, end: float) -> Tuple[int, Any]:
         pause, connects = _FIRST_PAUSE, 1
@@ -204,12 +212,13 @@ class Cluster:
             call.method,
             f"{client.configuration.host}/{path}{call.query and '?' + call.query}",
             headers=headers,
+            redirect=False,
             body=None if call.body is None else json.dumps(call.body).encode(),
             timeout=urllib3.Timeout(connect=min(_CONNECT, left), read=min(_ANSWER, left)),
         )
         self._hear_clock(answer.headers.get("Date"))
         body = self._parsed(answer.data)
-        if 200 <= answer.status < 300 and not self._is_api(body):
+        if 200 <= answer.status < 300 and not is_object(body):
             error = foreign(self.where(call.place), f"HTTP {answer.status}")
             error.details["uncertain"] = call.writes
             raise error
@@ -219,12 +228,8 @@ class Cluster:
     def _parsed(data: bytes) -> Any:
         try:
             return json.loads(data.decode("utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
-
-    @staticmethod
-    def _is_api(body: Any) -> bool:
-        return isinstance(body, dict) and bool(body.get("kind")) and bool(body.get("apiVersion"))
 
     def _hear_clock(self, date: Optional[str]) -> None:
         """Keep how far the server's clock is ahead of ours: every answer of HTTP tells its time, in whole seconds (RFC 9110, 6.6.1)."""
@@ -238,13 +243,13 @@ class Cluster:
 
 def _seconds(text: Optional[str]) -> float:
     """What Retry-After says; 0 where it says nothing, or a date."""
-    return float(text) if text and text.isdigit() else 0.0
+    return float(text) if text and text.isascii() and text.isdecimal() else 0.0
 
 
 def open_cluster(reference: Reference, context: Context, option: str) -> Cluster:
     """The cluster that a reference and the environment name; nothing is asked yet.
 
-    :raises BadInput, Absent: when no cluster is named, or its kubeconfig is not there.
+    :raises BadInput, Denied: when no cluster is named, or its kubeconfig or token is not there.
     :raises MissingLibrary: without the client.
     """
     return Cluster(settings_of(reference, context, option), context, option)

@@ -10,9 +10,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Union
+from typing import Any, Dict, Mapping, Optional, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import AwsCaller, aws_settings
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
+    StrangeAnswer,
+    text_in,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_sources import (
@@ -21,6 +25,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ref_sources impo
     wanted_version,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_parameter import answered
 
 _MODE = "singleparam"
 _SWITCH = ("true", "false")
@@ -57,7 +62,8 @@ def load_parameter(reference: Reference, context: Context, option: str, structur
     selector = f"{name}:{version}" if version else name
 
     def ask(client: Any) -> str:
-        return str(client.get_parameter(Name=selector, WithDecryption=True)["Parameter"]["Value"])
+        answer = client.get_parameter(Name=selector, WithDecryption=True)
+        return answered(answer, name, int(version) if version else None).value.reveal()
 
     text = caller.call(f"parameter {selector}", "ssm:GetParameter", ask)
     return read_keys(text, where) if structured else text
@@ -68,7 +74,8 @@ def _parameters_below(caller: AwsCaller, path: str, recursive: bool) -> Dict[str
         pages = client.get_paginator("get_parameters_by_path").paginate(
             Path=path, Recursive=recursive, WithDecryption=True
         )
-        return {item["Name"]: item["Value"] for page in pages for item in page["Parameters"]}
+        items = [item for page in pages for item in page["Parameters"]]
+        return {text_in(item, "Name"): text_in(item, "Value") for item in items}
 
     place = f"parameters below {path}"
     found = caller.call(place, "ssm:GetParametersByPath", ask)
@@ -93,6 +100,18 @@ def _nested(flat: Dict[str, str]) -> Dict[str, Any]:
     return found
 
 
+def _check_secret(answer: Mapping[str, Any], name: str, version: Optional[str]) -> None:
+    """Make sure that an answer is about the secret, and the version, that was asked for.
+
+    :raises StrangeAnswer: when it is about another one.
+    """
+    # AWS finds a secret also by an ARN without the six characters that it puts at the end.
+    told = text_in(answer, "ARN" if name.startswith("arn:") else "Name")
+    same = told == name or (name.startswith("arn:") and told.startswith(f"{name}-"))
+    if not same or (version and text_in(answer, "VersionId") != version):
+        raise StrangeAnswer
+
+
 def load_secret(reference: Reference, context: Context, option: str, structured: bool) -> Any:
     """The value of a secret: AWSCURRENT, or that of ``?version_stage=`` or ``?version_id=``; its keys when it is JSON or YAML."""
     params = reference.params
@@ -105,10 +124,10 @@ def load_secret(reference: Reference, context: Context, option: str, structured:
 
     def ask(client: Any) -> Union[str, bytes]:
         answer = client.get_secret_value(**which)
-        value: Union[str, bytes] = answer[
-            "SecretString" if "SecretString" in answer else "SecretBinary"
-        ]
-        return value
+        _check_secret(answer, reference.path, params.get("version_id"))
+        if "SecretString" in answer:
+            return text_in(answer, "SecretString")
+        return bytes(answer["SecretBinary"])
 
     caller = AwsCaller(aws_settings(reference, context, option), context, option, "secretsmanager")
     place = f"secret {reference.path} ({version})"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any, Dict, Mapping, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -64,7 +63,7 @@ def _absent(cluster: Cluster, kind: str, namespace: str, name: str) -> Absent:
 def _decoded(value: Union[str, bytes], where: str) -> Union[str, Unusable]:
     try:
         return decode(base64.b64decode(value or "", validate=True), where)
-    except binascii.Error:
+    except ValueError:
         return Unusable(Corrupt(f"{where}: no base64"))
     except Corrupt as error:
         return Unusable(error)

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import AwsCaller
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import text_in
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
@@ -88,8 +89,10 @@ class AwsSecret:
 
         def ask(client: Any) -> Held:
             answer = client.get_secret_value(SecretId=self._name, VersionStage=stage)
-            text = answer.get("SecretString")
-            return Held(answer["VersionId"], text, tuple(answer.get("VersionStages") or ()))
+            text = text_in(answer, "SecretString") if "SecretString" in answer else None
+            return Held(
+                text_in(answer, "VersionId"), text, tuple(answer.get("VersionStages") or ())
+            )
 
         try:
             held: Held = self._caller.call(

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import AwsCaller
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
+    StrangeAnswer,
+    text_in,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
@@ -34,6 +38,7 @@ AT_ONCE = 10
 DESCRIBED_AT_ONCE = 50
 SECURE = "SecureString"
 _NESTED = re.compile(r"\{\{.*\}\}", re.DOTALL)
+_ARN = re.compile(r"arn:[^:]*:ssm:[^:]*:[^:]*:parameter/")
 _FULL = "ParameterMaxVersionLimitExceeded"
 _KEPT = ("KeyId", "Tier", "Description", "AllowedPattern")
 
@@ -75,8 +80,28 @@ def tier_for(text: str, tier: str) -> str:
     return "Advanced" if large and tier in ("", "Standard") else tier
 
 
+def _is_named(told: str, asked: str) -> bool:
+    """Whether a parameter's name, or its ARN, is the one that was asked for."""
+    if told == asked or (_ARN.match(told) and _ARN.match(asked)):
+        return told == asked
+    return _ARN.sub("", told).lstrip("/") == _ARN.sub("", asked).lstrip("/")
+
+
+def answered(answer: Mapping[str, Any], name: str, version: Optional[int] = None) -> Found:
+    """The parameter in an answer to GetParameter.
+
+    :param version: the one that was asked for; none for the newest.
+    :raises StrangeAnswer: when it is another one, or of no known shape.
+    """
+    item = answer["Parameter"]
+    found = _found(item)
+    if not _is_named(text_in(item, "Name"), name) or version not in (None, found.version):
+        raise StrangeAnswer
+    return found
+
+
 def _found(item: Mapping[str, Any]) -> Found:
-    value, kind = Secret(str(item["Value"])), str(item["Type"])
+    value, kind = Secret(text_in(item, "Value")), str(item["Type"])
     return Found(value, int(item["Version"]), kind, str(item.get("DataType") or "text"))
 
 
@@ -114,7 +139,7 @@ class Parameters:
         """
 
         def ask(client: Any) -> Found:
-            return _found(client.get_parameter(Name=name, WithDecryption=True)["Parameter"])
+            return answered(client.get_parameter(Name=name, WithDecryption=True), name)
 
         try:
             found: Found = self._caller.call(f"parameter {name}", "ssm:GetParameter", ask)

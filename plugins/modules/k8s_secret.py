@@ -71,6 +71,8 @@ options:
         pods on that node until the last of the old ones has gone. A Secret of another name has none of this.
       - The new content is kept in a stand-in of the name C(NAME.keyturn-stand-in) until the Secret is there. When a run is killed
         in between, the next one makes the Secret from it.
+      - An identity that may not C(get) the stand-in makes the Secret without the keys that only the stand-in has, and a warning says
+        so. The stand-in stays until a run with this option has brought them back.
     type: bool
     default: false
 author:

@@ -146,3 +146,71 @@ def test_one_with_finalizers_is_refused(world: TaskWorld) -> None:
     options: dict[str, Any] = {"fields": {"password": "new"}, "replace_immutable": True}
     assert "something else decides when it goes" in refusal(Refused, world, **options)
     assert not world.exists(STAND_IN)
+
+
+def killed_half_way(world: TaskWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Secret is removed, and only the stand-in keeps its keys."""
+    world.make("app", {"password": "old", "store": b"\xff\0"}, immutable=True)
+    real = KubernetesSecret.delete
+
+    def delete(secret: KubernetesSecret, body: Any) -> None:
+        real(secret, body)
+        raise Killed
+
+    monkeypatch.setattr(KubernetesSecret, "delete", delete)
+    with pytest.raises(Killed):
+        world.run(fields={"password": "new"}, replace_immutable=True)
+    monkeypatch.undo()
+    world.warnings.clear()
+
+
+def test_who_may_not_see_the_stand_in_loses_nothing(
+    world: TaskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_half_way(world, monkeypatch)
+    world.allow("reader", ["create"])
+    world.allow("reader", ["get", "update"], names=["app"])
+    world.use("reader")
+    world.run(fields={"password": "newer"}, immutable=True)
+    assert any(f"may not read '{STAND_IN}'" in warning for warning in world.warnings)
+    assert world.values("app") == {"password": b"newer"}
+    world.use("admin")
+    # What looks at no stand-in removes none.
+    world.run(fields={"password": "newer"})
+    assert world.exists(STAND_IN)
+    world.warnings.clear()
+    world.quartet(fields={"password": "newer"}, replace_immutable=True)
+    assert any("are brought back" in warning for warning in world.warnings)
+    assert world.values("app") == {"password": b"newer", "store": b"\xff\0"}
+    assert not world.exists(STAND_IN)
+
+
+@pytest.mark.parametrize("method", ["replace", "delete"])
+def test_a_second_kill_loses_nothing_either(
+    world: TaskWorld, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    killed_half_way(world, monkeypatch)
+    world.make("app", {"password": "theirs"}, immutable=True)
+    real = getattr(KubernetesSecret, method)
+
+    def call(secret: KubernetesSecret, body: Any) -> None:
+        real(secret, body)
+        raise Killed
+
+    monkeypatch.setattr(KubernetesSecret, method, call)
+    with pytest.raises(Killed):
+        world.run(fields={"password": "newest"}, replace_immutable=True)
+    monkeypatch.undo()
+    assert world.values(STAND_IN) == {"password": b"newest", "store": b"\xff\0"}
+    world.run(fields={"password": "newest"}, replace_immutable=True)
+    assert world.values("app") == {"password": b"newest", "store": b"\xff\0"}
+
+
+def test_a_key_that_is_not_wanted_does_not_come_back(
+    world: TaskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_half_way(world, monkeypatch)
+    world.make("app", {"password": "new"})
+    world.quartet(fields={"password": "new", "store": None}, replace_immutable=True)
+    assert world.values("app") == {"password": b"new"}
+    assert not world.exists(STAND_IN)

@@ -281,7 +281,7 @@ def test_the_kubeconfig_is_that_of_the_reference_then_of_the_task(
     monkeypatch.setenv("KUBECONFIG", str(weak))
     assert world.value("Secret/NS/db/password") == "p"
     world.environ["KUBECONFIG"] = str(world.home / "gone")
-    assert "there is no kubeconfig" in refusal(Absent, world.value, "Secret/NS/db/password")
+    assert "there is no kubeconfig" in refusal(BadInput, world.value, "Secret/NS/db/password")
     del world.environ["KUBECONFIG"]
     assert "set KUBECONFIG" in refusal(BadInput, world.value, "Secret/NS/db/password")
     (world.home / ".kube").mkdir()

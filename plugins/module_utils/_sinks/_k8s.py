@@ -18,6 +18,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Conflict,
+    Denied,
     Refused,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_notes import managers
@@ -44,6 +45,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
 )
 
 _MARKS = ("labels", "annotations")
+_MADE_AGAIN = (
+    "it was being replaced when a run was killed; it is made again from what that run left"
+)
+_BROUGHT_BACK = "it was made by somebody else while it was being replaced; the keys that it lacks are brought back from what that run left"
+_UNSEEN = (
+    "it is not there, and this identity may not read '{}', which keeps its other keys when a run that was replacing it is killed; allow "
+    "the verb get on that name to see them. A later run with replace_immutable brings them back"
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Found:
     """What was read.
 
     :param body: the Secret; none when there is none.
-    :param left: what an interrupted replacement was to make of it.
+    :param left: what an interrupted replacement was to make of it; where there is a Secret, with those keys alone that it lacks.
     """
 
     body: Optional[Body]
@@ -96,7 +105,7 @@ class KubernetesPlace:
     def tidy(self) -> None:
         """Remove the stand-in that a killed run left beside a Secret it had replaced."""
         if self._wish.replace_immutable:
-            self._stand_in.remove()
+            self._stand_in.tidy()
 
     def check(self, changes: Changes) -> None:
         """Refuse what no key of a Secret can be.
@@ -121,21 +130,32 @@ class KubernetesPlace:
         :raises Denied, Unreachable, BadInput, Refused: as Kubernetes says.
         """
         body = self._secret.read()
-        left = self._stand_in.find() if body is None else None
+        left, notes = self._left(body)
         found = Found(body, left)
-        shown = body if body is not None else left
         fields = {
             name: Secret(self._text(name, value))
-            for name, value in data_of(shown).items()
+            for name, value in {**data_of(left), **data_of(body)}.items()
             if name in names
         }
-        notes = managers(body, names) if body else ()
-        if left is not None:
-            notes += (
-                "it was being replaced when a run was killed; it is made again from what that run left",
-            )
+        notes = (managers(body, names) if body else ()) + notes
         version = version_of(body) if body else None
-        return Observed(fields, version, shown is not None, self._drift(found), notes, found)
+        exists = body is not None or left is not None
+        return Observed(fields, version, exists, self._drift(found), notes, found)
+
+    def _left(self, body: Optional[Body]) -> Tuple[Optional[Body], Tuple[str, ...]]:
+        """What an interrupted replacement left for this Secret, and what a person should know of it.
+
+        Many that may write a Secret may read no other, so a stand-in that cannot be seen stops nothing: whoever finds it later brings
+        its keys back.
+        """
+        if body is not None:
+            left = self._stand_in.beyond(body) if self._wish.replace_immutable else None
+            return left, (_BROUGHT_BACK,) if left else ()
+        try:
+            left = self._stand_in.find()
+        except Denied:
+            return None, (_UNSEEN.format(self._stand_in.name),)
+        return left, (_MADE_AGAIN,) if left else ()
 
     def _text(self, name: str, value: Any) -> str:
         return raw(value, f"{self._where}, key {name}").decode("utf-8", "surrogateescape")
@@ -150,7 +170,7 @@ class KubernetesPlace:
                 f"{self._where}: the Secret is of type {body.get('type')}, which nobody can change; leave 'type' out, or remove the "
                 "Secret first"
             )
-        drift = []
+        drift = [f"key {name}: lost in an interrupted replacement" for name in data_of(found.left)]
         for kind in _MARKS:
             there = metadata_of(body).get(kind) or {}
             for name, value in getattr(wish, kind).items():
@@ -209,7 +229,7 @@ class KubernetesPlace:
         else:
             empty: Body = {"type": wish.type or "Opaque"}
             body = anew(found.left or empty, self._secret.name, self._secret.namespace)
-        data = data_of(body)
+        data = {**data_of(found.left), **data_of(body)}
         for name, value in changes.items():
             if value is None:
                 data.pop(name, None)
