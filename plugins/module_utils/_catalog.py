@@ -75,7 +75,7 @@ def _scalar(value: Any) -> str:
     """A text as YAML reads it back: without quotes where no reader takes it for anything else."""
     text = str(value)
     plain = _PLAIN.match(text) and not _NUMBER.match(text) and text.lower() not in _WORDS
-    return text if plain else json.dumps(text)
+    return text if plain and not text.endswith(":") else json.dumps(text)
 
 
 def _flow(value: Any) -> str:
@@ -112,10 +112,10 @@ def hosts_file(items: Sequence[Credential], source: str, group: str) -> str:
     """The text of the file that lists the hosts."""
     lines = [
         f"{hosts_head(source)}: list further groups in a file of your own.",
-        f"{group}:",
+        f"{_scalar(group)}:",
         "  hosts:",
     ]
-    return "\n".join([*lines, *(f"    {item.name}:" for item in items)]) + "\n"
+    return "\n".join([*lines, *(f"    {_scalar(item.name)}:" for item in items)]) + "\n"
 
 
 def _text_of(path: str, option: str) -> Optional[str]:
@@ -205,11 +205,10 @@ def _carry_out(writes: Sequence[Planned], context: Context) -> None:
     written: List[str] = []
     try:
         for plan in writes:
-            if context.check_mode:
-                # The folder of host variables is made where it is not there.
-                folder = os.path.dirname(plan.path)
-                check_replaceable(plan.path if os.path.lexists(folder) else folder, "inventory")
-            else:
+            # The folder of host variables is made where it is not there.
+            folder = os.path.dirname(plan.path)
+            check_replaceable(plan.path if os.path.lexists(folder) else folder, "inventory")
+            if not context.check_mode:
                 _write(plan)
                 written.append(plan.path)
     except KeyturnError as error:

@@ -6,6 +6,9 @@
 Places are paths in Vault (``mount/path``, or as Vault's API has them, ``mount/data/path``) or names of SSM parameters (with a
 slash in front, or the word ``SSM``). ``<env>`` stands for each of the given environments. Frequencies are words that such
 catalogs use; one that is not known is refused rather than guessed.
+
+A table is often kept by more people than the inventory is. What is written from it, Ansible reads as YAML and runs as templates:
+so no cell may hold what would become more than text there.
 """
 
 from __future__ import annotations
@@ -37,6 +40,10 @@ _EVERY = re.compile(r"(?:every )?(\d+) (day|week|month|year)s?\Z")
 _CHANGE = re.compile(r"on (?:provider|password|token|key|secret|user) change\Z")
 _KEY = re.compile(r"[A-Za-z0-9_.-]+\Z")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+_RUNS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|\{[{%#]")
+"""What ends a line or a comment in YAML, other control characters, and what begins a template."""
+# The host that Ansible runs its own tasks on, under its names, and the groups that it makes itself.
+_TAKEN = frozenset(("localhost", "127.0.0.1", "all", "ungrouped"))
 FREQUENCIES = (
     "Daily, Weekly, Monthly, Quarterly, Annually, 'Every 90 days', 'On compromise', 'On provider change' (or password, token, key, "
     "secret, user), Never"
@@ -97,6 +104,15 @@ class _Mistake(Exception):
 
 def _bare(cell: str) -> str:
     return cell.replace("`", "").strip()
+
+
+def _harmless(cells: Mapping[str, str]) -> None:
+    for column, cell in cells.items():
+        if _RUNS.search(_bare(cell)):
+            raise _Mistake(
+                f"the column '{column}' holds a line break, another control character or the beginning of a template, which could "
+                "make Ansible run something; expected plain text"
+            )
 
 
 def _keys(cell: str) -> List[str]:
@@ -170,6 +186,10 @@ def _of_key(row: Row, place: str, key: str, single: bool, rules: Rules) -> Crede
     if given and (not single or not _NAME.match(given)):
         raise _Mistake("a name is for one credential, and of letters, digits and underscores")
     name = given or _name_of(path)
+    if name.lower() in _TAKEN:
+        raise _Mistake(
+            f"'{name}' is no name for a credential, because Ansible has a meaning for it; give it one in the column 'name'"
+        )
     owner = _bare(row.cells.get("owner", "")) or rules.owner
     if not owner:
         raise _Mistake("the owner is missing; fill it in, or give 'owner' for all that have none")
@@ -186,6 +206,7 @@ def credentials_of(row: Row, rules: Rules) -> List[Credential]:
     :raises BadInput: saying the line, what is wrong and what was expected.
     """
     try:
+        _harmless(row.cells)
         place, keys = _bare(row.cells.get("place", "")), _keys(row.cells.get("keys", ""))
         if not place:
             raise _Mistake("the place is missing; expected MOUNT/PATH for Vault, or SSM /PATH")

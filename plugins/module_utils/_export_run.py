@@ -22,6 +22,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MA
 MOST_OUTPUT = 100_000
 """How many characters of each stream are told at most: the last ones."""
 
+_GRACE = 1.0
+
 
 @dataclass(frozen=True)
 class Command:
@@ -111,7 +113,14 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except OSError:
         process.kill()
-    process.communicate()
+    try:
+        process.communicate(timeout=_GRACE)
+    except subprocess.TimeoutExpired:
+        # A child that left the group lives on and holds the other end; what it still says is not waited for.
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+        process.wait()
 
 
 def execute(command: Command) -> Ended:

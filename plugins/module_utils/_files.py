@@ -9,12 +9,14 @@
 * **Locking**: ``flock`` on an empty file beside it, ``.NAME.keyturn.lock`` (0600). It stays: to remove it would let a process
   that waits for the removed file and one that makes a new file both hold "the lock". The file itself cannot be the lock,
   because each replacement puts another inode in its place.
-* **Symbolic links**: in the directories of a path they are followed, as everywhere. A path that is itself a symbolic link is
-  read through (mounted secrets are made of links), but never replaced: a rename would put a file in the link's place, and
-  writing through it would let whoever may place a link choose what is overwritten. The error names the link's target.
+* **Symbolic links**: in the directories of a path they are followed, by root only as ``_safe_folder`` says. A path that is
+  itself a symbolic link is read through (mounted secrets are made of links), but never replaced: a rename would put a file in
+  the link's place, and writing through it would let whoever may place a link choose what is overwritten. The error names the
+  link's target.
 * **A directory of somebody else's** (root writes the env file of an application's user): the directory is opened once, and
   lock, reading and replacing go through that descriptor and follow no link at its end. Else its owner could hold the lock,
-  put a link to a file of root's in the place, and be given a copy of that.
+  put a link to a file of root's in the place, and be given a copy of that. For the same reason the owners are set before the
+  file is in its place, by descriptor.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     Refused,
     Unreachable,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._safe_folder import (
+    StrayLink,
+    open_folder,
 )
 
 NEW_MODE = 0o600
@@ -72,6 +78,9 @@ _MEANINGS: Sequence[Tuple[Tuple[int, ...], Type[KeyturnError], str]] = (
     ),
     ((), Unreachable, "{reason}"),
 )
+
+
+_Owners = Tuple[Optional[int], Optional[int]]
 
 
 def lock_path(path: str) -> str:
@@ -225,12 +234,27 @@ class Held:
 
         :raises Denied, Unreachable: nothing was changed then.
         """
+        self.remove_beside(self._name)
+
+    def names_beside(self) -> List[str]:
+        """What is in the same directory; nothing when that cannot be read."""
         try:
-            os.unlink(self._name, dir_fd=self._directory)
+            return os.listdir(self._directory)
+        except OSError:
+            return []
+
+    def remove_beside(self, name: str) -> None:
+        """Remove a file of the same directory, if it is there.
+
+        :raises Denied, Unreachable: nothing was changed then.
+        """
+        try:
+            os.unlink(name, dir_fd=self._directory)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise file_error(error, self._option, self.path, "write") from None
+            path = os.path.join(os.path.dirname(self.path), name)
+            raise file_error(error, self._option, path, "write") from None
 
     def add_beside(self, name: str, data: bytes) -> None:
         """Make a new file of mode 0600 in the same directory.
@@ -256,25 +280,31 @@ class Held:
                 os.unlink(name, dir_fd=self._directory)
             raise file_error(error, self._option, path, "write") from None
 
-    def replace(self, data: bytes, mode: Optional[int] = None) -> None:
-        """Put these bytes in the file's place. Owner, group and, if none is given, mode stay; a new file has mode 0600.
+    def replace(
+        self,
+        data: bytes,
+        mode: Optional[int] = None,
+        uid: Optional[int] = None,
+        gid: Optional[int] = None,
+    ) -> None:
+        """Put these bytes in the file's place. Mode, owner and group stay where none is given; a new file has mode 0600.
 
-        :raises Denied: when the owner could not be kept, or this user may not write there. Nothing was changed.
+        :raises Denied: when the owner could not be kept or set, or this user may not write there. Nothing was changed.
         :raises Absent, Unreachable, Refused: no directory, no room, a mount point. Nothing was changed.
         """
         try:
-            self._replace(data, mode)
+            self._replace(data, mode, (uid, gid))
         except OSError as error:
             raise file_error(error, self._option, self.path, "write") from None
 
-    def _replace(self, data: bytes, mode: Optional[int]) -> None:
+    def _replace(self, data: bytes, mode: Optional[int], owners: _Owners) -> None:
         old = self._status()
         at, temporary = self._directory, f"{self._prefix}{os.getpid()}-{os.urandom(6).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, NEW_MODE, dir_fd=at)
         try:
             try:
-                self._dress(descriptor, old, mode)
+                self._dress(descriptor, old, mode, owners)
                 _write_all(descriptor, data)
                 os.fsync(descriptor)
             finally:
@@ -296,11 +326,17 @@ class Held:
             raise _link_error(self.path, self._option)
         return found
 
-    def _dress(self, descriptor: int, old: Optional[os.stat_result], mode: Optional[int]) -> None:
+    def _dress(
+        self,
+        descriptor: int,
+        old: Optional[os.stat_result],
+        mode: Optional[int],
+        owners: _Owners,
+    ) -> None:
         if old is not None:
             _copy_attributes(self._directory, self._name, descriptor)
             self._keep_label(descriptor)
-            self._keep_owner(descriptor, old)
+        self._set_owners(descriptor, old, owners)
         kept = NEW_MODE if old is None else stat.S_IMODE(old.st_mode)
         # Always, because the process's umask took bits away at creation. After the owner, because changing that clears bits.
         os.fchmod(descriptor, kept if mode is None else mode)
@@ -317,31 +353,36 @@ class Held:
                 "it; nothing was changed. Run as root, or let the policy allow relabelling there"
             )
 
-    def _keep_owner(self, descriptor: int, old: os.stat_result) -> None:
+    def _set_owners(self, descriptor: int, old: Optional[os.stat_result], owners: _Owners) -> None:
         new = os.fstat(descriptor)
-        if (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid):
+        kept = new if old is None else old
+        uid = kept.st_uid if owners[0] is None else owners[0]
+        gid = kept.st_gid if owners[1] is None else owners[1]
+        if (new.st_uid, new.st_gid) == (uid, gid):
             return
         try:
-            os.fchown(descriptor, old.st_uid, old.st_gid)
+            os.fchown(descriptor, uid, gid)
         except OSError:
-            owner, who = _user_name(old.st_uid), _user_name(os.geteuid())
-            remedy = " or as ".join(dict.fromkeys([owner, "root"]))
-            raise Denied(
-                f"{self._option}: {self.path} belongs to {owner} (group {old.st_gid}), and user {who} cannot keep that "
-                f"when replacing it; nothing was changed. Run as {remedy}"
-            ) from None
+            raise self._owner_error(uid, gid, owners == (None, None)) from None
+
+    def _owner_error(self, uid: int, gid: int, kept: bool) -> Denied:
+        owner, who = _user_name(uid), _user_name(os.geteuid())
+        if not kept:
+            return Denied(
+                f"{self._option}: user {who} cannot give {self.path} to {owner} (group {gid}); nothing was changed. Run as root"
+            )
+        remedy = " or as ".join(dict.fromkeys([owner, "root"]))
+        return Denied(
+            f"{self._option}: {self.path} belongs to {owner} (group {gid}), and user {who} cannot keep that "
+            f"when replacing it; nothing was changed. Run as {remedy}"
+        )
 
     def remove_leftovers(self) -> None:
         """Remove what killed processes left beside the file: whoever made it held the lock that is held here now."""
-        for name in self._leftovers():
-            with suppress(OSError):
-                os.unlink(name, dir_fd=self._directory)
-
-    def _leftovers(self) -> List[str]:
-        try:
-            return [name for name in os.listdir(self._directory) if name.startswith(self._prefix)]
-        except OSError:
-            return []
+        for name in self.names_beside():
+            if name.startswith(self._prefix):
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self._directory)
 
 
 def _successors(name: str) -> str:
@@ -373,13 +414,14 @@ def refuse_link(path: str, option: str) -> None:
 def check_replaceable(path: str, option: str) -> None:
     """See, without a write, whether this process may put another file in the place of this one.
 
-    :raises BadInput: it is a symbolic link.
+    :raises BadInput: it is a symbolic link, or to root the path has one of another user's that is not followed.
     :raises Absent, Denied: its directory is not there, or takes no file from this user.
     """
     refuse_link(path, option)
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         raise file_error(OSError(errno.ENOENT, ""), option, path, "write")
+    os.close(_open_directory(path, option))
     if not os.access(directory, os.W_OK | os.X_OK):
         raise file_error(OSError(errno.EACCES, ""), option, path, "write")
 
@@ -415,9 +457,15 @@ def _create_lock(path: str, directory: int) -> Optional[int]:
 
 def _open_directory(path: str, option: str) -> int:
     try:
-        return os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return open_folder(os.path.dirname(path) or ".")
     except OSError as error:
         raise file_error(error, option, path, "write") from None
+    except StrayLink as error:
+        who = _user_name(error.owner)
+        raise BadInput(
+            f"{option}: cannot write {path}: the symbolic link {error.link} of {who} leads to a folder of somebody else's, which root "
+            f"does not follow. Name the folder that it leads to, or run as {who}"
+        ) from None
 
 
 def _open_lock(path: str, option: str, directory: int) -> int:
@@ -465,7 +513,7 @@ def hold(path: str, option: str, timeout: float = LOCK_TIMEOUT) -> Iterator[Held
     :param option: how messages name the file's origin.
     :param timeout: seconds to wait for another holder.
     :raises Conflict: when another process holds it longer than that.
-    :raises BadInput: when the path is a symbolic link.
+    :raises BadInput: when the path is a symbolic link; to root also, when it has one of another user's that is not followed.
     :raises Absent, Denied, Unreachable: when there is no directory, no right or no room for the lock.
     """
     refuse_link(path, option)

@@ -202,7 +202,8 @@ def wanted_version(reference: Reference, option: str) -> str:
     :raises BadInput: when it is no number.
     """
     wanted = reference.params.get("version")
-    if wanted is not None and not (wanted.isdigit() and int(wanted) > 0):
+    number = wanted is not None and wanted.isascii() and wanted.isdecimal()
+    if wanted is not None and not (number and int(wanted) > 0):
         raise BadInput(f"{option}: {reference.place}: 'version' must be a number from 1 on")
     return wanted or ""
 

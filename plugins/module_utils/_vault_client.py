@@ -17,6 +17,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import (
+    NOT_VAULTS,
+    answer_of,
     explain,
     is_from_vault,
     is_passing,
@@ -131,7 +133,7 @@ class VaultClient:
         except hvac.exceptions.InvalidPath as error:
             if absent is None or said(error, "no handler for route") or not is_from_vault(error):
                 raise
-            return absent(error.json)
+            return absent(answer_of(error))
 
     def _retried(self, where: str, what: str, function: Callable[[], Any], writes: bool) -> Any:
         pause, tries, uncertain = _FIRST_PAUSE, 0, False
@@ -148,8 +150,7 @@ class VaultClient:
                     meant.details["uncertain"] = writes and (uncertain or may_be_done(error))
                     raise meant from None
                 uncertain = writes
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                # hvac takes for granted that an answer is the JSON it expects.
+            except NOT_VAULTS as error:
                 meant = unreachable(error, where, self.address)
                 meant.details["uncertain"] = writes
                 raise meant from None

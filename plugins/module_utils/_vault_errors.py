@@ -10,7 +10,7 @@ what Vault or the HTTP library say, nothing is passed on: their texts quote URLs
 from __future__ import annotations
 
 import json
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -30,25 +30,71 @@ try:
 except ImportError:
     HAS_HVAC = False
 
+NOT_VAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What hvac raises, and who reads what it gives, of an answer that is not the JSON they take for granted."""
+
+_NO_SUCH = ("no handler for route", "unsupported path", "Invalid path for a versioned K/V")
+"""With what Vault says 404 where it says more than nothing; the last one as a warning."""
+
 _NOT_CONNECTED = ("NewConnectionError", "NameResolutionError")
+LONGEST_TEXT = 1_048_576
+"""Bytes of one text that Vault takes by default (max_json_string_value_length of its listener)."""
+
+_TOO_LARGE = ("exceeds allowed length", "value being too large", "value too large")
 _NOT_ACTIVE = ("local node not active", "active cluster node not found")
 
 
-def said(error: Any, *texts: str) -> bool:
-    """Whether Vault's own error list has one of these texts in it."""
-    listed = error.errors if isinstance(error.errors, list) else []
-    return any(text in str(item) for item in listed for text in texts)
+def answer_of(error: Any) -> Dict[str, Any]:
+    """What an answer with an error says; nothing where it is no JSON object.
 
-
-def is_from_vault(error: Any) -> bool:
-    """Whether an error has Vault's form. A proxy's page with 404 does not say that there is no such secret."""
+    hvac reads it only where the type of the content is ``application/json`` and no more.
+    """
     body = error.json
     if body is None:
         try:
             body = json.loads(error.text or "")
-        except ValueError:
-            return False
-    return isinstance(body, dict) and ("errors" in body or "data" in body)
+        except NOT_VAULTS:
+            return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _texts(answer: Mapping[str, Any], *names: str) -> List[str]:
+    lists = [answer.get(name) for name in names]
+    return [
+        text
+        for texts in lists
+        if isinstance(texts, list)
+        for text in texts
+        if isinstance(text, str)
+    ]
+
+
+def said(error: Any, *texts: str) -> bool:
+    """Whether Vault's own error list has one of these texts in it."""
+    return any(text in item for item in _texts(answer_of(error), "errors") for text in texts)
+
+
+def is_from_vault(error: Any) -> bool:
+    """Whether an error has Vault's form, which is more than JSON with a list of errors: other servers have that, too.
+
+    A gateway's 404 does not say that there is no such secret.
+    """
+    answer = answer_of(error)
+    errors, data = answer.get("errors"), answer.get("data")
+    if isinstance(error, hvac.exceptions.InvalidPath):
+        # A version that was deleted has its metadata still.
+        deleted = isinstance(data, dict) and isinstance(data.get("metadata"), dict)
+        told = _texts(answer, "errors", "warnings")
+        return errors == [] or deleted or any(text in item for item in told for text in _NO_SUCH)
+    plain = isinstance(errors, list) and all(isinstance(text, str) for text in errors)
+    return plain or "data" in answer
 
 
 def is_passing(error: Exception, writes: bool) -> bool:
@@ -86,7 +132,9 @@ def may_be_done(error: Exception) -> bool:
         hvac.exceptions.BadGateway,
         hvac.exceptions.UnexpectedError,
     )
-    return isinstance(error, (hvac.exceptions.InternalServerError, *lost))
+    if isinstance(error, (hvac.exceptions.InternalServerError, *lost)):
+        return not said(error, *_TOO_LARGE)
+    return _is_strange(error)
 
 
 def _denied(error: Any, where: str, what: str) -> Denied:
@@ -131,6 +179,11 @@ def _absent(error: Any, where: str) -> Absent:
 def _invalid(error: Any, where: str, what: str) -> KeyturnError:
     if said(error, "check-and-set parameter did not match"):
         return Conflict(f"{where}: somebody else wrote there first; nothing was written. Run again")
+    if said(error, *_TOO_LARGE):
+        return BadInput(
+            f"{where}: it is too large for Vault, which takes {LONGEST_TEXT} bytes in one text, and about as much in a whole secret "
+            "with integrated storage; make it smaller, or keep it in several"
+        )
     return BadInput(
         f"{where}: Vault refuses the request to {what} as invalid; check the path and that the engine is KV version 2"
     )
@@ -143,7 +196,8 @@ def _by_kind(error: Exception, where: str, what: str) -> Optional[KeyturnError]:
         return _denied(error, where, what)
     if isinstance(error, hvac.exceptions.InvalidPath):
         return _absent(error, where)
-    if isinstance(error, hvac.exceptions.InvalidRequest):
+    too_large = isinstance(error, hvac.exceptions.VaultError) and said(error, *_TOO_LARGE)
+    if isinstance(error, hvac.exceptions.InvalidRequest) or too_large:
         return _invalid(error, where, what)
     if isinstance(error, hvac.exceptions.VaultDown) and said(error, "Vault is sealed"):
         return Sealed(f"{where}: Vault is sealed or not initialised; unseal it, then run again")
@@ -160,6 +214,11 @@ if HAS_HVAC:
     )
 
 
+def _is_strange(error: Exception) -> bool:
+    """Whether this has the status of a statement of Vault's, and was said by somebody else."""
+    return isinstance(error, _STATEMENTS) and not is_from_vault(error)
+
+
 def explain(error: Exception, where: str, what: str, address: str) -> KeyturnError:
     """The error of this collection for one of hvac or requests; no text of either is in it."""
     known = _by_kind(error, where, what)
@@ -169,8 +228,7 @@ def explain(error: Exception, where: str, what: str, address: str) -> KeyturnErr
         return Unreachable(
             f"{where}: Vault limits the rate of requests and still did at the deadline; run again later or with less forks"
         )
-    strange = isinstance(error, _STATEMENTS) and not is_from_vault(error)
-    if isinstance(error, hvac.exceptions.VaultError) and not strange:
+    if isinstance(error, hvac.exceptions.VaultError) and not _is_strange(error):
         kind = type(error).__name__
         return Unreachable(
             f"{where}: Vault at {address} has a trouble of its own ({kind}); see its log, then run again"

@@ -62,10 +62,24 @@ PRIVATE = "0600"
 _STARTING = re.compile(
     r"(?:LD_|DYLD_|BASH_FUNC_|PYTHON|PERL5|RUBY|GIT_)|(?:PATH|IFS|ENV|BASH_ENV|SHELLOPTS|NODE_OPTIONS)\Z"
 )
-"""Names of variables that decide which code a program runs: whoever may write to the store must not choose that."""
+"""Names of variables that decide which code a program runs: whoever may write to the store must not choose that.
+
+There are more of them than any list can have (``TAR_OPTIONS``, ``MAKEFLAGS``, ``JAVA_TOOL_OPTIONS``, ...). So the keys that a
+command gets are named in the task, and the list is for files and for those that are named without a thought.
+"""
+
+
+def _named(key: str, params: Params) -> bool:
+    """Whether the task says what this key of a store becomes, or what all of them begin with."""
+    return key in (params["only"] or ()) or key in (params["names"] or {}) or bool(params["prefix"])
 
 
 def _renamed(key: str, params: Params, source: str) -> str:
+    if params["argv"] and not _named(key, params):
+        raise BadInput(
+            f"sources: {source}: the key '{key}' is not named in this task; many a variable decides what code a program runs, and "
+            "whoever may write to the store must not choose that. List the keys that the command needs in 'only', or give 'prefix'"
+        )
     name = str((params["names"] or {}).get(key) or f"{params['prefix']}{key}")
     if not KEY.match(name):
         raise BadInput(

@@ -1,11 +1,16 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP within a deadline: also an answer that comes byte by byte, and the requests that a redirect makes of one."""
+"""HTTP within a deadline, also for an answer that comes byte by byte; and nothing secret where it could be read.
+
+What is sent to this machine stays on it: it goes through no proxy, and no redirect takes it elsewhere in plain text.
+"""
 
 from __future__ import annotations
 
-from typing import Any, List, Protocol
+from typing import Any, List, Mapping, Protocol
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 try:
     import requests
@@ -16,6 +21,32 @@ except ImportError:
 
 _AT_ONCE = 1 << 16
 _REDIRECTS = 3
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether what is sent to a URL stays on this machine.
+
+    :raises ValueError: when it is no URL.
+    """
+    parts = urlsplit(url)
+    # With an "@" or a backslash, libraries differ in which part of it is the host.
+    return parts.hostname in _LOOPBACK and not {"@", "\\"} & set(parts.netloc)
+
+
+def is_readable(url: str) -> bool:
+    """Whether what is sent to a URL can be read on the way.
+
+    :raises ValueError: when it is no URL.
+    """
+    return urlsplit(url).scheme != "https" and not is_loopback(url)
+
+
+def is_proxied(url: str) -> bool:
+    """Whether the environment of this process names a proxy for a URL of plain http."""
+    proxies = getproxies()
+    named = proxies.get("http") or proxies.get("all")
+    return bool(named) and not proxy_bypass(urlsplit(url).netloc)
 
 
 class Owner(Protocol):
@@ -55,11 +86,50 @@ def _read(answer: Any, owner: Owner) -> None:
     vars(answer).update(_content=b"".join(pieces), _content_consumed=True)
 
 
-def in_time(owner: Owner) -> Any:
-    """A session of requests that gives each request no more than what is left of the deadline."""
+def _check_redirect(address: str, source: str, target: str) -> None:
+    """Refuse to go on to where the token or the login could be read, if it could not be read so far.
+
+    :param address: where the user wanted it sent.
+    :param source: who redirects.
+    :raises requests.exceptions.InvalidURL: also when the target is no URL.
+    """
+    try:
+        url = urljoin(source, target)
+        plain = urlsplit(url).scheme != "https"
+        loses = plain and urlsplit(source).scheme == "https"
+        refused = loses or (is_readable(url) and not is_readable(address))
+    except ValueError:
+        raise requests.exceptions.InvalidURL("a redirect to no URL") from None
+    if refused:
+        raise requests.exceptions.InvalidURL("a redirect to plain http")
+
+
+def in_time(owner: Owner, address: str) -> Any:
+    """A session of requests that gives each request no more than what is left of the deadline.
+
+    :param address: where its requests go, unless they are redirected.
+    """
 
     class InTime(requests.Session):
         """One for each owner."""
+
+        def merge_environment_settings(
+            self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+        ) -> Any:
+            """What the environment says, but no proxy to this machine: it would get the token, too."""
+            merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
+            if is_loopback(url):
+                merged["proxies"] = {}
+            return merged
+
+        def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Mapping[str, str]:
+            """The same after a redirect."""
+            if not is_loopback(prepared_request.url):
+                parent: Any = super()
+                rebuilt: Mapping[str, str] = parent.rebuild_proxies(prepared_request, proxies)
+                return rebuilt
+            prepared_request.headers.pop("Proxy-Authorization", None)
+            return {}
 
         def send(self, request: Any, **options: Any) -> Any:
             """Send a request, or the next one that a redirect makes of it."""
@@ -72,10 +142,10 @@ def in_time(owner: Owner) -> Any:
             return answer
 
         def get_redirect_target(self, resp: Any) -> Any:
-            """Where a standby sends us, but never from TLS to plain text, where the token could be read."""
+            """Where a standby sends us."""
             target = super().get_redirect_target(resp)
-            if target and resp.url.startswith("https:") and target.startswith("http:"):
-                raise requests.exceptions.InvalidURL("from https to http")
+            if target:
+                _check_redirect(address, resp.url, target)
             return target
 
     session = InTime()

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Denied
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import read_with_mode
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -92,7 +92,7 @@ class IdentityReader:
     def identity(self) -> Identity:
         """As whom, by the method that is named, or by what is there.
 
-        :raises BadInput, Absent, Denied: when something is missing or cannot be read.
+        :raises BadInput, Denied: when something is missing or cannot be read.
         """
         method = self._method()
         if method == NONE:
@@ -139,7 +139,7 @@ class IdentityReader:
         """Read anew for each login: Kubernetes replaces it long before it ends."""
         found = read_with_mode(POD_IDENTITY, f"{self.option}: the pod's token")
         if found is None:
-            raise Absent(
+            raise Denied(
                 f"{self.option}: there is no {POD_IDENTITY}, so this is no pod with a service account; give the token as "
                 "ANSIBLE_HASHI_VAULT_JWT, or jwt"
             )
@@ -157,7 +157,7 @@ class IdentityReader:
             )
         for path in filter(None, (cert, key)):
             if not os.path.exists(os.path.expanduser(path)):
-                raise Absent(
+                raise Denied(
                     f"{self.option}: there is no file {path}, which is to prove who this is to Vault"
                 )
         cert, key = os.path.expanduser(cert), os.path.expanduser(key)
@@ -203,7 +203,7 @@ class IdentityReader:
             return Secret(text) if text else None
         name = self.params["token_env"]
         if not self.env(name):
-            raise Absent(
+            raise Denied(
                 f"{self.option}: the environment variable {name}, which token_env names, is not set"
             )
         return Secret(self.env(name))
@@ -216,7 +216,7 @@ class IdentityReader:
         found = read_with_mode(os.path.expanduser(path), f"{self.option}: Vault's token file")
         if found is None:
             if "token_file" in self.params:
-                raise Absent(f"{self.option}: there is no file {path}, which token_file names")
+                raise Denied(f"{self.option}: there is no file {path}, which token_file names")
             return None
         if found[1] & 0o077:
             self.context.warn(

@@ -83,19 +83,19 @@ def look_at_engine(client: VaultClient, mount: str) -> str:
     :raises Sealed, Unreachable: as the error says.
     """
 
-    def ask(hvac_client: Any) -> Dict[str, Any]:
+    def ask(hvac_client: Any) -> str:
         answer = hvac_client.adapter.get(api_url(f"sys/internal/ui/mounts/{mount}"))
-        return dict(answer["data"])
+        engine = answer["data"]
+        kind = "kv" if engine["type"] == "generic" else engine["type"]
+        version = (engine.get("options") or {}).get("version", "1")
+        return f"{kind} version {version}"
 
     if mount not in client.engines:
         place = f"the mount {mount} at {client.address}"
         try:
-            engine = client.call(place, "look at it", ask)
+            client.engines[mount] = client.call(place, "look at it", ask)
         except (Absent, Denied):
             return ""
-        kind = "kv" if engine.get("type") == "generic" else engine.get("type")
-        version = (engine.get("options") or {}).get("version", "1")
-        client.engines[mount] = f"{kind} version {version}"
     return client.engines[mount]
 
 
@@ -174,21 +174,22 @@ class KvSecret:
         :raises Denied, Sealed, Unreachable: as the error says.
         """
 
-        def ask(client: Any) -> Dict[str, Any]:
+        def ask(client: Any) -> List[StoredVersion]:
             answer = client.secrets.kv.v2.read_secret_metadata(self._path, self._mount)
-            return dict(answer["data"])
+            metadata = answer["data"]
+            newest = int(metadata["current_version"])
+            numbered = sorted(
+                ((int(number), entry) for number, entry in metadata["versions"].items()),
+                key=lambda item: item[0],
+                reverse=True,
+            )
+            now = self._client.time() or datetime.now(timezone.utc)
+            return [_stored(number, entry, newest, now) for number, entry in numbered]
 
-        metadata = self._client.call(
-            self.place, "read its metadata", ask, absent=lambda _rest: None
+        found: List[StoredVersion] = self._client.call(
+            self.place, "read its metadata", ask, absent=lambda _rest: []
         )
-        if metadata is None:
-            return []
-        newest = int(metadata["current_version"])
-        numbered = sorted(
-            ((int(number), entry) for number, entry in metadata["versions"].items()), reverse=True
-        )
-        now = self._client.time() or datetime.now(timezone.utc)
-        return [_stored(number, entry, newest, now) for number, entry in numbered]
+        return found
 
 
 def _remains(answer: Any) -> Found:
@@ -223,7 +224,7 @@ def _stored(number: int, entry: Mapping[str, Any], newest: int, now: datetime) -
 def open_kv(reference: Reference, context: Context, option: str) -> KvSecret:
     """The secret of a ``ref+vault`` reference; nothing is read yet.
 
-    :raises BadInput, Absent, MissingLibrary: when reference or environment lack something.
+    :raises BadInput, Denied, MissingLibrary: when reference or environment lack something.
     """
     mount, path = kv_location(reference, option)
     return KvSecret(open_vault(reference, context, option), mount, path)

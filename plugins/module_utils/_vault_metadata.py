@@ -92,22 +92,23 @@ class KvMetadata:
         :raises Denied, Sealed, Unreachable: as the error says.
         """
 
-        def ask(client: Any) -> Dict[str, Any]:
+        def ask(client: Any) -> Metadata:
             answer = client.secrets.kv.v2.read_secret_metadata(self._path, self._mount)
-            return dict(answer["data"])
+            found = answer["data"]
+            now = self._client.time() or datetime.now(timezone.utc)
+            versions = {int(number): entry for number, entry in found["versions"].items()}
+            return Metadata(
+                newest=int(found["current_version"]),
+                states={number: why_gone(entry, now) or LIVE for number, entry in versions.items()},
+                made={number: str(entry["created_time"]) for number, entry in versions.items()},
+                custom=dict(found.get("custom_metadata") or {}),
+                keep=int(found.get("max_versions") or 0),
+            )
 
-        found = self._client.call(self.place, "read its metadata", ask, absent=lambda _rest: None)
-        if found is None:
-            return None
-        now = self._client.time() or datetime.now(timezone.utc)
-        versions = {int(number): entry for number, entry in found["versions"].items()}
-        return Metadata(
-            newest=int(found["current_version"]),
-            states={number: why_gone(entry, now) or LIVE for number, entry in versions.items()},
-            made={number: str(entry["created_time"]) for number, entry in versions.items()},
-            custom=dict(found.get("custom_metadata") or {}),
-            keep=int(found.get("max_versions") or 0),
+        metadata: Optional[Metadata] = self._client.call(
+            self.place, "read its metadata", ask, absent=lambda _rest: None
         )
+        return metadata
 
     def set(
         self, custom: Mapping[str, Optional[str]], keep: Optional[int], found: Optional[Metadata]

@@ -14,13 +14,17 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 from urllib.parse import quote
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import said
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import (
+    NOT_VAULTS,
+    is_from_vault,
+    said,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_http import in_time
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_identity import (
     APPROLE,
@@ -33,10 +37,17 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_wrapping i
     unwrap,
 )
 
+_REFUSALS: Tuple[Any, ...] = ()
 try:
     import hvac
     import hvac.exceptions
     import requests
+
+    _REFUSALS = (
+        hvac.exceptions.Forbidden,
+        hvac.exceptions.InvalidPath,
+        hvac.exceptions.InvalidRequest,
+    )
 except ImportError:
     # Said in the client, with the name of the option.
     pass
@@ -101,7 +112,8 @@ class VaultSession:
         return f"VaultSession({self._settings.address})"
 
     def _connect(self) -> Any:
-        settings, session = self._settings, in_time(self)
+        settings = self._settings
+        session = in_time(self, settings.address)
         session.verify, session.cert = settings.verify, settings.client_cert
         token = "" if settings.identity.logs_in or not self._secret else self._secret.reveal()
         # The token is passed on even if it is empty: hvac would else look for one on its own.
@@ -128,10 +140,10 @@ class VaultSession:
     def hear(self, headers: Any) -> None:
         """Keep what an answer tells beside its content: the server's clock (RFC 9110, 6.6.1) and how long to wait (10.2.3)."""
         asked = str(headers.get("Retry-After") or "")
-        self.pause_asked = float(asked) if asked.isdigit() else 0.0
+        self.pause_asked = float(asked) if asked.isascii() and asked.isdecimal() else 0.0
         try:
             told = parsedate_to_datetime(headers.get("Date") or "")
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             return
         if told.tzinfo is not None:
             self._ahead = told - self._context.now()
@@ -203,12 +215,14 @@ class VaultSession:
 
     def _new_login(self, option: str) -> Login:
         identity = self._settings.identity
-        self._secret = self._unwrapped(option)
         try:
+            self._secret = self._unwrapped(option)
             answer = self.client.adapter.post(
                 f"/v1/auth/{quote(identity.mount)}/login", json=self._credentials()
             )
-        except (hvac.exceptions.InvalidRequest, hvac.exceptions.Forbidden) as error:
+        except _REFUSALS as error:
+            if not is_from_vault(error):
+                raise
             raise self._refused(option, error) from None
         return Login.of(answer)
 
@@ -238,7 +252,8 @@ class VaultSession:
         jwt = "the role does not take this token: its issuer, audience, subject or claims differ, it has ended, or there is no such role"
         cause = causes.get(identity.method, jwt)
         name = {APPROLE: "AppRole"}.get(identity.method, identity.method)
-        if said(error, "no handler for route"):
+        # A token that an agent adds makes this of what is else a denial.
+        if isinstance(error, hvac.exceptions.InvalidPath):
             cause = "nothing is mounted there. Correct the mount point"
         return Denied(f"{option}: Vault refuses the {name} login at '{identity.mount}': {cause}")
 
@@ -256,8 +271,7 @@ class VaultSession:
             return said(error, "invalid token")
         except (hvac.exceptions.VaultError, requests.exceptions.RequestException):
             return False
-        except (AttributeError, TypeError, ValueError):
-            # hvac, of an answer that is not Vault's.
+        except NOT_VAULTS:
             return False
         return True
 

@@ -29,6 +29,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_http import (
+    is_proxied,
+    is_readable,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_identity import (
     CERT,
     Identity,
@@ -36,7 +40,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_identity i
 )
 
 DEADLINE = 10.0
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TRUE = ("1", "t", "true", "y", "yes", "on")
 _FALSE = ("0", "f", "false", "n", "no", "off")
 
@@ -81,7 +84,7 @@ class _Reader(IdentityReader):
             good = (
                 parts.scheme in ("http", "https")
                 and bool(parts.hostname)
-                and not parts.username
+                and "@" not in parts.netloc
                 and parts.port != 0
             )
         except ValueError:
@@ -90,9 +93,10 @@ class _Reader(IdentityReader):
             raise BadInput(
                 f"{self.option}: the address of Vault must be a URL such as https://vault.example:8200"
             )
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        if is_readable(address):
+            proxy = ", and through the proxy that http_proxy names" if is_proxied(address) else ""
             self.context.warn(
-                f"{self.option}: the address of Vault is plain http: token and secrets travel in the clear; use https"
+                f"{self.option}: the address of Vault is plain http: token and secrets travel in the clear{proxy}; use https"
             )
         return address
 
@@ -132,7 +136,7 @@ class _Reader(IdentityReader):
 def vault_settings(reference: Reference, context: Context, option: str) -> VaultSettings:
     """How to reach the Vault of a reference.
 
-    :raises BadInput, Absent, Denied: when something is missing or has a wrong form; naming the variable, never its value.
+    :raises BadInput, Denied: when something is missing or has a wrong form; naming the variable, never its value.
     """
     reader = _Reader(reference, context, option)
     identity = reader.identity()

@@ -15,6 +15,7 @@ from typing import Any, Iterator
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied, Unreachable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import is_from_vault
 
 try:
     import hvac.exceptions
@@ -53,7 +54,9 @@ def unwrap(client: Any, token: Secret, mount: str, option: str) -> Secret:
         about = client.adapter.post("/v1/sys/wrapping/lookup", json=body)["data"]
         _check_origin(str(about.get("creation_path")), mount, option)
         answer = _take_out(client, token, option)
-    except (hvac.exceptions.InvalidRequest, hvac.exceptions.Forbidden):
+    except (hvac.exceptions.InvalidRequest, hvac.exceptions.Forbidden) as error:
+        if not is_from_vault(error):
+            raise
         raise Denied(f"{option}: {_NOT_VALID}") from None
     return Secret(str(answer["data"]["secret_id"]))
 

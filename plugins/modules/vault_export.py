@@ -11,8 +11,8 @@ module: vault_export
 short_description: Run a command with secrets of Vault or another store in its environment, or write them to a private file
 version_added: 0.1.0
 description:
-  - Takes all keys of a path in Vault, or of another place that a reference names, as environment variables. With O(argv) it runs a
-    command that has them in its environment; with O(dest) it writes a file of them for programs that read one.
+  - Takes keys of a path in Vault, or of another place that a reference names, as environment variables. With O(argv) it runs a
+    command that has them in its environment; with O(dest) it writes a file of them, by default of all, for programs that read one.
   - References are resolved on the controller. The command runs, or the file is written, where the task runs. The values are in no
     result and in no command line, and a command is the only process that gets them.
   - The command inherits what programs need to work (C(PATH), C(HOME), locale and the like) and the task's C(environment), but
@@ -36,13 +36,15 @@ options:
     description:
       - References to places whose keys become variables, such as V(ref+vault://agenticverz/app-prod), V(ref+awsssm://musehub/production)
         or V(ref+k8s://v1/Secret/default/app).
-      - Two places with the same key are refused. So is a key that would set a variable which decides what code a program runs, such as
-        C(PATH) or C(LD_PRELOAD).
+      - Two places with the same key are refused. So is a key that would set one of a few variables that decide what code a program
+        runs, such as C(PATH) or C(LD_PRELOAD).
+      - With O(argv) each key must be named, in O(only) or in O(names), or all of them must get a O(prefix). Many more variables decide
+        what code a program runs, such as C(TAR_OPTIONS) and C(MAKEFLAGS), and whoever may write to the store must not choose that.
     type: list
     elements: str
     default: []
   only:
-    description: Only these keys of O(sources). One that is not there is an error.
+    description: Only these keys of O(sources). One that is not there is an error. With O(argv), the way to name them.
     type: list
     elements: str
   names:
@@ -78,7 +80,7 @@ options:
     elements: int
     default: [0]
   timeout:
-    description: How long the command may take; then it is killed with all that it started. A duration, such as V(30s) or V(2h).
+    description: How long the command may take; then it is killed with its process group. A duration, such as V(30s) or V(2h).
     type: str
     default: 5m
   return_output:
@@ -120,6 +122,7 @@ EXAMPLES = r"""
     sources:
       - ref+vault://agenticverz/app-prod
       - ref+vault://agenticverz/external-apis
+    only: [AOS_API_KEY, OPENAI_API_KEY]
     names: {OPENAI_API_KEY: LLM_KEY}
     variables:
       RUNNER_TOKEN: ref+awsssm://musehub/production/RUNNER_TOKEN

@@ -341,6 +341,54 @@ def test_what_is_refused_says_what_was_expected(
     assert world.files() == {}
 
 
+@pytest.mark.parametrize("column", ["path", "keys", "frequency", "owner", "name"])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        *(
+            "{{ lookup('pipe', 'id') }}",
+            "{% set x = 1 %}",
+            "{# x #}",
+            "{`{ lookup('pipe', 'id') }`}",
+        ),
+        *(
+            f"x{mark}ansible_python_interpreter: /tmp/x"
+            for mark in "\n\r\x0b\x0c\x1b\x7f\x85\u2028\u2029"
+        ),
+    ],
+)
+def test_a_cell_that_ansible_would_run_or_yaml_would_break_is_refused(
+    world: World, column: str, hidden: str
+) -> None:
+    good = {"path": "a/b", "keys": "K", "frequency": "Weekly", "owner": "P", "name": "n"}
+    rows = [{**good, "name": "other"}, {**good, column: f"{good[column]}{hidden}"}]
+    with pytest.raises(BadInput) as caught:
+        world.call(json.dumps(rows, indent=1), format="yaml")
+    named = {"path": "place"}.get(column, column)
+    message = f"line 9: the column '{named}' holds"
+    assert message in caught.value.message and "lookup" not in caught.value.message
+    assert world.files() == {}
+
+
+@pytest.mark.parametrize("name", ["localhost", "Localhost", "127.0.0.1", "all", "ungrouped"])
+def test_a_name_that_means_something_to_ansible_is_refused(world: World, name: str) -> None:
+    rows = [{"path": "a/b", "keys": "K", "frequency": "Weekly", "owner": "P", "name": name}]
+    with pytest.raises(BadInput, match=f"line 1: '{re.escape(name)}' is no name"):
+        world.call(json.dumps(rows), format="yaml")
+    assert world.files() == {}
+
+
+def test_names_that_yaml_takes_for_something_else_stay_names(world: World) -> None:
+    names = ["on", "12", "0x1f", "null", "plain"]
+    row = {"path": "a/b", "frequency": "Weekly", "owner": "Team:"}
+    rows = [{**row, "keys": f"K{index}", "name": name} for index, name in enumerate(names)]
+    world.call(json.dumps(rows), format="yaml", group="on")
+    assert list(yaml.safe_load((world.inventory / "catalog.yml").read_text())) == ["on"]
+    assert world.hosts("on") == names
+    assert [world.variables(name)["keyturn_owner"] for name in names] == ["Team:"] * len(names)
+    assert not world.call(group="on", format="yaml")["changed"]
+
+
 def test_files_that_cannot_be_read_stop_before_anything_is_written(world: World) -> None:
     table = HEAD + "| a/b | K | P | Weekly |\n| a/b | L | P | Weekly |\n"
     with pytest.raises(Absent, match="src: there is no file"):

@@ -177,15 +177,16 @@ def test_a_command_and_a_file_get_a_path_s_keys_on_the_machine(
     machine.shell(f"mkdir {folder}")
     dump = f"import json, os; json.dump(dict(os.environ), open('{folder}/out', 'w')); print(os.environ['A'])"
     common = {"sources": [f"ref+file://{source}"]}
-    run = {**common, "argv": ["python3", "-c", dump], "return_output": True}
+    named = {**common, "only": list(values)}
+    run = {**named, "argv": ["python3", "-c", dump], "return_output": True}
     write = {**common, "dest": f"{folder}/env", "dialect": "posix", "owner": "nobody"}
     tasks = [
         {"keyturn.runbooks.vault_export": run, "check_mode": True},
         {"keyturn.runbooks.vault_export": run, "register": "told"},
         told(plays.place / "said.json") | {"delegate_to": "localhost"},
-        {"keyturn.runbooks.vault_export": {**common, "argv": ["false"], "rc": [1]}},
+        {"keyturn.runbooks.vault_export": {**named, "argv": ["false"], "rc": [1]}},
         {
-            "keyturn.runbooks.vault_export": {**common, "argv": ["false"], "rc": [1]},
+            "keyturn.runbooks.vault_export": {**named, "argv": ["false"], "rc": [1]},
             "delegate_to": "localhost",
             "vars": {"ansible_connection": "local"},
         },

@@ -584,3 +584,13 @@ def test_tls(world: World, certificate: Path) -> None:
         world.environ["VAULT_SKIP_VERIFY"] = "true"
         assert world.store().read() is None
         assert "is not checked" in world.warnings[0]
+
+
+def test_a_document_that_is_too_large_is_no_trouble_of_vaults(world: World) -> None:
+    text = "x" * 1_048_600
+    store = world.store()
+    version = store.write(ONE, None)
+    with pytest.raises(BadInput, match="1048576 bytes") as caught:
+        store.write(text, version)
+    assert caught.value.details["uncertain"] is False
+    assert store.read() == (ONE, version)

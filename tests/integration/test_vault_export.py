@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import secrets
+import signal
 import stat
 import sys
 import time
@@ -32,6 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MA
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_export import MODULE
 from estate.vault import VaultServer
 
+KEYS = ["AOS_API_KEY", "WEBHOOK_KEY"]
 DUMP = "import json, os, sys; json.dump([dict(os.environ), sys.argv[2:]], open(sys.argv[1], 'w'))"
 
 
@@ -77,7 +79,8 @@ def world(vault: VaultServer, vault_mount: str, tmp_path: Path) -> World:
 
 
 def test_a_command_gets_the_path_and_no_way_into_the_store(world: World) -> None:
-    found = world.dumped(sources=[world.ref("app-prod"), world.ref("database")])
+    only = [*KEYS, "POSTGRES_USER"]
+    found = world.dumped(sources=[world.ref("app-prod"), world.ref("database")], only=only)
     assert {name: found[name] for name in world.app} == world.app
     assert found["POSTGRES_USER"] == "nova"
     assert "PATH" in found and not any(name.startswith("VAULT_") for name in found)
@@ -98,15 +101,27 @@ def test_keys_are_chosen_and_renamed(world: World) -> None:
     assert not {"AOS_API_KEY", "APP_WEBHOOK_KEY", "WEBHOOK_KEY", "POSTGRES_USER"} & set(found)
 
 
+def test_the_store_cannot_add_a_variable_to_a_command(world: World) -> None:
+    options: dict[str, Any] = {"sources": [world.ref("app-prod")]}
+    named = [{"only": KEYS}, {"prefix": "APP_"}]
+    before = [set(world.dumped(**options, **more)) for more in named]
+    world.put("app-prod", {**world.app, "TAR_OPTIONS": "--to-command=id", "MAKEFLAGS": "x"})
+    after = [set(world.dumped(**options, **more)) for more in named]
+    assert after[0] == before[0]
+    assert after[1] - before[1] == {"APP_TAR_OPTIONS", "APP_MAKEFLAGS"}
+
+
 def test_check_mode_reads_and_runs_nothing(world: World) -> None:
     argv = [sys.executable, "-c", DUMP, str(world.place / "dump.json")]
-    told = world.call(check_mode=True, sources=[world.ref("app-prod")], argv=argv)
+    told = world.call(check_mode=True, sources=[world.ref("app-prod")], only=KEYS, argv=argv)
     assert told["changed"] and "rc" not in told and told["names"] == list(world.app)
     assert not (world.place / "dump.json").exists()
     with pytest.raises(Absent):
         world.call(check_mode=True, sources=[world.ref("nothing")], argv=argv)
     with pytest.raises(BadInput, match="program /no/such/program was not found"):
-        world.call(check_mode=True, sources=[world.ref("app-prod")], argv=["/no/such/program"])
+        world.call(
+            check_mode=True, sources=[world.ref("app-prod")], only=KEYS, argv=["/no/such/program"]
+        )
 
 
 @pytest.mark.parametrize(("option", "there"), [("creates", True), ("removes", False)])
@@ -116,11 +131,17 @@ def test_a_command_that_is_not_needed_is_not_run(world: World, option: str, ther
         mark.touch()
     for check_mode in (True, False):
         told = world.call(
-            check_mode, sources=[world.ref("app-prod")], argv=["false"], **{option: str(mark)}
+            check_mode,
+            sources=[world.ref("app-prod")],
+            only=KEYS,
+            argv=["false"],
+            **{option: str(mark)},
         )
         assert not told["changed"] and "rc" not in told and str(mark) in told["msg"]
     (mark.unlink if there else mark.touch)()
-    told = world.call(sources=[world.ref("app-prod")], argv=["true"], **{option: str(mark)})
+    told = world.call(
+        sources=[world.ref("app-prod")], only=KEYS, argv=["true"], **{option: str(mark)}
+    )
     assert (told["changed"], told["rc"]) == (True, 0)
 
 
@@ -132,6 +153,7 @@ def test_what_it_prints_is_told_only_when_asked_for_and_without_the_values(world
     )
     options: dict[str, Any] = {
         "sources": [world.ref("app-prod")],
+        "only": KEYS,
         "argv": [sys.executable, "-c", program],
     }
     assert "stdout" not in world.call(**options, rc=[0, 3])
@@ -179,6 +201,7 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(world: World)
     with pytest.raises(Unreachable, match="did not end within 1 s and was killed"):
         world.call(
             sources=[world.ref("app-prod")],
+            only=KEYS,
             argv=[sys.executable, "-c", program],
             timeout="1s",
             return_output=True,
@@ -188,6 +211,26 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(world: World)
     while any(_lives(pid) for pid in pids) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(_lives(pid) for pid in pids)
+
+
+def test_a_child_that_left_the_group_and_holds_the_output_keeps_nobody_waiting(
+    world: World,
+) -> None:
+    program = (
+        "import subprocess, time; c = subprocess.Popen(['sleep', '20'], start_new_session=True); "
+        f"open({str(world.place / 'pid')!r}, 'w').write(str(c.pid)); time.sleep(60)"
+    )
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match="did not end within 1 s and was killed"):
+        world.call(
+            variables={"A": "x"},
+            argv=[sys.executable, "-c", program],
+            timeout="1s",
+            return_output=True,
+        )
+    took = time.monotonic() - started
+    os.kill(int((world.place / "pid").read_text()), signal.SIGKILL)
+    assert took < 8
 
 
 def _lives(pid: str) -> bool:
@@ -230,22 +273,44 @@ def test_a_value_without_a_common_form_needs_a_dialect(world: World) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], type[KeyturnError], str]] = [
-    ({"sources": ["app-prod", "app-prod"]}, BadInput, "AOS_API_KEY comes from"),
-    ({"sources": ["app-prod"], "variables": {"AOS_API_KEY": "x"}}, BadInput, "comes from"),
+    ({"sources": ["app-prod", "app-prod"], "only": KEYS}, BadInput, "AOS_API_KEY comes from"),
+    (
+        {"sources": ["app-prod"], "only": KEYS, "variables": {"AOS_API_KEY": "x"}},
+        BadInput,
+        "comes from",
+    ),
     ({"sources": ["app-prod"], "names": {"AOS_API_KEY": "a-b"}}, BadInput, "no name of a variable"),
     ({"sources": ["app-prod"], "only": ["NOPE"]}, Absent, "no source has the key 'NOPE'"),
-    ({"sources": ["preload"]}, BadInput, "would set LD_PRELOAD"),
+    ({"sources": ["preload"], "only": ["LD_PRELOAD"]}, BadInput, "would set LD_PRELOAD"),
+    ({"sources": ["app-prod"]}, BadInput, "the key 'AOS_API_KEY' is not named in this task"),
+    (
+        {"sources": ["app-prod"], "names": {"AOS_API_KEY": "KEY"}},
+        BadInput,
+        "the key 'WEBHOOK_KEY' is not named in this task",
+    ),
     ({"sources": ["nothing"]}, Absent, "nothing"),
     ({"sources": ["app-prod#/AOS_API_KEY"]}, BadInput, "a single value"),
     ({"variables": {"A": None}}, BadInput, "variables.A: expected"),
     ({"variables": {"A B": "x"}}, BadInput, "variables.A B: expected"),
     ({"variables": {"A": "x\0y"}}, BadInput, "NUL"),
     ({}, BadInput, "nothing to export"),
-    ({"sources": ["app-prod"], "argv": ["echo", "ref+vault://a/b#/c"]}, BadInput, "references are"),
-    ({"sources": ["app-prod"], "argv": ["true"], "timeout": "soon"}, BadInput, "timeout"),
-    ({"sources": ["app-prod"], "argv": ["true"], "rc": [256]}, BadInput, "rc"),
-    ({"sources": ["app-prod"], "argv": ["true"], "chdir": "/no/such"}, BadInput, "chdir"),
-    ({"sources": ["app-prod"], "argv": ["/etc/passwd"]}, BadInput, "was not found"),
+    (
+        {"sources": ["app-prod"], "only": KEYS, "argv": ["echo", "ref+vault://a/b#/c"]},
+        BadInput,
+        "references are",
+    ),
+    (
+        {"sources": ["app-prod"], "only": KEYS, "argv": ["true"], "timeout": "soon"},
+        BadInput,
+        "timeout",
+    ),
+    ({"sources": ["app-prod"], "only": KEYS, "argv": ["true"], "rc": [256]}, BadInput, "rc"),
+    (
+        {"sources": ["app-prod"], "only": KEYS, "argv": ["true"], "chdir": "/no/such"},
+        BadInput,
+        "chdir",
+    ),
+    ({"sources": ["app-prod"], "only": KEYS, "argv": ["/etc/passwd"]}, BadInput, "was not found"),
 ]
 
 
@@ -269,4 +334,4 @@ def test_what_is_meant_may_decide_what_a_program_runs(world: World) -> None:
 def test_a_token_without_the_right_is_denied(world: World) -> None:
     world.token = world.server.token('path "other/*" { capabilities = ["read"] }')
     with pytest.raises(Denied):
-        world.call(sources=[world.ref("app-prod")], argv=["true"])
+        world.call(sources=[world.ref("app-prod")], only=KEYS, argv=["true"])

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _vault_identity
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
-    Absent,
     Denied,
     Sealed,
     Unreachable,
@@ -134,7 +133,7 @@ def test_the_service_account_of_a_pod(
     world.environ["VAULT_ROLE_ID"] = "another"
     assert "refuses the kubernetes login" in refusal(Denied, world.store().read)
     (tmp_path / "token").unlink()
-    assert "no pod with a service account" in refusal(Absent, world.store)
+    assert "no pod with a service account" in refusal(Denied, world.store)
 
 
 # --- the server as in production: certificates, an agent's place, sealing
@@ -170,7 +169,7 @@ def test_certificates(production_vault: VaultServer, tmp_path: Path) -> None:
     world.environ[f"{prefix}CERT_AUTH_PRIVATE_KEY"] = str(stranger.key)
     assert "no role there accepts this certificate" in refusal(Denied, world.store().read)
     world.environ[f"{prefix}CERT_AUTH_PUBLIC_KEY"] = str(tmp_path / "no")
-    assert "there is no file" in refusal(Absent, world.store)
+    assert "there is no file" in refusal(Denied, world.store)
 
 
 def test_the_server_in_production(production_vault: VaultServer) -> None:
@@ -209,6 +208,21 @@ def test_an_agent_that_adds_the_token(world: LoginWorld) -> None:
         assert world.store().read() == (ONE, "1")
         agent.add_token = ""
         assert "denies this token" in refusal(Denied, world.store().read)
+
+
+@pytest.mark.parametrize("kind", ["userpass", ""])
+def test_a_login_where_there_is_none(
+    world: LoginWorld, vault_approle: Callable[..., AppRole], kind: str
+) -> None:
+    """To a token that may ask, Vault answers 404; that says nothing of the secret."""
+    world.use(vault_approle(world.rules))
+    mount = world.server.enable_auth(kind) if kind else "not-there"
+    world.environ["VAULT_LOGIN_MOUNT_POINT"] = mount
+    with proxied(world) as agent:
+        agent.add_token = world.server.root_token
+        message = refusal(Denied, world.store().read)
+    assert f"refuses the AppRole login at '{mount}'" in message
+    assert "Correct the mount point" in message
 
 
 def test_a_namespace_is_sent_with_every_call(

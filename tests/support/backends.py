@@ -230,6 +230,8 @@ class VaultBackend(Backend):
     kind = "Vault"
     keeps_versions = True
     field = "VALUE"
+    largest_value = 1_048_576
+    beyond_value = 1_048_600
 
     def __init__(self, server: VaultServer, mount: str) -> None:
         super().__init__()

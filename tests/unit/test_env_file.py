@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env import (
+    DIALECT_NAMES,
+    EnvCodec,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_dialects import DIALECTS
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import (
     KEY,
     duplicates,
@@ -150,6 +156,92 @@ def test_of_several_lines_the_last_one_stays() -> None:
     old = "K=1\nA=x\nexport K=2 # c\nK=3\nB=y\n"
     assert duplicates(parse(old), ("A", "K")) == ("K",)
     assert edit(old, {"K": "new"}, "test") == "A=x\n# c\nK=new\nB=y\n"
+
+
+AWKWARD = [
+    "A=1\nK=old # c\\\nB=1\n",
+    "K='old' # c\\\nB=1\n",
+    "A=1\nK='old'   # it's \\\nB=1\n",
+    "K='old' # c\\",
+    "K='1' # c\\\nK=2\nB=1\n",
+    "# c \\\nK='old' #d\\\nB=2\n",
+    "K=1\nexport\tK=old\nB=1\n",
+    "K=1\nexport K='old' # c\\\nB=1\n",
+]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_every_reader_gets_a_value_beside_awkward_lines(
+    text: str, reader: Reader, tmp_path: Path
+) -> None:
+    path = tmp_path / "app.env"
+    once = edit(text, {"K": "new"}, "test")
+    path.write_text(once)
+    found = dict(reader(path))
+    assert found["K"] == "new" and found.get("B") == dict(reader_of(text)).get("B")
+    assert edit(once, {"K": "new"}, "test") == once
+    codec = EnvCodec()
+    assert codec.fields(once, ("K",), "test") == {"K": Secret("new")}
+    assert codec.notes(once, ("K",)) == ()
+    path.write_text(edit(once, {"K": None}, "test"))
+    found = dict(reader(path))
+    assert "K" not in found and found.get("B") == dict(reader_of(text)).get("B")
+
+
+def reader_of(text: str) -> dict[str, str]:
+    """The plain lines of a text."""
+    return dict(line.split("=", 1) for line in text.splitlines() if line.startswith("B="))
+
+
+def test_of_lines_with_and_without_export_one_of_each_stays() -> None:
+    old = "K=1\nK=2\nexport K=3\nexport\tK=4\n"
+    assert values(parse(old)) == {"K": None}
+    assert duplicates(parse(old), ("K",)) == ("K",)
+    assert edit(old, {"K": "n"}, "test") == "K=n\nexport\tK=n\n"
+    assert edit(old, {"K": "n"}, "test", DIALECTS["posix"]) == "export\tK=n\n"
+    assert edit("K=n\nexport K=old\n", {"K": "n"}, "test") == "K=n\nexport K=n\n"
+
+
+@pytest.mark.parametrize("line", ["K: old", "export K: old", "  K :old", "K:"])
+@pytest.mark.parametrize("dialect", ["common", "compose"])
+def test_a_line_with_a_colon_that_docker_compose_takes_for_an_assignment_is_refused(
+    line: str, dialect: str
+) -> None:
+    codec = EnvCodec(dialect)
+    with pytest.raises(Corrupt, match="line 2 assigns K with a colon"):
+        codec.fields(f"K=new\n{line}\n", ("K",), "test")
+    assert codec.fields(f"# K: x\nK2: x\nA='\nK: x'\n{line}\n", ("B",), "test") == {}
+    assert EnvCodec("posix").fields(f"K=new\n{line}\n", ("K",), "x") == {"K": Secret("new")}
+
+
+@pytest.mark.parametrize(
+    ("line", "dialects"),
+    [
+        ("A=1 K=old", "common posix"),
+        ("export A=1 K=old", "common posix"),
+        ("export 'K=old'", "common posix"),
+        ("A=x;K=old", "common posix"),
+        ("unset A K", "common posix"),
+        ("readonly K=old", "common posix"),
+        ("K+=x", "common posix"),
+        ("\rK=old", "common systemd compose posix"),
+        ("\u00a0K=old", "common systemd compose posix"),
+        ("# K=old", ""),
+        ("A='x K=old'", ""),
+        ("URL=http://h/?a=1&K=2", ""),
+        ('URL="http://${K}@h"', ""),
+        ("OK=1 2", ""),
+        ("unset KK", ""),
+    ],
+)
+@pytest.mark.parametrize("dialect", DIALECT_NAMES)
+def test_a_line_that_may_set_the_name_otherwise_is_told(
+    line: str, dialects: str, dialect: str
+) -> None:
+    notes = EnvCodec(dialect).notes(f"K=new\n{line}\n", ("K",))
+    assert bool(notes) is (dialect in dialects.split())
+    assert all("line 2 may set K" in note for note in notes)
+    assert EnvCodec().notes("B=\\\nK=old\n", ("K",))
 
 
 def test_a_key_is_removed_and_its_comment_stays() -> None:

@@ -215,6 +215,43 @@ def test_old_copies_go_even_when_nothing_else_changes(path: Path) -> None:
     assert not call(path, fields={"A": value}, now=NOW + timedelta(days=99))["changed"]
 
 
+@pytest.mark.parametrize("failing", [False, True])
+def test_copies_in_a_folder_that_was_put_in_its_place_are_left_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch, failing: bool
+) -> None:
+    folder, victim, aside = (path.parent / name for name in ("app", "victim", "aside"))
+    old = f".env.backup-{NOW - timedelta(days=9):%Y%m%dT%H%M%S.%fZ}"
+    new = f".env.backup-{NOW:%Y%m%dT%H%M%S.%fZ}"
+    for place in (folder, victim):
+        place.mkdir()
+        (place / ".env").write_text("A=1\n")
+        (place / old).write_text("A=0\n")
+    (victim / new).write_text("A=0\n")
+    before = sorted(os.listdir(victim))
+    take, rename = _files._take_lock, os.rename
+
+    def swapped(*args: Any) -> None:
+        take(*args)
+        if not aside.exists():
+            rename(folder, aside)
+            folder.symlink_to(victim)
+
+    def full(*args: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(_files, "_take_lock", swapped)
+    options = {"backup": True, "now": NOW}
+    if failing:
+        monkeypatch.setattr(_files.os, "rename", full)
+        with pytest.raises(Exception, match="Make room there"):
+            call(folder / ".env", fields={"A": "2"}, **options)
+        assert new not in os.listdir(aside)
+    else:
+        assert call(folder / ".env", fields={"A": "1"}, **options)["pruned"] == [f"{folder}/{old}"]
+        assert old not in os.listdir(aside)
+    assert sorted(os.listdir(victim)) == before
+
+
 def test_only_so_many_copies_stay(path: Path) -> None:
     path.write_text("A=0\n")
     for number in range(1, 6):

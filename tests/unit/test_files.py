@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -28,6 +29,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
+    check_replaceable,
     file_error,
     hold,
     lock_path,
@@ -199,6 +201,79 @@ def test_a_directory_reached_through_a_link_is_fine(tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(real)
     replace(tmp_path / "alias" / "file", b"x")
     assert (real / "file").read_bytes() == b"x"
+
+
+@needs_root
+@pytest.mark.parametrize("below", ["", "sub"])
+def test_root_follows_no_link_of_a_user_to_a_folder_that_is_not_theirs(
+    scratch: Path, below: str
+) -> None:
+    scratch.chmod(0o755)
+    home, victim, own = (scratch / name for name in ("home", "victim", "home/own"))
+    for folder in (home, victim, own, victim / "sub", own / "sub"):
+        folder.mkdir()
+    for folder in (home, own, own / "sub"):
+        os.chown(folder, NOBODY, NOBODY)
+    with nobody():
+        (home / "app").symlink_to(victim)
+        (home / "current").symlink_to("own")
+    (home / "roots").symlink_to(victim)
+    for name in ("app", "own/../app"):
+        path = home / name / below / "file"
+        with pytest.raises(BadInput, match=f"link .*app of {pwd.getpwuid(NOBODY).pw_name} leads"):
+            replace(path, b"x")
+        with pytest.raises(BadInput, match="leads"):
+            check_replaceable(str(path), OPTION)
+    assert not list(victim.glob("**/.*")) and not (victim / below / "file").exists()
+    replace(home / "current" / below / "file", b"x")
+    assert (own / below / "file").read_bytes() == b"x"
+    replace(home / "roots" / below / "file", b"x")
+    assert (victim / below / "file").read_bytes() == b"x"
+
+
+@needs_root
+def test_a_loop_of_links_and_a_file_in_the_way_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(Unreachable, match="too many levels"):
+        replace(tmp_path / "a" / "file", b"x")
+    with pytest.raises(Absent, match="there is no directory"):
+        replace(tmp_path / "plain" / "file", b"x")
+
+
+@needs_root
+@pytest.mark.parametrize("there", [True, False])
+def test_owners_are_set_before_the_file_is_in_its_place(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    path = scratch / "file"
+    if there:
+        path.write_bytes(b"old")
+        os.chown(path, NOBODY, 12345)
+    seen: list[tuple[int, int, int]] = []
+    rename = os.rename
+
+    def look(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        status = os.stat(source, dir_fd=src_dir_fd)
+        seen.append((status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)))
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "rename", look)
+    with hold(str(path), OPTION) as held:
+        held.replace(b"new", 0o640, uid=23456)
+        held.replace(b"newer", gid=34567)
+    assert seen == [(23456, 12345 if there else 0, 0o640), (23456, 34567, 0o640)]
+
+
+@needs_root
+def test_an_owner_that_cannot_be_given_is_refused_and_nothing_changes(scratch: Path) -> None:
+    scratch.chmod(0o777)
+    path = scratch / "file"
+    says = r"cannot give .* to root .* Run as root$"
+    with nobody(), hold(str(path), OPTION) as held, pytest.raises(Denied, match=says):
+        held.replace(b"x", uid=0)
+    assert not path.exists() and others(path) == []
 
 
 @needs_root

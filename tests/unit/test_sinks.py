@@ -509,6 +509,29 @@ def test_a_link_put_in_place_of_the_file_meanwhile_is_not_followed(tmp_path: Pat
     assert precious.read_text() == "ROOTS=own\n"
 
 
+def test_a_folder_swapped_behind_the_write_gives_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    folder, victim = tmp_path / "app", tmp_path / "victim"
+    for place in (folder, victim):
+        place.mkdir()
+        (place / "file").write_text("K=old\n")
+    rename = os.rename
+
+    def swapped(*args: Any, **options: Any) -> None:
+        rename(*args, **options)
+        rename(folder, tmp_path / "aside")
+        folder.symlink_to(victim)
+
+    monkeypatch.setattr(os, "rename", swapped)
+    publish(job(folder / "file", {"K": Secret("new")}, owner="nobody", file_group="nogroup"))
+    monkeypatch.undo()
+    assert (victim / "file").stat().st_uid == 0 and (victim / "file").read_text() == "K=old\n"
+    assert (tmp_path / "aside" / "file").stat().st_uid == nobody.pw_uid
+    assert (tmp_path / "aside" / "file").read_text() == "K=new\n"
+
+
 def test_a_lost_claim_stops_before_the_write(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("K=old\n")

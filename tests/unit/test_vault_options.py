@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.keyturn.runbooks.plugins.doc_fragments.vault import ModuleDocFragment
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _vault_identity
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Denied
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_identity import Identity
@@ -139,11 +139,11 @@ def test_what_is_missing(options: dict[str, Any], said: str) -> None:
 def test_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_vault_identity, "POD_IDENTITY", str(tmp_path / "token"))
     options = {"auth_method": "kubernetes", "role_id": "runner"}
-    with pytest.raises(Absent, match="no pod with a service account"):
+    with pytest.raises(Denied, match="no pod with a service account"):
         identity(options)
     (tmp_path / "token").write_text("pods\n")
     assert identity(options).secret == Secret("pods")
-    with pytest.raises(Absent, match="there is no file /no/such"):
+    with pytest.raises(Denied, match="there is no file /no/such"):
         identity({"cert_auth_public_key": "/no/such"})
 
 

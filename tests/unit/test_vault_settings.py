@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
-    Absent,
     BadInput,
+    Denied,
     KeyturnError,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import parse_reference
@@ -90,6 +90,10 @@ def test_address(world: World, environ: dict[str, str], query: str, expected: st
         "ftp://vault",
         "https://",
         "https://u:p@vault",
+        "https://u@vault",
+        "http://:u:p@vault",
+        "https://@vault",
+        "https://:u:p@vault",
         "https://v:x",
         "http://[",
     ],
@@ -101,9 +105,23 @@ def test_an_address_that_is_none(world: World, address: str) -> None:
     assert "set VAULT_ADDR" in world.refusal(BadInput, VAULT_TOKEN="t")
 
 
-def test_plain_http_beyond_this_machine_warns(world: World) -> None:
-    world.settings(VAULT_ADDR="http://vault.example:8200", VAULT_TOKEN="t")
-    assert "travel in the clear" in world.warnings[0]
+def test_plain_http_beyond_this_machine_warns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    plain = {"VAULT_ADDR": "http://vault.example:8200", "VAULT_TOKEN": "t"}
+    world.settings(**plain)
+    assert "travel in the clear; use https" in world.warnings[0]
+    monkeypatch.setenv("http_proxy", "http://u:hidden@proxy.example:3128")
+    world.settings(**plain)
+    assert "travel in the clear, and through the proxy that http_proxy names" in world.warnings[1]
+    assert "hidden" not in world.warnings[1]
+    monkeypatch.setenv("no_proxy", "vault.example")
+    world.settings(**plain)
+    assert world.warnings[2] == world.warnings[0]
+    world.settings(**{**plain, "VAULT_ADDR": "http://localhost:8200"})
+    assert len(world.warnings) == 3
 
 
 def test_namespace_and_deadline(world: World) -> None:
@@ -209,8 +227,9 @@ def test_what_is_missing(world: World) -> None:
     assert "expected token, approle, jwt, kubernetes, cert or none" in world.refusal(
         BadInput, **base, **method
     )
-    assert "MINE, which token_env names" in world.refusal(Absent, "?token_env=MINE", **base)
-    assert "which token_file names" in world.refusal(Absent, "?token_file=/no/such", **base)
+    # No credentials is not "there is no such secret": who may go without the secret must not go on here.
+    assert "MINE, which token_env names" in world.refusal(Denied, "?token_env=MINE", **base)
+    assert "which token_file names" in world.refusal(Denied, "?token_file=/no/such", **base)
     world.token_file(".vault-token", "\n")
     assert "no credentials" in world.refusal(BadInput, **base)
 

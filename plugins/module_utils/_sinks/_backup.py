@@ -18,7 +18,8 @@ from datetime import datetime, timedelta, timezone
 from typing import List, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import file_error, hold
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._files import hold
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
     Attributes,
     Codec,
@@ -52,22 +53,18 @@ def _made(name: str, of: str) -> Optional[datetime]:
     return None
 
 
-def superfluous(path: str, keep: Keep, now: datetime, more: int = 0) -> List[str]:
-    """The paths of copies that do not stay, oldest first.
+def superfluous(
+    names: Sequence[str], of: str, keep: Keep, now: datetime, more: int = 0
+) -> List[str]:
+    """Those of the names that are copies which do not stay, oldest first. Pure.
 
+    :param of: the name of the file.
     :param more: how many copies are about to be made, and count already.
     """
-    directory, of = os.path.split(path)
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return []
     dated = sorted((made, name) for name in names for made in [_made(name, of)] if made)
     surplus = max(0, len(dated) + more - keep.count)
     return [
-        os.path.join(directory, name)
-        for index, (made, name) in enumerate(dated)
-        if index < surplus or now - made > keep.age
+        name for index, (made, name) in enumerate(dated) if index < surplus or now - made > keep.age
     ]
 
 
@@ -80,22 +77,27 @@ def prune(
     :param more: in check mode, how many would have been.
     :raises KeyturnError: as the lock and the directory give cause.
     """
-    found = [copy for copy in superfluous(path, keep, context.now(), more) if copy not in own]
-    if not found or context.check_mode:
-        return found
-    with hold(path, where):
-        for copy in found:
-            _remove(copy, where)
-    return found
+    directory, of = os.path.split(path)
+
+    def chosen(names: Sequence[str]) -> List[str]:
+        found = superfluous(names, of, keep, context.now(), more)
+        return [name for name in found if os.path.join(directory, name) not in own]
+
+    names = chosen(_listed(directory))
+    if names and not context.check_mode:
+        with hold(path, where) as held:
+            # By the held descriptor: in a directory of somebody else's, the path could lead elsewhere by now.
+            names = chosen(held.names_beside())
+            for name in names:
+                held.remove_beside(name)
+    return [os.path.join(directory, name) for name in names]
 
 
-def _remove(copy: str, where: str) -> None:
+def _listed(directory: str) -> List[str]:
     try:
-        os.unlink(copy)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise file_error(error, where, copy, "write") from None
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 class BackedUpPlace(FilePlace):
@@ -119,13 +121,14 @@ class BackedUpPlace(FilePlace):
             return super().write(observed, changes)
         stamp = self._context.now().strftime(_STAMP)
         copy = f"{self._path}.backup-{stamp}"
-        held.add_beside(os.path.basename(copy), old)
+        name = os.path.basename(copy)
+        held.add_beside(name, old)
         try:
             version = super().write(observed, changes)
         except BaseException:
             if held.read() == old:
-                with suppress(OSError):
-                    os.unlink(copy)
+                with suppress(KeyturnError):
+                    held.remove_beside(name)
             raise
         self.copies += (copy,)
         return version

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_dialects import DIALECTS
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import (
     KEY,
+    Entry,
     duplicates,
     edit,
+    otherwise_set,
     parse,
     quote,
     values,
+    with_colon,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes
 
@@ -49,8 +52,16 @@ class EnvCodec:
                 _check_encoding(text, f"{where}, {name}")
 
     def fields(self, text: str, names: Tuple[str, ...], where: str) -> Dict[str, Optional[Secret]]:
-        """The values that count; none for one that readers take differently or that has several lines."""
+        """The values that count; none for one that readers take differently or that has several lines.
+
+        :raises Corrupt: for a name with a line that one reader alone takes for an assignment.
+        """
         entries = parse(text, self._dialect)
+        for name, line in self._colons(entries, names).items():
+            raise Corrupt(
+                f"{where}: line {line} assigns {name} with a colon, which only docker compose takes for an assignment; write it with "
+                "'=', or remove it"
+            )
         there = values(entries)
         several = duplicates(entries, names)
         found: Dict[str, Optional[Secret]] = {}
@@ -62,10 +73,21 @@ class EnvCodec:
 
     def notes(self, text: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
         """What a person should know about the file as it was."""
-        return tuple(
+        entries = parse(text, self._dialect)
+        several = (
             f"{name} had several lines; readers take the last one, which stays"
-            for name in duplicates(parse(text, self._dialect), names)
+            for name in duplicates(entries, names)
         )
+        shell = self._dialect is None or self._dialect.name == "posix"
+        others = (
+            f"line {line} may set {name} otherwise, or unset it, for some readers; look at it"
+            for name, line in otherwise_set(entries, names, shell)
+        )
+        return (*several, *others)
+
+    def _colons(self, entries: List[Entry], names: Tuple[str, ...]) -> Mapping[str, int]:
+        concerned = self._dialect is None or self._dialect.name == "compose"
+        return with_colon(entries, names) if concerned else {}
 
     def edit(self, text: str, changes: Mapping[str, Optional[str]], where: str) -> Optional[str]:
         """The new text of the file."""

@@ -14,14 +14,15 @@ The three agree on less than it seems, and only the common part is written:
 
 A value that would need a single quote or backslash beside a backquote has no common form, nor has one with a line break.
 A comment behind a value is part of the value to systemd, so such a comment moves to a line of its own. ``export`` in front
-is kept (systemd ignores those lines). Of lines for one key, the last one counts to all three.
+is kept (systemd ignores those lines). Of lines for one key, the last one counts to all three; where that one is exported, the last
+one without ``export`` counts to systemd.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Callable, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_dialects import (
@@ -35,6 +36,9 @@ _BARE_READ = re.compile(r"[^\s'\"\\$`#;&|<>()~\x00-\x1f\x7f]*\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ASSIGNMENT = re.compile(r"\ufeff?[ \t]*(export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)([ \t]*)=([ \t]*)")
 _COMMENT = re.compile(r"[ \t]+(#.*)\Z")
+_COLON = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*:")
+# An assignment among the words of a command, or 'unset'; not what looks alike in the query of a URL.
+_COMMAND = r"(?:\A|[\s;|(){{'\"]){name}\+?=|\bunset\b[^#\n]*[\s'\"]{name}(?!\w)"
 _DOUBLE_ESCAPE = re.compile(r'\\(["\\$])')
 
 
@@ -82,6 +86,7 @@ class Entry:
     :param prefix: what stands before the key and is kept.
     :param comment: a comment behind the value.
     :param open: a quote that is never closed: readers take all that follows for the value.
+    :param exported: ``export`` stands in front, and some readers ignore the line for that.
     """
 
     text: str
@@ -91,6 +96,7 @@ class Entry:
     prefix: str = ""
     comment: str = ""
     open: bool = False
+    exported: bool = False
 
 
 def _closing(text: str, quote_mark: str) -> int:
@@ -140,11 +146,12 @@ def _quoted(
 def _bare(match: re.Match[str], lines: List[str], start: int) -> Tuple[int, Optional[str], str]:
     used = 1
     text = lines[start][match.end() :]
-    while text.endswith("\\\n") and start + used < len(lines):
+    comment = _COMMENT.search(text.rstrip("\n"))
+    # To systemd such a comment is part of a value that goes on, to all others the next line is one of its own: it must stay.
+    while not comment and text.endswith("\\\n") and start + used < len(lines):
         text += lines[start + used]
         used += 1
     body = text[:-1] if text.endswith("\n") else text
-    comment = _COMMENT.search(body) if used == 1 else None
     return used, body if _BARE_READ.match(body) else None, comment.group(1) if comment else ""
 
 
@@ -177,8 +184,9 @@ def _other(lines: List[str], start: int, dialect: Optional[Dialect]) -> Entry:
 
 
 def _continues(entries: List[Entry]) -> bool:
-    """Whether systemd before 254 takes the next line for more of the comment above it: that ends in a backslash."""
-    return bool(entries) and entries[-1].key is None and entries[-1].text.endswith("\\\n")
+    """Whether systemd before 254 takes the next line for more of the comment above or at its end: that ends in a backslash."""
+    last = entries[-1] if entries else None
+    return bool(last and (last.key is None or last.comment) and last.text.endswith("\\\n"))
 
 
 def parse(text: str, dialect: Optional[Dialect] = None) -> List[Entry]:
@@ -199,7 +207,8 @@ def parse(text: str, dialect: Optional[Dialect] = None) -> List[Entry]:
         raw = "".join(lines[start : start + used])
         skipped = match.group(1) and dialect and not dialect.exports
         key = None if skipped else match.group(2)
-        entries.append(Entry(raw, start + 1, key, value, prefix, comment, is_open))
+        exported = bool(match.group(1)) and dialect is None
+        entries.append(Entry(raw, start + 1, key, value, prefix, comment, is_open, exported))
         start += used
     return entries
 
@@ -212,19 +221,70 @@ def _split(text: str) -> List[str]:
 
 
 def values(entries: List[Entry]) -> Mapping[str, Optional[str]]:
-    """What counts for each key: its last line."""
-    return {entry.key: entry.value for entry in entries if entry.key is not None}
+    """What counts for each key; none where it has lines that count to different readers and differ."""
+    found: Dict[str, Optional[str]] = {}
+    for key, lines in standing(entries).items():
+        told = {entries[index].value for index in lines}
+        found[key] = told.pop() if len(told) == 1 else None
+    return found
+
+
+def standing(entries: List[Entry]) -> Mapping[str, Tuple[int, ...]]:
+    """Which entries count for each key: the last one, and before an exported one the last one that is not."""
+    found: Dict[str, Tuple[int, ...]] = {}
+    for index, entry in enumerate(entries):
+        if entry.key is not None:
+            before = found.get(entry.key, ()) if entry.exported else ()
+            found[entry.key] = (*(at for at in before if not entries[at].exported), index)
+    return found
 
 
 def duplicates(entries: List[Entry], names: Tuple[str, ...]) -> Tuple[str, ...]:
-    """Those of the names that have more than one line."""
+    """Those of the names that have lines which do not count."""
     keys = [entry.key for entry in entries]
-    return tuple(name for name in names if keys.count(name) > 1)
+    counting = standing(entries)
+    return tuple(name for name in names if keys.count(name) > len(counting.get(name, ())))
+
+
+def with_colon(entries: List[Entry], names: Tuple[str, ...]) -> Mapping[str, int]:
+    """Those of the names that a line of their own assigns as ``NAME: value``, and that line."""
+    found: Dict[str, int] = {}
+    for entry in entries:
+        match = _COLON.match(entry.text) if entry.key is None else None
+        if match and match.group(1) in names:
+            found[match.group(1)] = entry.line
+    return found
+
+
+def otherwise_set(
+    entries: List[Entry], names: Tuple[str, ...], shell: bool
+) -> Sequence[Tuple[str, int]]:
+    """Names, with lines that may set or unset them to a reader, but not in a way that is understood here.
+
+    :param shell: whether a shell reads the file, which takes a line for a command.
+    """
+    found: List[Tuple[str, int]] = []
+    for entry in entries:
+        if entry.value is not None or entry.text.lstrip()[:1] in ("#", ";"):
+            continue
+        text = entry.text.rstrip()
+        text = text[: len(text) - len(entry.comment)]
+        for name in names:
+            begins = re.match(rf"\s+(?:export\s+)?{name}\s*=", text) if entry.key is None else None
+            inside = shell and re.search(_COMMAND.format(name=name), text)
+            if entry.key != name and (begins or inside):
+                found.append((name, entry.line))
+    return found
+
+
+def _above(comment: str) -> str:
+    """A comment on a line of its own; see :func:`_continues` for one that ends in a backslash."""
+    apart = "\n" if comment.endswith("\\") else ""
+    return f"{comment}\n{apart}" if comment else ""
 
 
 def _line(entry: Entry, form: str) -> str:
-    above = f"{entry.comment}\n" if entry.comment else ""
-    return f"{above}{entry.prefix}{entry.key}={form}\n"
+    return f"{_above(entry.comment)}{entry.prefix}{entry.key}={form}\n"
 
 
 def _appended(text: str, line: str) -> str:
@@ -242,7 +302,7 @@ def edit(
     where: str,
     dialect: Optional[Dialect] = None,
 ) -> str:
-    """The file with these keys set, or removed where the value is none; of several lines for a key, the last one stays.
+    """The file with these keys set, or removed where the value is none; of several lines for a key, those that count stay.
 
     Everything else keeps its text and its place. New keys go to the end.
 
@@ -263,21 +323,21 @@ def edit(
             f"{where}: the quote opened in line {unclosed.line} is never closed, so readers take the rest of the file for that "
             "value; close it"
         )
-    last = {entry.key: index for index, entry in enumerate(entries)}
+    counting = standing(entries)
     kept: List[str] = []
     for index, entry in enumerate(entries):
         if entry.key is None or entry.key not in changes:
             kept.append(entry.text)
             continue
         value = changes[entry.key]
-        if index == last[entry.key] and value is not None:
+        if index in counting[entry.key] and value is not None:
             same = entry.value == value and entry.text.endswith("\n")
             apart = "" if same or not _continues(entries[:index]) else "\n"
             kept.append(entry.text if same else apart + _line(entry, forms[entry.key]))
         elif entry.comment:
-            kept.append(f"{entry.comment}\n")
+            kept.append(_above(entry.comment))
     result = "".join(kept)
     for key, value in changes.items():
-        if key not in last and value is not None:
+        if key not in counting and value is not None:
             result = _appended(result, f"{key}={forms[key]}\n")
     return result

@@ -16,12 +16,10 @@ from typing import Dict, Iterator, Mapping, Optional, Protocol, Tuple
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Conflict,
-    Denied,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     Held,
     check_replaceable,
-    file_error,
     hold,
     read_with_mode,
     remove_leftovers,
@@ -196,29 +194,6 @@ class FilePlace:
             self._held.remove()
             return None
         uid, gid = self._owners()
-        self._held.replace(text.encode("utf-8", "surrogateescape"), self._attributes.mode)
-        if uid is not None or gid is not None:
-            self._give(-1 if uid is None else uid, -1 if gid is None else gid)
+        data = text.encode("utf-8", "surrogateescape")
+        self._held.replace(data, self._attributes.mode, uid, gid)
         return None
-
-    def _give(self, uid: int, gid: int) -> None:
-        """Set the owners of the file that was just put in place.
-
-        By its descriptor, and only of a file with one name: in a directory of somebody else's, the path could by now be a
-        link to a file that they want to own.
-        """
-        try:
-            descriptor = os.open(
-                self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            )
-            try:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-                    raise Denied(
-                        f"{self._where}: the file was replaced by something else while it was written; look who may write there"
-                    )
-                os.fchown(descriptor, uid, gid)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise file_error(error, self._where, self._path, "write") from None

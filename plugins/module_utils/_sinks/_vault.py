@@ -14,6 +14,7 @@ from typing import Any, ContextManager, Dict, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
     Conflict,
     KeyturnError,
     Unreachable,
@@ -29,6 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_client imp
     VaultClient,
     open_vault,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import LONGEST_TEXT
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv import (
     Found,
     KvSecret,
@@ -57,7 +59,17 @@ class VaultPlace:
         """Nothing: a write is done or not."""
 
     def check(self, changes: Changes) -> None:
-        """Vault keeps any text."""
+        """Refuse a text that is longer than Vault takes by default.
+
+        :raises BadInput: naming the field.
+        """
+        for name, value in changes.items():
+            size = len(reveal(value).encode("utf-8", "surrogatepass")) if value else 0
+            if size > LONGEST_TEXT:
+                raise BadInput(
+                    f"{self._where}: the field '{name}' would have {size} bytes, and Vault takes {LONGEST_TEXT} in one text; make it "
+                    "smaller, or keep it in several"
+                )
 
     def read(self, names: Tuple[str, ...]) -> Observed:
         """The named fields. A secret whose newest version was deleted is not there, and a note tells so.
