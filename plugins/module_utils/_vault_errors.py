@@ -120,6 +120,10 @@ def _is_cut(error: Exception) -> bool:
     return cut and not isinstance(error, requests.exceptions.Timeout) and may_be_done(error)
 
 
+def _is_too_large(error: Exception) -> bool:
+    return isinstance(error, hvac.exceptions.VaultError) and said(error, *_TOO_LARGE)
+
+
 def may_be_done(error: Exception) -> bool:
     """Whether a write could have taken effect although its answer did not come."""
     if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError)):
@@ -133,7 +137,7 @@ def may_be_done(error: Exception) -> bool:
         hvac.exceptions.UnexpectedError,
     )
     if isinstance(error, (hvac.exceptions.InternalServerError, *lost)):
-        return not said(error, *_TOO_LARGE)
+        return not _is_too_large(error)
     return _is_strange(error)
 
 
@@ -196,8 +200,7 @@ def _by_kind(error: Exception, where: str, what: str) -> Optional[KeyturnError]:
         return _denied(error, where, what)
     if isinstance(error, hvac.exceptions.InvalidPath):
         return _absent(error, where)
-    too_large = isinstance(error, hvac.exceptions.VaultError) and said(error, *_TOO_LARGE)
-    if isinstance(error, hvac.exceptions.InvalidRequest) or too_large:
+    if isinstance(error, hvac.exceptions.InvalidRequest) or _is_too_large(error):
         return _invalid(error, where, what)
     if isinstance(error, hvac.exceptions.VaultDown) and said(error, "Vault is sealed"):
         return Sealed(f"{where}: Vault is sealed or not initialised; unseal it, then run again")
