@@ -49,6 +49,8 @@ CLOSED_BY_RESTART = re.compile(
     r"|server conn crashed\?|server_login_retry"
     r"|(server login failed: )?FATAL:? the database system is (shutting down|starting up)"
     r"|terminating connection due to administrator command"
+    # The server went away while its settings were made those of the client.
+    r"|invalid server parameter"
 )
 
 

@@ -144,8 +144,8 @@ def in_a_successor() -> None:
     held = import_module(f"{UTILS}._files").Held
     replaced = held.replace
 
-    def kept(self: Any, data: bytes, mode: Any = None) -> None:
-        replaced(self, data, mode)
+    def kept(self: Any, data: bytes, *attributes: Any) -> None:
+        replaced(self, data, *attributes)
         left = Path(self.path).with_name(f".{Path(self.path).name}.keyturn-1-00")
         left.touch(mode=0o600)
         left.write_bytes(data)

@@ -42,7 +42,8 @@ NAMES = {
 }
 OPERATIONS = ("read a keyring", "write a keyring", "publish")
 TO_DO = re.compile(
-    r"\b(check|run again|run later|set|log in|add|allow|unseal|raise|see|correct|use|give|make|compare)\b"
+    r"\b(check|run again|run later|set|log in|add|allow|unseal|raise|see|correct|use|give|make|compare)\b",
+    re.IGNORECASE,
 )
 DEADLINE = 1.2
 LATE = 2.5
