@@ -124,7 +124,7 @@ def status(reason: str, message: str = SECRET, **details: str) -> dict[str, Any]
 )
 def test_what_an_answer_means(code: int, body: Any, kind: type[KeyturnError], problem: str) -> None:
     error = answered(code, body, "here", "update secrets", "update")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert problem in error.message
     assert error.message.startswith("here: ")
     assert SECRET not in error.message
