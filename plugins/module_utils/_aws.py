@@ -23,8 +23,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Union
 from urllib.parse import urlsplit
 
@@ -40,6 +39,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors impor
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_pace import Pace
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import MissingLibrary
+from ansible_collections.keyturn.runbooks.plugins.module_utils._http_told import ServerClock
 from ansible_collections.keyturn.runbooks.plugins.module_utils._lent_environ import lent_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -136,7 +136,7 @@ class AwsCaller:
         self._client: Optional[Any] = None
         self._lent = False
         self._until: Optional[float] = None
-        self._ahead: Optional[timedelta] = None
+        self._clock = ServerClock(context.now)
         self._pace = Pace()
         self._library = _boto3(option)
 
@@ -232,17 +232,11 @@ class AwsCaller:
 
     def time(self) -> Optional[datetime]:
         """What AWS's clock says now, to the second; none before its first answer."""
-        return None if self._ahead is None else self._context.now() + self._ahead
+        return self._clock.time()
 
     def _hear_clock(self, response_dict: Optional[Mapping[str, Any]] = None, **_rest: Any) -> None:
-        """Keep how far AWS's clock is ahead of ours: every answer of HTTP tells its time, in whole seconds (RFC 9110, 6.6.1)."""
-        headers = (response_dict or {}).get("headers") or {}
-        try:
-            told = parsedate_to_datetime(headers.get("Date") or "")
-        except (TypeError, ValueError):
-            return
-        if told.tzinfo is not None:
-            self._ahead = told - self._context.now()
+        """Hear AWS's clock with each answer."""
+        self._clock.hear(((response_dict or {}).get("headers") or {}).get("Date"))
 
     def _connect(self) -> Any:
         environ, settings = self._context.environ, self._settings

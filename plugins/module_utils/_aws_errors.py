@@ -24,6 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._http_told import wished_seconds
 
 Meaning = Tuple[Type[KeyturnError], str]
 
@@ -308,8 +309,7 @@ def wished_pause(error: Any) -> float:
     if "ClientError" not in _names(error):
         return 0.0
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
-    text = str(headers.get("retry-after", ""))
-    return min(float(text), _LONGEST_WISH) if text.isascii() and text.isdecimal() else 0.0
+    return min(wished_seconds(headers.get("retry-after")), _LONGEST_WISH)
 
 
 def _answered(error: Any) -> Meaning:

@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
 from urllib.parse import quote
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._http_told import (
+    ServerClock,
+    wished_seconds,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_client import (
     Opener,
     address_of,
@@ -94,7 +97,7 @@ class Cluster:
         self._opener = Opener(settings, context, option)
         self._address = ""
         self._client: Any = None
-        self._ahead: Optional[timedelta] = None
+        self._clock = ServerClock(context.now)
 
     def __repr__(self) -> str:
         return f"Cluster({self._address or self._settings})"
@@ -107,7 +110,7 @@ class Cluster:
 
     def time(self) -> Optional[datetime]:
         """What the server's clock says now, to the second; none before its first answer."""
-        return None if self._ahead is None else self._context.now() + self._ahead
+        return self._clock.time()
 
     def end(self) -> float:
         """When something that begins now must be over, by the monotonic clock."""
@@ -216,13 +219,13 @@ class Cluster:
             body=None if call.body is None else json.dumps(call.body).encode(),
             timeout=urllib3.Timeout(connect=min(_CONNECT, left), read=min(_ANSWER, left)),
         )
-        self._hear_clock(answer.headers.get("Date"))
+        self._clock.hear(answer.headers.get("Date"))
         body = self._parsed(answer.data)
         if 200 <= answer.status < 300 and not is_object(body):
             error = foreign(self.where(call.place), f"HTTP {answer.status}")
             error.details["uncertain"] = call.writes
             raise error
-        return int(answer.status), body, _seconds(answer.headers.get("Retry-After"))
+        return int(answer.status), body, wished_seconds(answer.headers.get("Retry-After"))
 
     @staticmethod
     def _parsed(data: bytes) -> Any:
@@ -230,20 +233,6 @@ class Cluster:
             return json.loads(data.decode("utf-8"))
         except (ValueError, RecursionError):
             return None
-
-    def _hear_clock(self, date: Optional[str]) -> None:
-        """Keep how far the server's clock is ahead of ours: every answer of HTTP tells its time, in whole seconds (RFC 9110, 6.6.1)."""
-        try:
-            told = parsedate_to_datetime(date or "")
-        except (TypeError, ValueError):
-            return
-        if told.tzinfo is not None:
-            self._ahead = told - self._context.now()
-
-
-def _seconds(text: Optional[str]) -> float:
-    """What Retry-After says; 0 where it says nothing, or a date."""
-    return float(text) if text and text.isascii() and text.isdecimal() else 0.0
 
 
 def open_cluster(reference: Reference, context: Context, option: str) -> Cluster:

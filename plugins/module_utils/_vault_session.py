@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Dict, Optional, Tuple
 from urllib.parse import quote
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied
+from ansible_collections.keyturn.runbooks.plugins.module_utils._http_told import (
+    ServerClock,
+    wished_seconds,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import (
     NOT_VAULTS,
@@ -100,7 +103,7 @@ class VaultSession:
         self._settings = settings
         self._context = context
         self._end = 0.0
-        self._ahead: Optional[timedelta] = None
+        self._clock = ServerClock(context.now)
         self._login: Optional[Login] = None
         self._secret = settings.identity.secret
         self._last = False
@@ -138,19 +141,13 @@ class VaultSession:
         return self._end - time.monotonic()
 
     def hear(self, headers: Any) -> None:
-        """Keep what an answer tells beside its content: the server's clock (RFC 9110, 6.6.1) and how long to wait (10.2.3)."""
-        asked = str(headers.get("Retry-After") or "")
-        self.pause_asked = float(asked) if asked.isascii() and asked.isdecimal() else 0.0
-        try:
-            told = parsedate_to_datetime(headers.get("Date") or "")
-        except (OverflowError, TypeError, ValueError):
-            return
-        if told.tzinfo is not None:
-            self._ahead = told - self._context.now()
+        """Keep what an answer tells beside its content: the server's clock and how long to wait."""
+        self.pause_asked = wished_seconds(headers.get("Retry-After"))
+        self._clock.hear(headers.get("Date"))
 
     def time(self) -> Optional[datetime]:
         """What the server's clock says now, to the second; none before its first answer."""
-        return None if self._ahead is None else self._context.now() + self._ahead
+        return self._clock.time()
 
     # The login
 
