@@ -16,13 +16,14 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
     Params,
     Result,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Guard, Outcome
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Outcome
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._backup import (
     BackedUpPlace,
     Keep,
@@ -42,7 +43,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task impo
     Given,
     fields_result,
     given,
-    no_guard,
     seal,
     set_fields,
     unseal,

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Protocol
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Protocol
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
-
-Guard = Callable[[], None]
-"""Called right before each external write; raises when this run may not write any more."""
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Params,
     Result,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
-    TRIES,
-    Outcome,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import TRIES, Outcome
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._k8s import (
     Found,
     KubernetesPlace,

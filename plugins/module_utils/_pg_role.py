@@ -12,7 +12,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils import _scram
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Guard, Outcome
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
@@ -41,10 +42,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
 _SUFFIX = "_owner"
-
-
-def _no_guard() -> None:
-    """No claim is held: the task stands alone."""
 
 
 @dataclass(frozen=True)
@@ -189,9 +186,9 @@ def _with_keyring(
 ) -> Tuple[Optional[Document], Callable[[], None]]:
     """The keyring that references name, and the guard of the run that holds it."""
     if not params.get("keyring"):
-        return None, _no_guard
+        return None, no_guard
     access = open_keyring(params, context)
-    return access.document, access.guard if params.get("transition") else _no_guard
+    return access.document, access.guard if params.get("transition") else no_guard
 
 
 def run(params: Params, context: Context) -> Result:

@@ -24,6 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     KeyturnError,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
     Document,
@@ -44,7 +45,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     render_sinks,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
-    Guard,
     Outcome,
     Wanted,
     bring,
@@ -77,18 +77,14 @@ class Contents(Dict[str, Any]):
     guard: Optional[Guard] = None
 
 
-def _no_guard() -> None:
-    """Nothing to guard: nobody claimed the keyring."""
-
-
 def _guard(access: KeyringAccess, document: Document, context: Context) -> Guard:
     """Refuse beside another run's rotation; inside of one's own, look again before each write."""
     claim = document.claim
     if context.check_mode or claim is None:
-        return _no_guard
+        return no_guard
     request = Request("publish", access.run, take_over=access.take_over, holder_dead=is_dead(claim))
     check_claim(document, request, context.now())
-    return access.guard if claim.run_id == access.run.run_id else _no_guard
+    return access.guard if claim.run_id == access.run.run_id else no_guard
 
 
 def _of_host(rendered: Sequence[RenderedSink], host: Optional[str]) -> List[RenderedSink]:
@@ -242,7 +238,7 @@ def run(params: Params, context: Context) -> Result:
 
     :raises KeyturnError: for the first place that cannot be brought up to date; the details tell of those before it.
     """
-    guard = getattr(params.get("contents"), "guard", None) or _no_guard
+    guard = getattr(params.get("contents"), "guard", None) or no_guard
     done: List[Tuple[Job, Outcome]] = []
     try:
         for job in _jobs(params):

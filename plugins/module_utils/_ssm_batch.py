@@ -21,7 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Guard
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_parameter import (
     AT_ONCE,
     DESCRIBED_AT_ONCE,

@@ -17,6 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     KeyturnError,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
     fingerprint,
@@ -28,10 +29,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Result,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._shown import ABSENT
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import (
-    no_guard,
-    value_of,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import value_of
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_batch import Batch, Done
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
     check_parameter_name,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
@@ -27,7 +28,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
     Wanted,
     bring,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import no_guard
 from backends import OPTION, WHERE, Backend, Upstream, make_backend
 from estate.tls import Certificate, make_certificate
 from fault_proxy import FaultProxy, proxy_before

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Wanted, bring
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import no_guard
 from backends import OPTION, WHERE, FileBackend
 from store_page import OPERATIONS
 

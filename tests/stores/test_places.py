@@ -15,6 +15,7 @@ import time
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
     Outcome,
@@ -22,7 +23,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
     bring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Stale
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import no_guard
 from backends import WHERE, Backend, make_backend
 
 KINDS = ("file", "vault", "ssm", "secretsmanager", "kubernetes")

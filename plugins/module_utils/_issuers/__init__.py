@@ -11,7 +11,6 @@ from typing import Any, Callable, Mapping
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import (
-    Guard,
     Issuer,
     Outcome,
     Session,
@@ -43,4 +42,4 @@ def open_issuer(
     return ISSUERS[str(kind)](definition, context, option)
 
 
-__all__ = ["ISSUERS", "Guard", "Issuer", "Outcome", "Session", "open_issuer"]
+__all__ = ["ISSUERS", "Issuer", "Outcome", "Session", "open_issuer"]

@@ -20,11 +20,8 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._generate import generate, recipe
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import (
-    Guard,
-    Outcome,
-    Session,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import as_flag
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value

@@ -24,11 +24,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._generate import generate, recipe
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import (
-    Guard,
-    Outcome,
-    Session,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._postgres_check import (
     check_overlap,
     check_same,
@@ -64,10 +61,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 
 _GENERATED = "keyturn_generate.password"
 _PASSWORD = {"type": "password", "length": 40}
-
-
-def _no_guard() -> None:
-    """For what only reads."""
 
 
 def credential_of(stage: Stage) -> Credential:
@@ -106,7 +99,7 @@ class PostgresRole:
         return Server.open(self._definition.login, context, f"{self._definition.option}.login")
 
     def _job(
-        self, server: Server, name: str, context: Context, guard: Guard = _no_guard, like: str = ""
+        self, server: Server, name: str, context: Context, guard: Guard = no_guard, like: str = ""
     ) -> RoleJob:
         own = self._definition
         group = own.default_group

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres import _sessions
 from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._admin import (
@@ -65,12 +66,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._wish i
     Wish,
 )
 
-Guard = Callable[[], None]
-
-
-def _no_guard() -> None:
-    """Nothing to ask before a write: no keyring is involved."""
-
 
 @dataclass
 class RoleJob:
@@ -85,7 +80,7 @@ class RoleJob:
     server: Server
     wish: Wish
     context: Context
-    guard: Guard = _no_guard
+    guard: Guard = no_guard
     databases: Optional[Sequence[str]] = None
     revoked: bool = False
     known_admin: Optional[Admin] = None

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Callable, Dict, Mapping, Optional, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Changes,
@@ -24,7 +25,6 @@ TRIES = 50
 """How often a place is read and planned anew when somebody else wrote to it in between."""
 
 _LONGEST_PAUSE = 0.6
-Guard = Callable[[], None]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import fingerprint
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
-    Outcome,
-    Wanted,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Outcome, Wanted
 
 ABSENT = "(absent)"
 OTHER_FORM = "(another form)"

@@ -23,6 +23,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._generate import generate, recipe
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import SALT_BYTES
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import Params, Result
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
@@ -31,7 +32,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
-    Guard,
     Outcome,
     Wanted,
     bring,
@@ -50,10 +50,6 @@ FIELDS_OPTIONS: Mapping[str, Any] = MappingProxyType(
     }
 )
 """The options of every module that sets fields; documented in the fragment ``keyturn.runbooks.fields``."""
-
-
-def no_guard() -> None:
-    """Nothing to guard: the task stands alone."""
 
 
 @dataclass(frozen=True)
