@@ -16,7 +16,7 @@ setup:  ## install what the others need: Debian packages (as root), a virtual en
 demo: setup  ## a rotation on an embedded estate under load
 	@. scripts/env.sh && demo/run
 
-test: setup  ## everything below, in about 15 minutes once the caches are filled
+test: setup  ## everything below, in about 25 minutes on two cores once the caches are filled
 	@scripts/test
 
 lint: setup  ## ruff, mypy, shellcheck, antsibull-changelog, ansible-lint

@@ -5,56 +5,34 @@
 
 from __future__ import annotations
 
-import json
-import os
-from datetime import datetime, timezone
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
-from ansible_collections.keyturn.runbooks.plugins.module_utils._module import failure
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_posture_report import (
     FAIL_ON,
     build_report,
     failing,
     lines,
 )
-from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status_file import write_file
-
-SPEC = {
-    "results": {"type": "dict", "required": True},
-    "output": {"type": "str", "default": "table", "choices": ["table", "json"]},
-    "output_file": {"type": "str", "default": ""},
-    "fail_on": {"type": "str", "default": "nothing", "choices": list(FAIL_ON)},
-}
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_action import ReportAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(ReportAction):
     """Makes the report of what it is given."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    options: ClassVar[dict[str, Any]] = {
+        "fail_on": {"type": "str", "default": "nothing", "choices": list(FAIL_ON)}
+    }
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Run the task; see :class:`ansible.plugins.action.ActionBase`."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, params = self.validate_argument_spec(argument_spec=SPEC)
-        report = build_report(params["results"], datetime.now(timezone.utc))
-        document = json.dumps(report, indent=2)
-        as_json = params["output"] == "json"
-        Display().display(document if as_json else "\n".join(lines(report)))
-        changed = bool(params["output_file"])
-        try:
-            if changed and not self._task.check_mode:
-                path = os.path.abspath(os.path.expanduser(params["output_file"]))
-                write_file(path, document + "\n")
-        except Exception as error:
-            return {**result, **failure(error)}
-        return {
-            **result,
-            "changed": changed,
-            "report": report,
-            "failing": failing(report, params["fail_on"]),
-        }
+    def report(self, results: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        """What was found at each Vault."""
+        return build_report(results, now)
+
+    def table(self, report: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
+        """A line for each finding."""
+        return lines(report)
+
+    def findings(self, report: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+        """What the playbook is to fail for."""
+        return {"failing": failing(report, params["fail_on"])}

@@ -5,29 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_unseal import MODULE
-from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_unseal_shares import (
-    refuse_values,
-)
-from ansible_collections.keyturn.runbooks.plugins.plugin_utils._direct import DirectAction
-from ansible_collections.keyturn.runbooks.plugins.plugin_utils._secret_options import holds_values
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._shares_action import SharesAction
 
 
-class ActionModule(DirectAction):
-    """Runs ``vault_unseal``; a share that stands in the task itself goes no further than here."""
+class ActionModule(SharesAction):
+    """Runs ``vault_unseal``."""
 
     module = MODULE
-
-    def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        params = super()._validated(arguments)
-        refuse_values(params["shares"])
-        return params
-
-    def _remote(
-        self, params: dict[str, Any], variables: Any, carries_secrets: bool
-    ) -> dict[str, Any]:
-        others = {name: value for name, value in params.items() if name != "shares"}
-        carries = holds_values(self.module.argument_spec, others)
-        return super()._remote(params, variables, carries_secrets=carries)

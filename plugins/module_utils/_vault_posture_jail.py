@@ -74,8 +74,7 @@ class Jail:
                 stdout=log,
                 stderr=log,
                 env={"HOME": WORK, "TMPDIR": WORK, "LC_ALL": "C.UTF-8"},
-                # A task's process has no threads beside the one that is here.
-                preexec_fn=lambda: self._enter(ids, told),  # noqa: PLW1509
+                preexec_fn=lambda: self._enter(ids, told),  # noqa: PLW1509 # a task's process has no threads beside the one that is here
                 start_new_session=True,
             )
         except (OSError, subprocess.SubprocessError):

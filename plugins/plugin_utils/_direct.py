@@ -41,14 +41,16 @@ MODULE_UTILS = "ansible_collections.keyturn.runbooks.plugins.module_utils"
 # What a module imports where it first needs it would be imported by each forked worker anew. Ansible loads an action before it forks, but
 # knows no variable then: only the environment tells that this run speaks to Vault or AWS. Kubernetes's library takes a second, which is too
 # much for a run that has a KUBECONFIG and no use for it.
-_OF_VAULT = ("_ledgers._vault", "_sinks._vault", "_stores._vault")
-_AHEAD = {"VAULT_": _OF_VAULT, "ANSIBLE_HASHI_VAULT_": _OF_VAULT, "AWS_": ("_sinks._ssm",)}
+_OF_VAULT = tuple(
+    f"{MODULE_UTILS}.{name}" for name in ("_ledgers._vault", "_sinks._vault", "_stores._vault")
+)
+_OF_AWS = (f"{MODULE_UTILS}._sinks._ssm", "boto3")
+_AHEAD = {"VAULT_": _OF_VAULT, "ANSIBLE_HASHI_VAULT_": _OF_VAULT, "AWS_": _OF_AWS}
 for _begin, _names in _AHEAD.items():
     if any(name.startswith(_begin) for name in os.environ):
         for _name in _names:
-            import_module(f"{MODULE_UTILS}.{_name}")
-if any(name.startswith("AWS_") for name in os.environ) and find_spec("boto3"):
-    import_module("boto3")
+            if find_spec(_name):
+                import_module(_name)
 
 COLLECTION = "keyturn.runbooks"
 _WHO = ("keyturn_who", "awx_user_name", "tower_user_name")

@@ -22,7 +22,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import ModuleCore, execute
-from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_posture_jail import Jail
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_posture_jail import WORK, Jail
 from estate.playbook import Ansible
 from estate.vault import VaultShape, vault_binary
 from vault_cluster import CarefulVault, SharedVault, bent, forms, holders
@@ -199,7 +199,7 @@ def test_the_audit_log_tells_who_did_what_and_nothing_else(
 def test_a_program_that_is_shut_in_reaches_one_directory_alone(scratch: Path) -> None:
     jail = Jail(str(scratch), "/bin/sh")
     log = os.open(scratch / "said", os.O_WRONLY | os.O_CREAT, 0o600)
-    script = "echo > /work/here; test -e /proc || echo no-proc; test -e /etc || echo no-etc; test -e /run || echo no-run"
+    script = f"echo > {WORK}/here; test -e /proc || echo no-proc; test -e /etc || echo no-etc; test -e /run || echo no-run"
     try:
         assert jail.start(["-c", script], log).wait(10) == 0
     finally:

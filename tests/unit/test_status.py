@@ -27,7 +27,7 @@ from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import (
     build_report,
     failing,
 )
-from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status_file import write_file
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_file import write_file
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status_table import table
 
 NOW = datetime(2026, 1, 9, 12, 0, tzinfo=timezone.utc)
