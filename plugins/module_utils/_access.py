@@ -9,6 +9,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import (
+    check_claim,
+    check_clock,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -25,14 +29,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import ne
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import Ledger, open_ledger
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead, run_of
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import open_store
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time, parse_time
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    Request,
-    Run,
-    check_claim,
-    check_clock,
     only_claimed,
     transition,
 )

@@ -34,9 +34,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     MissingLibrary,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import file_error
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     check_replaceable,
-    file_error,
     read_file,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import open_issuer

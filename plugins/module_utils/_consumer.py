@@ -58,13 +58,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     diffs_of,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._receipts import behind
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
     Secret,
     reveal,
     to_plain,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import Sink, parse_sinks
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
 
 OPTION = "definition"
 

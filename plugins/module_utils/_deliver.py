@@ -39,12 +39,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     diffs_of,
     execute,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import Sink, parse_sinks
 from ansible_collections.keyturn.runbooks.plugins.module_utils._state import (
     document_state,
     state_diff,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
 
 
 class _Job:

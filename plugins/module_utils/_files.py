@@ -6,9 +6,7 @@
 * **Replacing**: a temporary file (0600) in the same directory, flushed to the disk, gets the old file's owner, group, mode,
   ACL and SELinux label, and is renamed over it; then the directory is flushed. Killed anywhere, the file is the old or the
   new one; a temporary file left by a killed process is removed by the next holder of the lock.
-* **Locking**: ``flock`` on an empty file beside it, ``.NAME.keyturn.lock`` (0600). It stays: to remove it would let a process
-  that waits for the removed file and one that makes a new file both hold "the lock". The file itself cannot be the lock,
-  because each replacement puts another inode in its place.
+* **Locking**: ``_file_lock``.
 * **Symbolic links**: in the directories of a path they are followed, by root only as ``_safe_folder`` says. A path that is
   itself a symbolic link is read through (mounted secrets are made of links), but never replaced: a rename would put a file in
   the link's place, and writing through it would let whoever may place a link choose what is overwritten. The error names the
@@ -22,93 +20,32 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import pwd
 import stat
-import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Iterator, List, Optional, Sequence, Tuple, Type, Union
+from typing import Iterator, List, Optional, Tuple, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
-    Absent,
     BadInput,
-    Conflict,
     Denied,
-    KeyturnError,
-    Refused,
-    Unreachable,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._safe_folder import (
-    StrayLink,
-    open_folder,
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import (
+    file_error,
+    link_error,
+    refuse_link,
+    user_name,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_lock import (
+    LOCK_TIMEOUT,
+    NEW_MODE,
+    open_directory,
+    open_lock,
+    take_lock,
 )
 
-NEW_MODE = 0o600
-LOCK_TIMEOUT = 10.0
-_POLL = 0.02
 # Non-blocking: a named pipe without a writer must not hang the run.
 _READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-_MEANINGS: Sequence[Tuple[Tuple[int, ...], Type[KeyturnError], str]] = (
-    (
-        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-        Unreachable,
-        "{reason}; this file is as it was. Make room there and run again",
-    ),
-    (
-        (errno.EROFS,),
-        Denied,
-        "{reason}; this file is as it was. Mount it read-write or name another place",
-    ),
-    (
-        (errno.EACCES, errno.EPERM),
-        Denied,
-        "{reason} for user {who}; give that user the right, or become one who has it",
-    ),
-    (
-        (errno.ENOENT, errno.ENOTDIR),
-        Absent,
-        "there is no directory {directory}; create it with mode 0700",
-    ),
-    ((errno.EISDIR,), BadInput, "it is a directory; name a file in it"),
-    (
-        (errno.EBUSY,),
-        Refused,
-        "it is a mount point of its own, which no rename can replace; mount its directory instead of the file",
-    ),
-    ((), Unreachable, "{reason}"),
-)
-
-
 _Owners = Tuple[Optional[int], Optional[int]]
-
-
-def lock_path(path: str) -> str:
-    """The file whose lock guards replacing ``path``."""
-    directory, name = os.path.split(path)
-    return os.path.join(directory, f".{name}.keyturn.lock")
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-
-
-def file_error(error: OSError, option: str, path: str, doing: str) -> KeyturnError:
-    """What an error of the operating system means for the operator.
-
-    :param doing: what was tried: ``read``, ``write`` or ``lock``.
-    """
-    found = (item for item in _MEANINGS if error.errno in item[0] or not item[0])
-    _numbers, kind, text = next(found)
-    facts = {
-        "reason": os.strerror(error.errno or 0).lower(),
-        "who": _user_name(os.geteuid()),
-        "directory": os.path.dirname(path) or ".",
-    }
-    return kind(f"{option}: cannot {doing} {path}: {text.format(**facts)}")
 
 
 def _read_all(descriptor: int) -> bytes:
@@ -323,7 +260,7 @@ class Held:
             return None
         if stat.S_ISLNK(found.st_mode):
             # A link's own mode is 0777, and its owner whoever put it there: neither may become the file's.
-            raise _link_error(self.path, self._option)
+            raise link_error(self.path, self._option)
         return found
 
     def _dress(
@@ -349,7 +286,7 @@ class Held:
         label = _label(old)
         if label is not None and label != _label(descriptor):
             raise Denied(
-                f"{self._option}: the SELinux label of {self.path} cannot be kept by user {_user_name(os.geteuid())} when replacing "
+                f"{self._option}: the SELinux label of {self.path} cannot be kept by user {user_name(os.geteuid())} when replacing "
                 "it; nothing was changed. Run as root, or let the policy allow relabelling there"
             )
 
@@ -366,7 +303,7 @@ class Held:
             raise self._owner_error(uid, gid, owners == (None, None)) from None
 
     def _owner_error(self, uid: int, gid: int, kept: bool) -> Denied:
-        owner, who = _user_name(uid), _user_name(os.geteuid())
+        owner, who = user_name(uid), user_name(os.geteuid())
         if not kept:
             return Denied(
                 f"{self._option}: user {who} cannot give {self.path} to {owner} (group {gid}); nothing was changed. Run as root"
@@ -402,15 +339,6 @@ def remove_leftovers(path: str, option: str) -> None:
                 pass
 
 
-def refuse_link(path: str, option: str) -> None:
-    """Refuse a path that is itself a symbolic link, where it is to be replaced.
-
-    :raises BadInput: naming what to write instead.
-    """
-    if os.path.islink(path):
-        raise _link_error(path, option)
-
-
 def check_replaceable(path: str, option: str) -> None:
     """See, without a write, whether this process may put another file in the place of this one.
 
@@ -421,87 +349,9 @@ def check_replaceable(path: str, option: str) -> None:
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         raise file_error(OSError(errno.ENOENT, ""), option, path, "write")
-    os.close(_open_directory(path, option))
+    os.close(open_directory(path, option))
     if not os.access(directory, os.W_OK | os.X_OK):
         raise file_error(OSError(errno.EACCES, ""), option, path, "write")
-
-
-def _link_error(path: str, option: str) -> BadInput:
-    return BadInput(
-        f"{option}: {path} is a symbolic link to {os.path.realpath(path)}; replacing it would leave a file in the link's "
-        "place. Name the file that it points to"
-    )
-
-
-def _owner_for_lock(name: str, directory: int) -> os.stat_result:
-    try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return os.fstat(directory)
-
-
-def _create_lock(path: str, directory: int) -> Optional[int]:
-    """A new lock file, or none when there is one. It gets the owner of the file that it guards: root's own would shut out
-    that user. One that is there already is never given away: somebody may have put a link to another file in its place.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        descriptor = os.open(os.path.basename(lock_path(path)), flags, NEW_MODE, dir_fd=directory)
-    except FileExistsError:
-        return None
-    if os.geteuid() == 0:
-        owner = _owner_for_lock(os.path.basename(path), directory)
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
-    return descriptor
-
-
-def _open_directory(path: str, option: str) -> int:
-    try:
-        return open_folder(os.path.dirname(path) or ".")
-    except OSError as error:
-        raise file_error(error, option, path, "write") from None
-    except StrayLink as error:
-        who = _user_name(error.owner)
-        raise BadInput(
-            f"{option}: cannot write {path}: the symbolic link {error.link} of {who} leads to a folder of somebody else's, which root "
-            f"does not follow. Name the folder that it leads to, or run as {who}"
-        ) from None
-
-
-def _open_lock(path: str, option: str, directory: int) -> int:
-    name = lock_path(path)
-    try:
-        descriptor = _create_lock(path, directory)
-        if descriptor is None:
-            descriptor = os.open(
-                os.path.basename(name), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory
-            )
-    except OSError as error:
-        raise file_error(
-            error, option, path if error.errno == errno.ENOENT else name, "write"
-        ) from None
-    return descriptor
-
-
-def _try_lock(descriptor: int, path: str, option: str) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise file_error(error, option, lock_path(path), "lock") from None
-    return True
-
-
-def _take_lock(descriptor: int, path: str, option: str, timeout: float) -> None:
-    end = time.monotonic() + timeout
-    while not _try_lock(descriptor, path, option):
-        if time.monotonic() >= end:
-            raise Conflict(
-                f"{option}: another process has held the lock of {path} for {timeout:g} s; find it with "
-                f"'fuser {lock_path(path)}', then run again"
-            )
-        time.sleep(_POLL)
 
 
 @contextmanager
@@ -518,11 +368,11 @@ def hold(path: str, option: str, timeout: float = LOCK_TIMEOUT) -> Iterator[Held
     """
     refuse_link(path, option)
     with ExitStack() as opened:
-        directory = _open_directory(path, option)
+        directory = open_directory(path, option)
         opened.callback(os.close, directory)
-        descriptor = _open_lock(path, option, directory)
+        descriptor = open_lock(path, option, directory)
         opened.callback(os.close, descriptor)
-        _take_lock(descriptor, path, option, timeout)
+        take_lock(descriptor, path, option, timeout)
         held = Held(path, option, directory)
         held.remove_leftovers()
         yield held

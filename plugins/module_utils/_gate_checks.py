@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import clock_fault
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     cut_over,
     measure,
@@ -19,9 +20,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Po
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_duration,
     format_time,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    clock_fault,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._windows import window_state
 

@@ -19,9 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_duration,
     format_time,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    describe,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import describe
 
 
 def proof(case: Case) -> Gate:

@@ -18,7 +18,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     MissingLibrary,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import file_error
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import file_error
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings import Settings
 
 _AGENT = "keyturn.runbooks"

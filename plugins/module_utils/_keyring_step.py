@@ -25,6 +25,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Params,
     Result,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 from ansible_collections.keyturn.runbooks.plugins.module_utils._state import (
     document_state,
@@ -34,10 +35,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     parse_duration,
     parse_time,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    TRANSITIONS,
-    Request,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import TRANSITIONS
 
 _NOT_DEFINING = ("login",)
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, LedgerHead
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
 
 Line = Dict[str, Any]
 GENESIS = "0" * 64

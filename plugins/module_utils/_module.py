@@ -16,12 +16,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._state import (
     document_state,
     state_diff,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request
 
 Params = Dict[str, Any]
 Result = Dict[str, Any]

@@ -12,6 +12,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
     open_keyring,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import check_claim
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
@@ -28,11 +29,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
     resolve,
     resolve_mapping,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    Request,
-    check_claim,
-)
 
 _ADDRESS = ("host", "port", "sslmode")
 DEFAULT_PORT = 6432

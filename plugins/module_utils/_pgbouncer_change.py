@@ -20,12 +20,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import refuse_link
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     Held,
     check_replaceable,
     hold,
     read_with_mode,
-    refuse_link,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import fingerprint
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import Params, Result

@@ -10,7 +10,7 @@ import socket
 from typing import Any, Dict, Mapping, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Claim
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Run
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Run
 
 
 def _read(path: str) -> str:

@@ -19,6 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
     open_keyring,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import check_claim
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
@@ -36,6 +37,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Result,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     RenderedSink,
@@ -58,10 +60,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._shown import (
     difference,
     shown_fields,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    Request,
-    check_claim,
 )
 
 OPTION = "keyturn_sinks"

@@ -9,10 +9,15 @@ is not allowed in the present state is refused with the state and with what to r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Callable, Dict, Mapping, Optional, Tuple
+from typing import Callable, Dict, Optional
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import (
+    check_claim,
+    check_clock,
+    same_run,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Conflict,
@@ -24,61 +29,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Receipt,
     Stage,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_duration,
     format_time,
 )
-
-CLOCK_TOLERANCE = timedelta(seconds=60)
-Evidence = Tuple[Mapping[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a playbook, as it signs claims and the ledger.
-
-    :param started: start time of the process, in the kernel's ticks, so that a reused pid is not taken for it.
-    """
-
-    run_id: str
-    host: str = ""
-    pid: int = 0
-    boot_id: str = ""
-    started: str = ""
-    who: str = ""
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a step is asked to do.
-
-    :param salt: for a document that this step begins.
-    :param proved_for: the rotation that this step and its evidence are about, where that is known.
-    :param overlap: whether the issuer accepts the old and the new value together.
-    :param holder_dead: the process that holds the claim is known to be gone.
-    :param receipts: per consumer, the digest of what it was seen using.
-    """
-
-    transition: str
-    run: Run
-    credential: str = ""
-    salt: bytes = b""
-    rotation_id: str = ""
-    proved_for: str = ""
-    fields: Mapping[str, Value] = field(default_factory=dict)
-    definition: str = ""
-    overlap: bool = True
-    evidence: Evidence = ()
-    grace: timedelta = timedelta(hours=48)
-    made: Optional[datetime] = None
-    receipts: Mapping[str, str] = field(default_factory=dict)
-    notices: Mapping[str, str] = field(default_factory=dict)
-    retain: bool = False
-    take_over: bool = False
-    holder_dead: bool = False
-    ttl: timedelta = timedelta(minutes=30)
 
 
 def describe(document: Optional[Document]) -> str:
@@ -102,67 +57,9 @@ def _refuse(document: Optional[Document], step: str, remedy: str) -> Refused:
     return Refused(f"{name}: '{step}' is not possible now: {describe(document)}. {remedy}")
 
 
-def _same(holder: Claim, run: Run) -> bool:
-    return holder.run_id == run.run_id
-
-
-def check_claim(document: Document, request: Request, now: datetime) -> None:
-    """Refuse when another run holds the claim and may still be alive.
-
-    :raises Refused: naming the other run and what to do.
-    """
-    holder = document.claim
-    if (
-        holder is None
-        or _same(holder, request.run)
-        or request.holder_dead
-        or request.take_over
-        or holder.expires <= now
-    ):
-        return
-    raise Refused(
-        f"{document.credential}: another run is working on it: run {holder.run_id} on {holder.host} (process {holder.pid}), last seen "
-        f"{format_duration(now - holder.renewed)} ago. Wait for it to end; if it is dead, run again with "
-        f"-e keyturn_take_over=true, else its claim ends by itself at {format_time(holder.expires)}",
-        holder=holder.run_id,
-    )
-
-
-def clock_fault(
-    document: Optional[Document], now: datetime, store_time: Optional[datetime] = None
-) -> str:
-    """Why this clock cannot be trusted; empty when it can. Grace periods and claims are measured by it.
-
-    :param store_time: the secret store's own clock, where it tells it.
-    """
-    here = format_time(now)
-    if store_time is not None and abs(store_time - now) > CLOCK_TOLERANCE:
-        apart = format_duration(abs(store_time - now))
-        return f"the clock here says {here}, the secret store's {format_time(store_time)}, {apart} apart: set them right (NTP)"
-    if document and document.updated and document.updated - now > CLOCK_TOLERANCE:
-        wrote = format_time(document.updated)
-        return f"the clock here says {here}, but the keyring was written at {wrote}: the clock went back; set it right (NTP)"
-    return ""
-
-
-def check_clock(
-    credential: str,
-    document: Optional[Document],
-    now: datetime,
-    store_time: Optional[datetime] = None,
-) -> None:
-    """Refuse when this clock is behind the document's own times, or differs from the store's.
-
-    :raises Refused: naming both times.
-    """
-    fault = clock_fault(document, now, store_time)
-    if fault:
-        raise Refused(f"{credential}: {fault}")
-
-
 def _claimed(document: Document, request: Request, now: datetime) -> Document:
     run = request.run
-    if document.claim and _same(document.claim, run):
+    if document.claim and same_run(document.claim, run):
         return replace(
             document, claim=replace(document.claim, renewed=now, expires=now + request.ttl)
         )
@@ -472,7 +369,7 @@ def _release(document: Document, request: Request, now: datetime) -> Document:
     claim = document.claim
     if claim is None:
         return document
-    if not _same(claim, request.run) and not request.holder_dead and claim.expires > now:
+    if not same_run(claim, request.run) and not request.holder_dead and claim.expires > now:
         return document
     return replace(document, claim=None, step=document.step + 1, updated=now)
 
@@ -524,7 +421,7 @@ def transition(document: Optional[Document], request: Request, now: datetime) ->
     check_claim(known, request, now)
     _check_rotation(known, request)
     after = _STEPS[request.transition](known, request, now)
-    held = known.claim is not None and _same(known.claim, request.run)
+    held = known.claim is not None and same_run(known.claim, request.run)
     if after is known and held:
         return known
     if request.transition != "note" or held:

@@ -22,7 +22,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     KeyturnError,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import file_error
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import file_error
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
     Params,

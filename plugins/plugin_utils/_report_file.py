@@ -9,7 +9,7 @@ import contextlib
 import os
 import tempfile
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import (
     file_error,
     refuse_link,
 )

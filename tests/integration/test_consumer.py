@@ -35,8 +35,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     parse_document,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible

@@ -34,7 +34,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import LedgerHead
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import line_hash
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import Ledger, open_ledger
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._verify_ledger import run as verify
 from estate.errors import Missing
 from estate.playbook import PlaybookResult

@@ -20,7 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     ProbeFailed,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from estate.databases import Database
 from estate.playbook import Ansible
 from one_credential import POLICY, Estate, make_estate

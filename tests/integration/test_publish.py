@@ -40,8 +40,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
 from ansible_collections.keyturn.runbooks.plugins.module_utils._publish import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
 from estate.playbook import Ansible
 from estate.vault import VaultServer
 

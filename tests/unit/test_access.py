@@ -30,8 +30,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import FileLedger
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
 
 PROOF = ({"type": "postgres", "against": "db", "at": "2026-01-31T22:00:00Z"},)
 

@@ -228,7 +228,7 @@ def test_copies_in_a_folder_that_was_put_in_its_place_are_left_alone(
         (place / old).write_text("A=0\n")
     (victim / new).write_text("A=0\n")
     before = sorted(os.listdir(victim))
-    take, rename = _files._take_lock, os.rename
+    take, rename = _files.take_lock, os.rename
 
     def swapped(*args: Any) -> None:
         take(*args)
@@ -239,7 +239,7 @@ def test_copies_in_a_folder_that_was_put_in_its_place_are_left_alone(
     def full(*args: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(_files, "_take_lock", swapped)
+    monkeypatch.setattr(_files, "take_lock", swapped)
     options = {"backup": True, "now": NOW}
     if failing:
         monkeypatch.setattr(_files.os, "rename", full)

@@ -28,14 +28,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import (
+    file_error,
+    refuse_link,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_lock import lock_path
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     check_replaceable,
-    file_error,
     hold,
-    lock_path,
     read_file,
     read_with_mode,
-    refuse_link,
 )
 
 OPTION = "keyturn_keyring"
@@ -445,7 +447,7 @@ def in_own_mounts(setup: str, script: str, path: Path) -> list[str]:
 
 TRY = """
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import lock_path
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_lock import lock_path
 def attempt(data):
     try:
         with hold(path, 'opt') as held:

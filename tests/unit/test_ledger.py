@@ -25,7 +25,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
     tail_faults,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import FileLedger
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 
 NOW = datetime(2026, 1, 31, tzinfo=timezone.utc)
 

@@ -43,7 +43,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import
     parse_ledger_reference,
     parse_reference,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._verify_ledger import run as verify
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 250000, tzinfo=timezone.utc)

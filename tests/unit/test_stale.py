@@ -23,7 +23,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Result,
     execute,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import Request, Run
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 
 EVIDENCE = ({"type": "login", "against": "the pooler"},)
 

@@ -22,12 +22,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Stage,
     dump_text,
 )
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_file import write_file
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import (
     brief,
     build_report,
     failing,
 )
-from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_file import write_file
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status_table import table
 
 NOW = datetime(2026, 1, 9, 12, 0, tzinfo=timezone.utc)

@@ -26,7 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     MissingLibrary,
     Refused,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import lock_path
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_lock import lock_path
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import parse_reference, resolve
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import Store, open_store
 from ansible_collections.keyturn.runbooks.plugins.module_utils._throwaway import (

@@ -14,12 +14,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Ba
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    Request,
-    Run,
-    transition,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import transition
 
 T0 = datetime(2026, 1, 31, 22, 0, tzinfo=timezone.utc)
 SALT = bytes(range(32))

@@ -39,12 +39,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
     PROCEDURES,
     Progress,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
-from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
-    Request,
-    Run,
-    transition,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import transition
 from two_writers import (
     CONSUMERS,
     GRACE,

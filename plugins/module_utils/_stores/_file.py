@@ -28,11 +28,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Conflict,
     Corrupt,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
-    hold,
-    read_with_mode,
-    refuse_link,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import refuse_link
+from ansible_collections.keyturn.runbooks.plugins.module_utils._files import hold, read_with_mode
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._store_port import StoredVersion
 from ansible_collections.keyturn.runbooks.plugins.module_utils._throwaway import refuse_throwaway

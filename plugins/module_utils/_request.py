@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a step of a rotation is asked to do, and by whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Mapping, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
+
+Evidence = Tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a playbook, as it signs claims and the ledger.
+
+    :param started: start time of the process, in the kernel's ticks, so that a reused pid is not taken for it.
+    """
+
+    run_id: str
+    host: str = ""
+    pid: int = 0
+    boot_id: str = ""
+    started: str = ""
+    who: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a step is asked to do.
+
+    :param salt: for a document that this step begins.
+    :param proved_for: the rotation that this step and its evidence are about, where that is known.
+    :param overlap: whether the issuer accepts the old and the new value together.
+    :param holder_dead: the process that holds the claim is known to be gone.
+    :param receipts: per consumer, the digest of what it was seen using.
+    """
+
+    transition: str
+    run: Run
+    credential: str = ""
+    salt: bytes = b""
+    rotation_id: str = ""
+    proved_for: str = ""
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    definition: str = ""
+    overlap: bool = True
+    evidence: Evidence = ()
+    grace: timedelta = timedelta(hours=48)
+    made: Optional[datetime] = None
+    receipts: Mapping[str, str] = field(default_factory=dict)
+    notices: Mapping[str, str] = field(default_factory=dict)
+    retain: bool = False
+    take_over: bool = False
+    holder_dead: bool = False
+    ttl: timedelta = timedelta(minutes=30)
