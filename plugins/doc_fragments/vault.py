@@ -13,14 +13,16 @@ class ModuleDocFragment:
 options:
   url:
     description:
-      - The address of Vault, such as V(https://vault.example:8200). Without it E(ANSIBLE_HASHI_VAULT_ADDR), then E(VAULT_ADDR).
+      - The address of Vault, such as V(https://vault.example:8200). Without it E(ANSIBLE_HASHI_VAULT_ADDR), then
+        E(VAULT_AGENT_ADDR), then E(VAULT_ADDR).
       - This and the options below count before the environment, also for the references to Vault in this task.
     type: str
   auth_method:
     description:
       - How to log in. Without it E(ANSIBLE_HASHI_VAULT_AUTH_METHOD), then E(VAULT_AUTH_METHOD), else what is there. The options
         that are given come first, then a token in the environment, then an AppRole, then a token file.
-      - V(none) is for an agent or a proxy that adds the token.
+      - V(none) is for an agent or a proxy that adds the token. It is meant, too, where E(VAULT_AGENT_ADDR) is the address and there are no
+        credentials.
       - A token that was made by a login of this task is renewed when it nears its end, and revoked when the task ends. A token that was
         given is left alone.
     type: str
@@ -95,8 +97,8 @@ options:
     type: str
   retries:
     description:
-      - How often a call is tried again at most, when Vault is busy or between two states. Without it E(ANSIBLE_HASHI_VAULT_RETRIES), then
-        E(VAULT_MAX_RETRIES), else as often as the deadline allows.
+      - How often a call is tried again at most, when Vault is busy, not there, or between two states. Without it
+        E(ANSIBLE_HASHI_VAULT_RETRIES), then E(VAULT_MAX_RETRIES), else as often as the deadline allows.
       - A write is only sent again where the first one took no effect.
     type: int
 requirements:

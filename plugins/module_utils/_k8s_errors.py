@@ -90,7 +90,7 @@ def answered(status: int, body: Any, where: str, what: str, verb: str) -> Keytur
 
 def _conflict(body: Mapping[str, Any], where: str) -> Conflict:
     if body.get("reason") == "AlreadyExists":
-        return Conflict(f"{where}: it was made meanwhile; nothing was written")
+        return Conflict(f"{where}: it was made meanwhile; nothing was written. Run again")
     return Conflict(f"{where}: somebody else wrote there first; nothing was written. Run again")
 
 
@@ -118,8 +118,8 @@ def was_sent(error: Exception) -> bool:
 
 
 def no_connection(error: Exception) -> bool:
-    """Whether nobody listened."""
-    return "NewConnectionError" in _kinds(error)
+    """Whether no connection came about, so that Kubernetes cannot have heard of the call."""
+    return not {"NewConnectionError", "ConnectTimeoutError"}.isdisjoint(_kinds(error))
 
 
 def unanswered(error: Exception, where: str) -> Unreachable:

@@ -40,13 +40,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings imp
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_shape import is_object
 from ansible_collections.keyturn.runbooks.plugins.module_utils._lent_environ import lent_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._tries import Tries
 
 _CONNECT, _ANSWER = 5.0, 10.0
 """Seconds to connect, and to wait for one answer, at most."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_CONNECTS = 5
-"""How often a connection is tried where nobody listens."""
 
 _BUSY = (500, 502, 503, 504)
 
@@ -161,25 +158,19 @@ class Cluster:
         self._address = address_of(self._client)
 
     def _retried(self, call: Call, end: float) -> Tuple[int, Any]:
-        pause, connects = _FIRST_PAUSE, 1
+        tries = Tries(lambda: end - time.monotonic(), self._sleep, self._context.randbytes)
         while True:
-            asked = pause * (0.5 + self._context.randbytes(1)[0] / 255)
             try:
                 status, body, told = self._sent(call, end)
             except self._trouble() as error:
-                connects += 1
-                wait = asked
-                if not self._again(error, call, connects) or wait >= end - time.monotonic():
-                    meant = unanswered(error, self.where(call.place))
-                    meant.details["uncertain"] = call.writes and was_sent(error)
-                    raise meant from None
-            else:
-                passing = status == 429 or (status in _BUSY and not call.writes)
-                wait = max(asked, told)
-                if not passing or wait >= end - time.monotonic():
-                    return status, body
-            self._sleep(wait)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+                if self._is_passing(error, call) and tries.again():
+                    continue
+                meant = unanswered(error, self.where(call.place))
+                meant.details["uncertain"] = call.writes and was_sent(error)
+                raise meant from None
+            passing = status == 429 or (status in _BUSY and not call.writes)
+            if not passing or not tries.again(told):
+                return status, body
 
     @staticmethod
     def _trouble() -> Tuple[Type[Exception], ...]:
@@ -188,13 +179,11 @@ class Cluster:
         return (urllib3.exceptions.HTTPError, OSError)
 
     @staticmethod
-    def _again(error: Exception, call: Call, connects: int) -> bool:
+    def _is_passing(error: Exception, call: Call) -> bool:
         """Whether the same call may succeed in a moment, and could not have taken effect if it writes."""
         if "SSLError" in {kind.__name__ for kind in type(getattr(error, "reason", error)).__mro__}:
             return False
-        if no_connection(error):
-            return connects <= _CONNECTS
-        return not call.writes
+        return no_connection(error) or not call.writes
 
     def _sent(self, call: Call, end: float) -> Tuple[int, Any, float]:
         """One request: its status, its body as JSON, and for how many seconds not to ask again."""

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Denied,
     KeyturnError,
     MissingLibrary,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._tries import Tries
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import (
     NOT_VAULTS,
     answer_of,
@@ -23,10 +25,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors imp
     is_from_vault,
     is_passing,
     may_be_done,
+    never_sent,
     said,
     unreachable,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_identity import APPROLE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_identity import APPROLE, NONE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_session import shared_session
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_settings import (
     VaultSettings,
@@ -42,14 +45,12 @@ try:
 except ImportError:
     HAS_HVAC = False
 
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 2.0
-
 
 class VaultClient:
     """What one option, or one reference, asks of a Vault.
 
-    :ivar address: scheme, host and port, for messages.
+    :ivar address: scheme, host and port.
+    :ivar named: the address, and the namespace where there is one, for messages.
     :ivar option: where the reference came from, for messages.
     :ivar engines: the version of each KV engine by its mount, as far as it was asked.
     """
@@ -68,6 +69,8 @@ class VaultClient:
         parts = urlsplit(settings.address)
         port = f":{parts.port}" if parts.port else ""
         self.address = f"{parts.scheme}://{parts.hostname}{port}"
+        namespace = f" (namespace {settings.namespace})" if settings.namespace else ""
+        self.named = self.address + namespace
         self._settings = settings
         self._context = context
         self.option = option
@@ -76,7 +79,7 @@ class VaultClient:
         self.engines: Dict[str, str] = self._session.engines
 
     def __repr__(self) -> str:
-        return f"VaultClient({self.address})"
+        return f"VaultClient({self.named})"
 
     def time(self) -> Optional[datetime]:
         """What the server's clock says now, to the second; none before its first answer."""
@@ -136,26 +139,27 @@ class VaultClient:
             return absent(answer_of(error))
 
     def _retried(self, where: str, what: str, function: Callable[[], Any], writes: bool) -> Any:
-        pause, tries, uncertain = _FIRST_PAUSE, 0, False
-        most = self._settings.retries
+        session, uncertain = self._session, False
+        tries = Tries(session.left, self._sleep, self._context.randbytes, self._settings.retries)
         while True:
             try:
                 return function()
             except (hvac.exceptions.VaultError, requests.exceptions.RequestException) as error:
-                wait = pause * (0.5 + self._context.randbytes(1)[0] / 255)
-                wait = max(wait, self._session.pause_asked)
-                over = wait >= self._session.left() or (most is not None and tries >= most)
-                if over or not is_passing(error, writes):
-                    meant = explain(error, where, what, self.address)
-                    meant.details["uncertain"] = writes and (uncertain or may_be_done(error))
-                    raise meant from None
-                uncertain = writes
+                caught = error
             except NOT_VAULTS as error:
-                meant = unreachable(error, where, self.address)
+                meant = unreachable(error, where, self.named)
                 meant.details["uncertain"] = writes
                 raise meant from None
-            self._sleep(wait)
-            pause, tries = min(pause * 2, _LONGEST_PAUSE), tries + 1
+            # Where nothing was answered, nobody asked for a pause.
+            answered = isinstance(caught, hvac.exceptions.VaultError)
+            asked = session.pause_asked if answered else 0.0
+            if not is_passing(caught, writes) or not tries.again(asked):
+                meant = explain(caught, where, what, self.named)
+                meant.details["uncertain"] = writes and (uncertain or may_be_done(caught))
+                if isinstance(meant, Denied) and self._settings.identity.method == NONE:
+                    meant.message += ". No token was sent from here: see whether the agent or proxy there has logged in and adds its own"
+                raise meant
+            uncertain = uncertain or not never_sent(caught)
 
 
 def open_vault(reference: Reference, context: Context, option: str) -> VaultClient:

@@ -99,7 +99,7 @@ def is_from_vault(error: Any) -> bool:
 
 def is_passing(error: Exception, writes: bool) -> bool:
     """Whether the same call may succeed in a moment, and could not have taken effect if it writes."""
-    if isinstance(error, hvac.exceptions.RateLimitExceeded):
+    if isinstance(error, hvac.exceptions.RateLimitExceeded) or never_sent(error):
         return True
     if isinstance(error, hvac.exceptions.VaultDown):
         return not said(error, "Vault is sealed")
@@ -124,13 +124,20 @@ def _is_too_large(error: Exception) -> bool:
     return isinstance(error, hvac.exceptions.VaultError) and said(error, *_TOO_LARGE)
 
 
+def never_sent(error: Exception) -> bool:
+    """Whether no connection came about, so that Vault cannot have heard of the call."""
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return True
+    if not isinstance(error, requests.exceptions.ConnectionError):
+        return False
+    cause = getattr(error.args[0] if error.args else None, "reason", None)
+    return type(cause).__name__ in _NOT_CONNECTED
+
+
 def may_be_done(error: Exception) -> bool:
     """Whether a write could have taken effect although its answer did not come."""
-    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError)):
+    if never_sent(error) or isinstance(error, requests.exceptions.SSLError):
         return False
-    if isinstance(error, requests.exceptions.ConnectionError):
-        cause = getattr(error.args[0] if error.args else None, "reason", None)
-        return type(cause).__name__ not in _NOT_CONNECTED
     lost = (
         requests.exceptions.RequestException,
         hvac.exceptions.BadGateway,

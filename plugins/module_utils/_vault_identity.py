@@ -15,13 +15,14 @@ jwt            ANSIBLE_HASHI_VAULT_JWT, as the role ..._ROLE_ID
 kubernetes     the same; without a JWT the pod's own service account token is read
 cert           ANSIBLE_HASHI_VAULT_CERT_AUTH_PUBLIC_KEY and ..._PRIVATE_KEY, else VAULT_CLIENT_CERT and VAULT_CLIENT_KEY; as the
                role ..._ROLE_ID, or as whichever fits
-none           nothing: an agent or a proxy adds the token
+none           nothing: an agent or a proxy adds the token; also where VAULT_AGENT_ADDR is used and there is nothing else
 =============  ==========================================================================================
 """
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
@@ -68,7 +69,7 @@ class Identity:
         return self.method not in (TOKEN, NONE)
 
 
-class IdentityReader:
+class IdentityReader(ABC):
     """What the parameters of a reference and the environment say of an identity."""
 
     def __init__(self, reference: Reference, context: Context, option: str) -> None:
@@ -82,12 +83,18 @@ class IdentityReader:
             (self.context.environ[name] for name in names if self.context.environ.get(name)), ""
         )
 
+    def agent(self) -> str:
+        """The address of an agent or a proxy that adds the token, unless another address is named before it."""
+        if self.params.get("address") or self.env("ANSIBLE_HASHI_VAULT_ADDR"):
+            return ""
+        return self.env("VAULT_AGENT_ADDR")
+
+    @abstractmethod
     def flag(self, name: str) -> Optional[bool]:
         """What a variable says that is true, false or not set.
 
         :raises BadInput: for any other text.
         """
-        raise NotImplementedError
 
     def identity(self) -> Identity:
         """As whom, by the method that is named, or by what is there.
@@ -177,6 +184,8 @@ class IdentityReader:
             return Identity(APPROLE, self._mount(APPROLE), role, secret_id, self._is_wrapped())
         if method != APPROLE and token is None:
             token = self._token_file()
+        if token is None and not method and self.agent():
+            return Identity(NONE)
         if token is None:
             missing = (
                 "VAULT_ROLE_ID and VAULT_SECRET_ID"

@@ -91,7 +91,7 @@ def look_at_engine(client: VaultClient, mount: str) -> str:
         return f"{kind} version {version}"
 
     if mount not in client.engines:
-        place = f"the mount {mount} at {client.address}"
+        place = f"the mount {mount} at {client.named}"
         try:
             client.engines[mount] = client.call(place, "look at it", ask)
         except (Absent, Denied):
@@ -109,7 +109,7 @@ class KvSecret:
         self._client = client
         self._mount = mount
         self._path = path
-        self.place = f"Vault path {mount}/{path} at {client.address}"
+        self.place = f"Vault path {mount}/{path} at {client.named}"
 
     def __repr__(self) -> str:
         return f"KvSecret({self.place})"

@@ -79,7 +79,7 @@ class KvMetadata:
         self._client = client
         self._mount, self._path = mount, path
         self.path = f"{mount}/metadata/{path}"
-        self.place = f"Vault path {mount}/{path} at {client.address}"
+        self.place = f"Vault path {mount}/{path} at {client.named}"
 
     def action_path(self, action: str) -> str:
         """The path of ``delete``, ``undelete`` or ``destroy`` in Vault's API."""

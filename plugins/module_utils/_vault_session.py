@@ -244,7 +244,9 @@ class VaultSession:
         causes = {
             APPROLE: "role id or secret id is wrong, used up or removed, or this machine's address is not allowed. Make a new secret id",
             CERT: "no role there accepts this certificate. Check that its CA is the role's, its name is allowed and it has not expired",
-            KUBERNETES: "the role does not take this service account and namespace, or the token has ended. Compare the role with the pod",
+            KUBERNETES: "the role does not take this service account, namespace or audience, the token has ended, or Vault could not "
+            "ask the cluster about it. Compare the role with the pod; as whom Vault asks, that account needs system:auth-delegator, and "
+            "Vault's log tells of it",
         }
         jwt = "the role does not take this token: its issuer, audience, subject or claims differ, it has ended, or there is no such role"
         cause = causes.get(identity.method, jwt)

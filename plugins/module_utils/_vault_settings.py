@@ -7,7 +7,7 @@ The names are those of Vault's own command line and of ``community.hashi_vault``
 there. A reference's parameters count before both. A module's own options are laid over the environment (``_vault_options``).
 
 =============  ==========================================================================================
-address        ``?address=``, ANSIBLE_HASHI_VAULT_ADDR, VAULT_ADDR
+address        ``?address=``, ANSIBLE_HASHI_VAULT_ADDR, VAULT_AGENT_ADDR, VAULT_ADDR
 namespace      ``?namespace=``, ANSIBLE_HASHI_VAULT_NAMESPACE, VAULT_NAMESPACE
 CA             ANSIBLE_HASHI_VAULT_CA_CERT, VAULT_CACERT (a file), VAULT_CAPATH (a directory)
 no TLS check   ANSIBLE_HASHI_VAULT_VALIDATE_CERTS=false, VAULT_SKIP_VERIFY=true
@@ -74,7 +74,8 @@ class _Reader(IdentityReader):
         return text in _TRUE if text else None
 
     def address(self) -> str:
-        address = self.params.get("address") or self.env("ANSIBLE_HASHI_VAULT_ADDR", "VAULT_ADDR")
+        named = self.params.get("address") or self.env("ANSIBLE_HASHI_VAULT_ADDR")
+        address = named or self.agent() or self.env("VAULT_ADDR")
         if not address:
             raise BadInput(
                 f"{self.option}: the address of Vault is not known; set VAULT_ADDR, or add ?address= to the reference"
@@ -90,8 +91,10 @@ class _Reader(IdentityReader):
         except ValueError:
             good = False
         if not good:
+            socket = "; a unix socket is none, so give the agent a listener at 127.0.0.1"
             raise BadInput(
                 f"{self.option}: the address of Vault must be a URL such as https://vault.example:8200"
+                + (socket if address.startswith("unix:") else "")
             )
         if is_readable(address):
             proxy = ", and through the proxy that http_proxy names" if is_proxied(address) else ""

@@ -501,7 +501,10 @@ def test_four_different_messages(vault_place: VaultPlace) -> None:
         said.append(messages(Sealed, ledger))
     finally:
         world.server.unseal()
-    environ["VAULT_ADDR"] = f"http://127.0.0.1:{closed_port()}"
+    environ |= {
+        "VAULT_ADDR": f"http://127.0.0.1:{closed_port()}",
+        "VAULT_CLIENT_TIMEOUT": "0.5",
+    }
     said.append(messages(Unreachable, vault_place.opened()))
     assert len({text for each in said for text in each}) >= 4
     assert all(environ["VAULT_TOKEN"] not in text for each in said for text in each)

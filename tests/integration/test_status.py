@@ -157,7 +157,7 @@ def test_one_table_of_everything_whatever_is_broken(
         "keyturn.runbooks.status",
         inventory=inventory,
         extra_vars={"keyturn_serial": 5},
-        env={"VAULT_TOKEN": "none", "COLUMNS": "100"},
+        env={"VAULT_TOKEN": "none", "VAULT_CLIENT_TIMEOUT": "1", "COLUMNS": "100"},
     ).check()
     assert estate.snapshot() == before
     assert done.stdout.count("CREDENTIAL ") == 1 and "changed=1" not in done.stdout

@@ -14,22 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.module_utils import _vault_identity
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     Sealed,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv_task import MODULE
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from estate.authority import Authority
-from estate.kubernetes import KubernetesServer
 from estate.vault import AppRole, VaultServer
 from login_world import ONE, LoginWorld, refusal
 from vault_fixtures import production_vault, vault_approle
 from vault_world import proxied
 
 __all__ = ["production_vault", "vault_approle"]
+
+
+NAMESPACE = b"x-vault-namespace"
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def world(vault: VaultServer, vault_mount: str) -> Iterator[LoginWorld]:
     made.context.close()
 
 
-# --- JWT and Kubernetes
+# --- JWT
 
 
 def signed(key: ec.EllipticCurvePrivateKey, **claims: Any) -> str:
@@ -94,46 +97,6 @@ def test_a_jwt(world: LoginWorld) -> None:
     assert "audience" in message
     world.environ["ANSIBLE_HASHI_VAULT_MOUNT_POINT"] = "not-there"
     assert "refuses the jwt login at 'not-there'" in refusal(Denied, world.store().read)
-
-
-def test_the_service_account_of_a_pod(
-    world: LoginWorld,
-    kubernetes_server: KubernetesServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A token that a real Kubernetes made. Vault checks it by the cluster's key, as its documentation has it for JWT.
-
-    The method that asks the cluster takes the same call with the same two names.
-    """
-    monkeypatch.setattr(_vault_identity, "POD_IDENTITY", str(tmp_path / "token"))
-    name = f"runner-{secrets.token_hex(3)}"
-    accounts = "/api/v1/namespaces/default/serviceaccounts"
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
-    kubernetes_server.request("POST", accounts, account)
-    wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
-    body = {**wish, "spec": {"audiences": ["vault"], "expirationSeconds": 600}}
-    made = kubernetes_server.request("POST", f"{accounts}/{name}/token", body)
-    (tmp_path / "token").write_text(made["status"]["token"], encoding="utf-8")
-    certificate = kubernetes_server.tls.certificate.read_text(encoding="ascii")
-    mount = world.server.enable_auth("jwt", jwt_validation_pubkeys=[certificate])
-    role = {
-        "role_type": "jwt",
-        "user_claim": "sub",
-        "bound_subject": f"system:serviceaccount:default:{name}",
-        "bound_audiences": ["vault"],
-        "token_policies": [world.server.policy(world.rules)],
-    }
-    world.server.request("POST", f"auth/{mount}/role/runner", role)
-    world.environ |= {"VAULT_AUTH_METHOD": "kubernetes", "VAULT_LOGIN_MOUNT_POINT": mount}
-    world.environ["VAULT_ROLE_ID"] = "runner"
-    assert world.store().write(ONE, None) == "1"
-    world.context.close()
-    assert world.tokens(mount) == []
-    world.environ["VAULT_ROLE_ID"] = "another"
-    assert "refuses the kubernetes login" in refusal(Denied, world.store().read)
-    (tmp_path / "token").unlink()
-    assert "no pod with a service account" in refusal(Denied, world.store)
 
 
 # --- the server as in production: certificates, an agent's place, sealing
@@ -207,7 +170,10 @@ def test_an_agent_that_adds_the_token(world: LoginWorld) -> None:
         assert world.store().write(ONE, None) == "1"
         assert world.store().read() == (ONE, "1")
         agent.add_token = ""
-        assert "denies this token" in refusal(Denied, world.store().read)
+        message = refusal(Denied, world.store().read)
+    assert (
+        "No token was sent from here: see whether the agent or proxy there has logged in" in message
+    )
 
 
 @pytest.mark.parametrize("kind", ["userpass", ""])
@@ -230,13 +196,31 @@ def test_a_namespace_is_sent_with_every_call(
 ) -> None:
     """The open-source server has no namespaces, and does not look at the header."""
     world.use(vault_approle(world.rules))
+    data = f"{world.mount}/data/app".encode()
     with proxied(world) as proxy:
         assert world.store().read() is None
+        world.context.close()
+        without = len(proxy.heads)
+        assert not any(NAMESPACE in head.lower() for head in proxy.heads)
         world.environ["VAULT_NAMESPACE"] = "team-a"
         assert world.store().write(ONE, None) == "1"
-    sent = [b"x-vault-namespace: team-a" in head.lower() for head in proxy.heads]
-    without = sent.index(True)
-    assert not any(sent[:without])
-    # A login of its own, a read and a write, and what looks at the mount.
-    assert all(sent[without:])
-    assert len(sent[without:]) >= 3
+        wish = {"engine_mount_point": world.mount, "path": "app", "fields": {"a": "1"}}
+        defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
+        assert execute(MODULE, {**defaults, **wish}, world.context)["changed"] is True
+        world.context.close()
+        world.environ.update(VAULT_ADDR="http://127.0.0.1:1", VAULT_CLIENT_TIMEOUT="0.2")
+        assert "to http://127.0.0.1:1 (namespace team-a)" in refusal(
+            Unreachable, world.store().read
+        )
+    heads = proxy.heads[without:]
+    assert all(NAMESPACE + b": team-a" in head.lower() for head in heads)
+    asked = b"\n".join(head.split(b"\r\n")[0] for head in heads)
+    # The login and its end, a read, a write, and what looks at the mount.
+    for part in (
+        b"/login ",
+        b"/revoke-self ",
+        b"GET /v1/" + data,
+        b"POST /v1/" + data,
+        b"/mounts/",
+    ):
+        assert part in asked, part

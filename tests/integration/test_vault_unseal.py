@@ -173,7 +173,7 @@ def test_two_runs_at_once(task: Task) -> None:
 def test_a_node_that_is_down_does_not_keep_another_sealed(task: Task) -> None:
     down = f"http://127.0.0.1:{closed_port()}"
     with pytest.raises(Unreachable, match="no connection") as caught:
-        task.run(url=[down, task.server.address])
+        task.run(url=[down, task.server.address], timeout="1s")
     assert task.server.serves()
     assert caught.value.details["changed"] is True
     assert [node["changed"] for node in caught.value.details["nodes"]] == [False, True]

@@ -1,105 +1,93 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files with the faults of a disk, at a read and a write of a keyring and at a sink; see :mod:`test_faults`."""
+"""Files with the faults of a disk: a read and a write of a keyring, sinks of each format, a ledger; see :mod:`test_faults`.
+
+After each: what was there is there to the byte and nothing beside it, and the same call converges once the disk is well again.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import secrets
-import subprocess
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
-from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import no_guard
-from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Wanted, bring
-from backends import OPTION, WHERE, FileBackend
+from file_cells import (
+    EnvSink,
+    Kept,
+    Keyring,
+    KeyringRead,
+    Ledger,
+    Sink,
+    fill,
+    kept,
+    own_disk,
+    read_only,
+    spoil,
+)
+from store_faults import TO_DO
 from store_page import OPERATIONS
 
-_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
-
-
-def _mount(*arguments: str) -> None:
-    subprocess.run(["mount", *arguments], check=True, capture_output=True)
-
-
-def _fill(folder: Path) -> None:
-    with suppress(OSError), open(folder / "filler", "wb", buffering=0) as stream:
-        while True:
-            stream.write(bytes(512))
-
-
-def _read_only(folder: Path) -> None:
-    _mount("-o", "remount,ro", str(folder))
-
-
-def _broken(folder: Path) -> None:
-    """What is no document and no JSON stands there instead."""
-    for path in (*folder.glob("keyrings/*.json"), *folder.glob("sinks/*.json")):
-        path.write_text('{"step": ', encoding="utf-8")
-
-
-CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
-    "disk full": (_fill, ("done", "Unreachable", "Unreachable")),
-    "disk read-only": (_read_only, ("done", "Denied", "Denied")),
-    "content broken": (_broken, ("done", "Conflict", "Corrupt")),
+READ, WRITE, PUBLISH = OPERATIONS
+FULL, FIXED = "Unreachable", "Denied"
+FAULTS: dict[str, Callable[[Path], Callable[[], None]]] = {
+    "disk full": fill,
+    "disk full after a part": partial(fill, left=1),
+    "disk read-only": read_only,
+    "content broken": spoil,
 }
-"""How to make it so, and how each of the operations ends. What a document means is not a store's matter."""
+DISK = (FULL, FULL, FIXED)
+CELLS: list[tuple[type[Kept], str, str, tuple[str, ...]]] = [
+    (KeyringRead, "", READ, ("done", "done", "done", "done")),
+    # What a document means is not a store's matter.
+    (Keyring, "", WRITE, (*DISK, "Conflict")),
+    (Sink, "", PUBLISH, (*DISK, "Corrupt")),
+    (EnvSink, ", env file", PUBLISH, DISK),
+    (Ledger, ", ledger", WRITE, (FULL, FULL, FULL)),
+]
+"""What is kept, how the table names it beside the fault, the operation, and how it ends with each of the faults."""
 
 
-def _attempt(backend: FileBackend, operation: str, new: str, version: str) -> KeyturnError | None:
-    context = backend.context()
-    try:
-        if operation == "read a keyring":
-            backend.store().read()
-        elif operation == "write a keyring":
-            backend.store().write(json_lines({"v": new}), version)
-        else:
-            wanted = Wanted(WHERE, {backend.field: Secret(new)})
-            bring(backend.place("app", context), wanted, no_guard, context)
-    except KeyturnError as error:
-        return error
-    return None
-
-
-def _cell(folder: Path, name: str, operation: str) -> str:
+def _cell(folder: Path, fault: str, kind: type[Kept]) -> str:
     """One cell, in mounts of this process's own."""
-    flags = _NEW_MOUNTS if os.geteuid() == 0 else _NEW_MOUNTS | _NEW_USER
-    assert ctypes.CDLL(None, use_errno=True).unshare(flags) == 0, os.strerror(ctypes.get_errno())
-    _mount("--make-rprivate", "/")
-    _mount("-t", "tmpfs", "-o", "size=64k", "none", str(folder))
-    old, new = secrets.token_urlsafe(18), secrets.token_urlsafe(6000)
-    backend = FileBackend(folder)
-    version = backend.store().write(json_lines({"v": old}), None)
-    backend.put("app", old)
-    CASES[name][0](folder)
-    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
-    error = _attempt(backend, operation, new, version)
-    if error is None:
-        return "done"
-    assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
-    assert backend.left_over("app") == []
-    shown = "\n".join([error.message, *backend.warnings])
-    assert old not in shown
-    assert new not in shown
-    assert (WHERE if operation == "publish" else OPTION) in error.message
-    return type(error).__name__
+    own_disk(folder)
+    thing = kind(folder)
+    well = kept(folder)
+    heal = FAULTS[fault](folder)
+    before = kept(folder)
+    how, message = _end(thing)
+    shown = "\n".join([message, *thing.warnings])
+    assert all(value not in shown for value in thing.hidden)
+    if how != "done":
+        assert TO_DO.search(message.partition(thing.option)[2]), message
+    assert thing.whole() == before
+    heal()
+    assert thing.whole() == well
+    thing.call()
+    assert thing.is_there()
+    assert set(kept(folder)) == set(well), "a file was left over"
+    return how
 
 
-def _apart(folder: Path, name: str, operation: str) -> str:
+def _end(thing: Kept) -> tuple[str, str]:
+    try:
+        thing.call()
+    except KeyturnError as error:
+        return type(error).__name__, error.message
+    return "done", ""
+
+
+def _apart(folder: Path, fault: str, kind: type[Kept]) -> str:
     """The same in a process of its own, whose mounts end with it; a failed check is an error here."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            told = {"how": _cell(folder, name, operation)}
+            told = {"how": _cell(folder, fault, kind)}
         except BaseException as error:
             told = {"failed": f"{type(error).__name__}: {error}"}
         os.write(writing, json.dumps(told).encode())
@@ -112,11 +100,26 @@ def _apart(folder: Path, name: str, operation: str) -> str:
     return str(found["how"])
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("kind", "row", "operation", "fault", "wanted"),
+    [
+        pytest.param(kind, f"{fault}{beside}", operation, fault, how, id=f"{fault}-{kind.__name__}")
+        for kind, beside, operation, ends in CELLS
+        for fault, how in zip(FAULTS, ends, strict=False)
+    ],
+)
 def test_a_fault_of_the_disk(
-    scratch: Path, name: str, operation: str, record_property: Callable[[str, object], None]
+    scratch: Path,
+    kind: type[Kept],
+    row: str,
+    operation: str,
+    fault: str,
+    wanted: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    how = _apart(scratch, name, operation)
-    record_property("fault", json.dumps(["file", name, operation, how]))
-    assert how == CASES[name][1][OPERATIONS.index(operation)]
+    how = _apart(scratch, fault, kind)
+    untried = () if row == fault else OPERATIONS
+    for one in dict.fromkeys([*untried, operation]):
+        told = how if one == operation else "-"
+        record_property("fault", json.dumps(["file", row, one, told]))
+    assert how == wanted

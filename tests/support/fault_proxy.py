@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from backends import Upstream
@@ -115,6 +115,8 @@ class FaultProxy:
     :param writes: tells a request that changes something: ``(method, path, headers) -> bool``.
     :ivar faults: the first one that takes a request does what it does; without one the request is passed on.
     :ivar asked: all that was asked, for counting.
+    :ivar answered: the status of each answer of the real server.
+    :ivar adds: headers that are put into each request on its way.
     """
 
     def __init__(
@@ -127,8 +129,12 @@ class FaultProxy:
         self.writes = writes
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
-        self.ended = threading.Event()
+        self.answered: list[int] = []
+        self.adds: dict[str, str] = {}
         self._tls = tls
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._listens = True
         self._server = _Server(("127.0.0.1", 0), self)
         self.port = int(self._server.server_address[1])
         self._start()
@@ -142,20 +148,42 @@ class FaultProxy:
         """What its listener shows."""
         return self._tls
 
+    def took(self, connection: socket.socket) -> None:
+        """Know of a connection."""
+        with self._lock:
+            self._open.add(connection)
+
+    def let_go(self, connection: socket.socket) -> None:
+        """Know that it ended."""
+        with self._lock:
+            self._open.discard(connection)
+
     def stop(self) -> None:
-        """Take no connections any more; those that are open are left to end."""
-        self._server.shutdown()
-        self._server.server_close()
+        """Take no connections any more, and end those that there are."""
+        if self._listens:
+            self._listens = False
+            self._server.shutdown()
+            self._server.server_close()
+        with self._lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def restart(self) -> None:
         """Take connections again, at the same port."""
         self._server = _Server(("127.0.0.1", self.port), self)
+        self._listens = True
         self._start()
 
     def close(self) -> None:
         """End."""
-        self.ended.set()
         self.stop()
+
+    def clear(self) -> None:
+        """Be as at the beginning, without a connection."""
+        self.stop()
+        self.faults, self.asked, self.answered, self.adds = [], [], [], {}
+        self.restart()
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -175,7 +203,11 @@ class _Server(http.server.ThreadingHTTPServer):
                 connection = self.proxy.tls.wrap_socket(request, server_side=True)  # type: ignore[arg-type]
             except OSError:
                 return
-        super().finish_request(connection, client_address)  # type: ignore[arg-type]
+        self.proxy.took(connection)  # type: ignore[arg-type]
+        try:
+            super().finish_request(connection, client_address)  # type: ignore[arg-type]
+        finally:
+            self.proxy.let_go(connection)  # type: ignore[arg-type]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Connections are meant to break here."""
@@ -209,9 +241,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             connection = http.client.HTTPConnection(upstream.host, upstream.port, timeout=30)
         try:
-            headers = {key: value for key, value in asked.headers.items() if key.lower() != "host"}
+            # As it came, with the name of this proxy as its host: AWS's signature covers it.
+            headers = {**asked.headers, **self.server.proxy.adds}
             connection.request(asked.method, asked.path, asked.body, headers)
             answer = connection.getresponse()
+            self.server.proxy.answered.append(answer.status)
             kept = {key: value for key, value in answer.getheaders() if key.lower() not in _HOP}
             return Answer(answer.status, kept, answer.read())
         finally:
@@ -227,8 +261,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def wait_for_end(self) -> None:
-        ended = self.server.proxy.ended
-        while not ended.is_set() and self._is_open():
+        while self._is_open():
             pass
 
     def _is_open(self) -> bool:

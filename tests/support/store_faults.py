@@ -5,57 +5,48 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from collections.abc import Callable, Mapping
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime, parsedate_to_datetime
 
 import fault_proxy as harm
-from backends import Backend, KubernetesBackend, VaultBackend
-from fault_proxy import Asked, Exchange, Fault, FaultProxy
+from k8s_tokens import Account
+from store_arrange import (
+    Arrange,
+    always,
+    as_account,
+    as_user,
+    aws_says,
+    back_soon,
+    clock_refused,
+    done_and_failing,
+    expired_token,
+    failing,
+    is_write,
+    no_listener,
+    no_metadata,
+    nothing,
+    once,
+    page,
+    reads,
+    redirected,
+    revoked_token,
+    silent_after_write,
+    skewed,
+    throttled,
+    with_policy,
+    writes,
+)
 
 DONE, ABSENT = "done", "absent"
-UNREACHABLE, DENIED, SEALED = "Unreachable", "Denied", "Sealed"
-WRITING_TARGETS = (
-    "Put",
-    "Create",
-    "Update",
-    "Delete",
-    "Label",
-    "Unlabel",
-    "AddTags",
-    "Tag",
-    "Cancel",
+TO_DO = re.compile(
+    r"\b(check|run again|run later|set|log in|add|allow|unseal|raise|see|correct|mend|use|give|make|mount|compare)\b",
+    re.IGNORECASE,
 )
-_QUESTIONS = (
-    "/sys/capabilities-self",
-    "/login",
-    "/selfsubjectaccessreviews",
-    "/sys/wrapping/unwrap",
-)
+"""What a message has that says what to do."""
 
-
-def is_write(method: str, path: str, headers: Mapping[str, str]) -> bool:
-    """Whether a request changes something, as each of the services writes requests."""
-    target = headers.get("X-Amz-Target", "")
-    if target:
-        return target.rpartition(".")[2].startswith(WRITING_TARGETS)
-    asks = path.partition("?")[0].endswith(_QUESTIONS)
-    return method in ("POST", "PUT", "PATCH", "DELETE") and not asks
-
-
-@dataclass
-class Bench:
-    """One backend behind a proxy."""
-
-    backend: Backend
-    proxy: FaultProxy
-
-
-Arrange = Callable[[Bench], None]
+UNREACHABLE, DENIED = "Unreachable", "Denied"
+PATIENT, HASTY = 20.0, 1.2
+"""Seconds for a call that must come to its end, and for one that may not."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +59,7 @@ class Case:
     :param write: what a write may end as.
     :param only: the kinds of backend that know it; none for all that have a server.
     :param tls: which certificate the proxy shows, as ``wrong CA``; empty for none where the backend speaks plain HTTP.
+    :param seconds: that a call is given; 0: by what it may end as.
     """
 
     name: str
@@ -76,182 +68,15 @@ class Case:
     write: tuple[str, ...]
     only: tuple[str, ...] = ()
     tls: str = ""
+    seconds: float = 0.0
 
+    def ends(self, operation: str) -> tuple[str, ...]:
+        """What an operation may end as."""
+        return self.read if operation == "read a keyring" else self.write
 
-def _is_write(asked: Asked) -> bool:
-    return asked.writes
-
-
-def _is_read(asked: Asked) -> bool:
-    return not asked.writes
-
-
-def _always(act: harm.Act) -> Arrange:
-    return lambda bench: bench.proxy.faults.append(Fault(act))
-
-
-def _once(act: harm.Act) -> Arrange:
-    """At the first request, and where that only asked something at the first one that writes."""
-
-    def arrange(bench: Bench) -> None:
-        bench.proxy.faults += [Fault(act, _is_read, 1), Fault(act, _is_write, 1)]
-
-    return arrange
-
-
-def _writes(act: harm.Act, times: int | None = 1) -> Arrange:
-    return lambda bench: bench.proxy.faults.append(Fault(act, _is_write, times))
-
-
-def _reads(act: harm.Act) -> Arrange:
-    return lambda bench: bench.proxy.faults.append(Fault(act, _is_read))
-
-
-def _no_listener(bench: Bench) -> None:
-    bench.proxy.stop()
-
-
-def _back_soon(bench: Bench) -> None:
-    bench.proxy.stop()
-
-    def later() -> None:
-        time.sleep(0.7)
-        bench.proxy.restart()
-
-    threading.Thread(target=later, daemon=True).start()
-
-
-def _throttled(retry_after: bool) -> harm.Act:
-    """As each service says it: Vault's rate quota, AWS's documented error, Kubernetes's priority and fairness."""
-
-    def act(exchange: Exchange) -> None:
-        headers = {"Retry-After": "1"} if retry_after else {}
-        if "X-Amz-Target" in exchange.asked.headers:
-            body = {"__type": "ThrottlingException", "message": "Rate exceeded"}
-            harm.said(400, json.dumps(body).encode(), **headers)(exchange)
-        elif exchange.asked.path.startswith("/v1/"):
-            harm.said(429, b'{"errors": ["rate limit quota exceeded"]}', **headers)(exchange)
-        else:
-            status = {
-                "kind": "Status",
-                "status": "Failure",
-                "code": 429,
-                "reason": "TooManyRequests",
-            }
-            harm.said(429, json.dumps(status).encode(), **headers)(exchange)
-
-    return act
-
-
-def _failing(status: int) -> harm.Act:
-    """A server's own trouble, as it says it, or as the balancer before it does."""
-
-    def act(exchange: Exchange) -> None:
-        if "X-Amz-Target" in exchange.asked.headers and status == 500:
-            body = {"__type": "InternalServerError", "message": "An error occurred."}
-            harm.said(500, json.dumps(body).encode())(exchange)
-        elif status == 500:
-            harm.said(500, b'{"errors": ["internal error"], "kind": "Status", "code": 500}')(
-                exchange
-            )
-        else:
-            harm.said(status, b"<html>Bad gateway</html>", Content_Type="text/html")(exchange)
-
-    return act
-
-
-def _done_and_failing(exchange: Exchange) -> None:
-    exchange.forward()
-    _failing(500)(exchange)
-
-
-def _redirected(exchange: Exchange) -> None:
-    upstream = exchange._handler.server.proxy.upstream
-    scheme = "https" if upstream.tls else "http"
-    where = f"{scheme}://{upstream.host}:{upstream.port}{exchange.asked.path}"
-    harm.said(307, b"", Location=where)(exchange)
-
-
-def _skewed(exchange: Exchange) -> None:
-    answer = exchange.forward()
-    for name in answer.headers:
-        if name.lower() == "date":
-            told = parsedate_to_datetime(answer.headers[name])
-            answer.headers[name] = format_datetime(told + timedelta(hours=1), usegmt=True)
-    exchange.reply(answer)
-
-
-def _clock_refused(exchange: Exchange) -> None:
-    """AWS refuses what was signed by a clock that is wrong by more than five minutes."""
-    now = datetime.now(timezone.utc)
-    text = f"Signature expired: {now:%Y%m%dT%H%M%SZ} is now earlier than {now:%Y%m%dT%H%M%SZ}"
-    body = json.dumps({"__type": "InvalidSignatureException", "message": text})
-    harm.said(400, body.encode())(exchange)
-
-
-def _aws_says(code: str) -> harm.Act:
-    return harm.said(400, json.dumps({"__type": code, "message": "not you"}).encode())
-
-
-def _page(status: int) -> harm.Act:
-    return harm.said(status, b"<html>Please log in first</html>", Content_Type="text/html")
-
-
-def _with_policy(data: str, metadata: str = "") -> Arrange:
-    """Go on with a token of Vault that has these capabilities only."""
-
-    def arrange(bench: Bench) -> None:
-        backend = bench.backend
-        assert isinstance(backend, VaultBackend)
-        rules = f'path "{backend.mount}/data/*" {{ capabilities = [{data}] }}'
-        if metadata:
-            rules += f' path "{backend.mount}/metadata/*" {{ capabilities = [{metadata}] }}'
-        backend.environ["VAULT_TOKEN"] = backend.server.token(rules)
-
-    return arrange
-
-
-def _expired_token(bench: Bench) -> None:
-    backend = bench.backend
-    assert isinstance(backend, VaultBackend)
-    made = backend.server.request("POST", "auth/token/create", {"ttl": "1s", "policies": ["root"]})
-    backend.environ["VAULT_TOKEN"] = made["auth"]["client_token"]
-    time.sleep(1.3)
-
-
-def _revoked_token(bench: Bench) -> None:
-    backend = bench.backend
-    assert isinstance(backend, VaultBackend)
-    token = backend.server.request("POST", "auth/token/create", {})["auth"]["client_token"]
-    backend.server.request("POST", "auth/token/revoke", {"token": token})
-    backend.environ["VAULT_TOKEN"] = token
-
-
-def _sealed(bench: Bench) -> None:
-    assert isinstance(bench.backend, VaultBackend)
-    bench.backend.server.seal()
-
-
-def _as_user(user: str) -> Arrange:
-    def arrange(bench: Bench) -> None:
-        assert isinstance(bench.backend, KubernetesBackend)
-        bench.backend.act_as(user)
-
-    return arrange
-
-
-def _silent_after_write(bench: Bench) -> None:
-    """The write is done, and from then on nothing is answered: whether it was done cannot be known now."""
-    written = threading.Event()
-
-    def act(exchange: Exchange) -> None:
-        harm.lost(exchange)
-        written.set()
-
-    bench.proxy.faults += [
-        Fault(harm.reset, lambda _asked: written.is_set()),
-        Fault(act, _is_write, 1),
-    ]
+    def deadline(self, operation: str) -> float:
+        """The seconds that it is given: a busy machine must not make a call fail that is to succeed."""
+        return self.seconds or (PATIENT if self.ends(operation) == (DONE,) else HASTY)
 
 
 VAULT, SSM, SECRETS, KUBERNETES = "Vault", "SSM", "Secrets Manager", "Kubernetes"
@@ -261,86 +86,111 @@ _NO = (DENIED,)
 _OK = (DONE,)
 
 CASES: tuple[Case, ...] = (
-    Case("nothing", lambda _bench: None, _OK, _OK),
-    Case("connection refused", _no_listener, _NOT, _NOT),
-    Case("gone for 0.7 s", _back_soon, _MAYBE, _MAYBE),
-    Case("reset, always", _always(harm.reset), _NOT, _NOT),
-    Case("reset, once", _once(harm.reset), _MAYBE, _MAYBE),
-    Case("reset in mid-reply, always", _always(harm.reset_in_reply), _NOT, _NOT),
-    Case("reset in mid-reply, once", _once(harm.reset_in_reply), _MAYBE, _MAYBE),
-    Case("reply lost after the write", _writes(harm.lost), _OK, _OK),
-    Case("replies lost after all writes", _writes(harm.lost, None), _OK, _MAYBE),
-    Case("all lost after the write", _silent_after_write, _OK, _NOT),
-    Case("slow", _always(harm.slow(0.15)), _OK, _OK),
-    Case("no reply, always", _always(harm.hang), _NOT, _NOT),
-    Case("no reply, once", _once(harm.hang), _MAYBE, _MAYBE),
-    Case("done and no reply", _writes(harm.done_and_hang), _OK, _MAYBE),
-    Case("throttled once, Retry-After", _once(_throttled(True)), _OK, _OK),
-    Case("throttled once", _once(_throttled(False)), _OK, _OK),
-    Case("throttled always, Retry-After", _always(_throttled(True)), _NOT, _NOT),
-    Case("throttled always", _always(_throttled(False)), _NOT, _NOT),
-    Case("500 once", _once(_failing(500)), _OK, _MAYBE),
-    Case("500 always", _always(_failing(500)), _NOT, _NOT),
-    Case("500 although done", _writes(_done_and_failing), _OK, _MAYBE),
-    Case("502 once", _once(_failing(502)), _OK, _MAYBE),
-    Case("502 always", _always(_failing(502)), _NOT, _NOT),
-    Case("503 once", _once(_failing(503)), _OK, _MAYBE),
-    Case("503 always", _always(_failing(503)), _NOT, _NOT),
-    Case("sealed", _sealed, (SEALED,), (SEALED,), only=(VAULT,)),
-    Case("redirect of a standby", _always(_redirected), _OK, _OK, only=(VAULT,)),
-    Case("redirect", _always(_redirected), _NOT, _NOT, only=(SSM, SECRETS, KUBERNETES)),
-    Case("token expired", _expired_token, _NO, _NO, only=(VAULT,)),
-    Case("token revoked", _revoked_token, _NO, _NO, only=(VAULT,)),
-    Case(
-        "token expired", _always(_aws_says("ExpiredTokenException")), _NO, _NO, only=(SSM, SECRETS)
-    ),
+    Case("nothing", nothing, _OK, _OK),
+    Case("connection refused", no_listener, _NOT, _NOT),
+    Case("gone for 0.7 s", back_soon, _OK, _OK, only=(VAULT, KUBERNETES)),
+    # Three tries, however soon after each other they were.
+    Case("gone for 0.7 s", back_soon, _MAYBE, _MAYBE, only=(SSM, SECRETS)),
+    Case("reset, always", always(harm.reset), _NOT, _NOT),
+    Case("reset, once", once(harm.reset), _OK, _MAYBE),
+    Case("reset in mid-reply, always", always(harm.reset_in_reply), _NOT, _NOT),
+    Case("reset in mid-reply, once", once(harm.reset_in_reply), _OK, _OK),
+    Case("reply lost after the write", writes(harm.lost), _OK, _OK),
+    Case("replies lost after all writes", writes(harm.lost, None), _OK, _MAYBE),
+    Case("all lost after the write", silent_after_write, _OK, _NOT),
+    Case("slow", always(harm.slow(0.15)), _OK, _OK),
+    Case("no reply, always", always(harm.hang), _NOT, _NOT),
+    Case("no reply, once", once(harm.hang), _MAYBE, _MAYBE),
+    Case("done and no reply", writes(harm.done_and_hang), _OK, _MAYBE),
+    Case("throttled once, Retry-After", once(throttled(True)), _OK, _OK),
+    Case("throttled once", once(throttled(False)), _OK, _OK),
+    Case("throttled always, Retry-After", always(throttled(True)), _NOT, _NOT),
+    Case("throttled always", always(throttled(False)), _NOT, _NOT),
+    Case("500 once", once(failing(500)), _OK, _MAYBE),
+    Case("500 always", always(failing(500)), _NOT, _NOT),
+    Case("500 although done", writes(done_and_failing), _OK, _OK),
+    Case("502 once", once(failing(502)), _OK, _MAYBE),
+    Case("502 always", always(failing(502)), _NOT, _NOT),
+    Case("503 once", once(failing(503)), _OK, _MAYBE),
+    Case("503 always", always(failing(503)), _NOT, _NOT),
+    Case("redirect of a standby", always(redirected), _OK, _OK, only=(VAULT,)),
+    Case("redirect", always(redirected), _NOT, _NOT, only=(SSM, SECRETS, KUBERNETES)),
+    Case("token expired", expired_token, _NO, _NO, only=(VAULT,)),
+    Case("token revoked", revoked_token, _NO, _NO, only=(VAULT,)),
+    Case("token expired", always(aws_says("ExpiredTokenException")), _NO, _NO, only=(SSM, SECRETS)),
     Case(
         "token revoked",
-        _always(_aws_says("UnrecognizedClientException")),
+        always(aws_says("UnrecognizedClientException")),
         _NO,
         _NO,
         only=(SSM, SECRETS),
     ),
-    Case("token unknown", _as_user("unknown"), _NO, _NO, only=(KUBERNETES,)),
+    Case("token unknown", as_user("unknown"), _NO, _NO, only=(KUBERNETES,)),
+    Case("token expired", as_account(Account.expired_token), _NO, _NO, only=(KUBERNETES,)),
+    Case("token revoked", as_account(Account.revoked_token), _NO, _NO, only=(KUBERNETES,)),
     # A write of a keyring goes by the version that was read before.
-    Case("403 on reads", _with_policy('"create", "update"'), _NO, (DONE, DENIED), only=(VAULT,)),
-    Case("403 on writes", _with_policy('"read"'), _OK, _NO, only=(VAULT,)),
-    Case("403 on metadata", _with_policy('"create", "read", "update"'), _OK, _OK, only=(VAULT,)),
-    Case("403 on reads", _reads(_aws_says("AccessDeniedException")), _NO, _NO, only=(SSM,)),
+    Case("403 on reads", with_policy('"create", "update"'), _NO, (DONE, DENIED), only=(VAULT,)),
+    Case("403 on writes", with_policy('"read"'), _OK, _NO, only=(VAULT,)),
+    Case("403 on metadata", with_policy('"create", "read", "update"'), _OK, _OK, only=(VAULT,)),
+    # The metadata of a Secret of Kubernetes is a part of it: what else is asked about is the namespace, and one's own rights.
+    Case("403 on metadata", no_metadata, _OK, _OK, only=(SECRETS, KUBERNETES)),
+    # A parameter is not written over by one who cannot see its key and its tier.
+    Case("403 on metadata", no_metadata, _OK, (DONE, DENIED), only=(SSM,)),
+    Case("403 on reads", reads(aws_says("AccessDeniedException")), _NO, _NO, only=(SSM,)),
     Case(
         "403 on reads",
-        _reads(_aws_says("AccessDeniedException")),
+        reads(aws_says("AccessDeniedException")),
         _NO,
         (DONE, DENIED),
         only=(SECRETS,),
     ),
     Case(
         "403 on writes",
-        _writes(_aws_says("AccessDeniedException"), None),
+        writes(aws_says("AccessDeniedException"), None),
         _OK,
         _NO,
         only=(SSM, SECRETS),
     ),
-    Case("403 on reads", _as_user("stranger"), _NO, _NO, only=(KUBERNETES,)),
-    Case("403 on writes", _as_user("reader"), _OK, _NO, only=(KUBERNETES,)),
-    Case("malformed JSON once", _once(harm.malformed), _MAYBE, _MAYBE),
-    Case("malformed JSON always", _always(harm.malformed), _NOT, _NOT),
-    Case("truncated body once", _once(harm.truncated), _MAYBE, _MAYBE),
-    Case("truncated body always", _always(harm.truncated), _NOT, _NOT),
-    Case("a proxy's page with 200", _always(_page(200)), _NOT, _NOT),
-    Case("a proxy's page with 404", _always(_page(404)), _NOT, _NOT),
+    Case("403 on reads", as_user("stranger"), _NO, _NO, only=(KUBERNETES,)),
+    Case("403 on writes", as_user("reader"), _OK, _NO, only=(KUBERNETES,)),
+    Case("malformed JSON once", once(harm.malformed), _MAYBE, _MAYBE),
+    Case("malformed JSON always", always(harm.malformed), _NOT, _NOT),
+    Case("truncated body once", once(harm.truncated), _OK, _OK),
+    Case("truncated body always", always(harm.truncated), _NOT, _NOT),
+    Case("a proxy's page with 200", always(page(200)), _NOT, _NOT),
+    Case("a proxy's page with 404", always(page(404)), _NOT, _NOT),
     Case(
-        "a proxy's page with 403", _always(_page(403)), (UNREACHABLE, DENIED), (UNREACHABLE, DENIED)
+        "a proxy's page with 403", always(page(403)), (UNREACHABLE, DENIED), (UNREACHABLE, DENIED)
     ),
-    Case("TLS, right", lambda _bench: None, _OK, _OK, tls="right"),
-    Case("TLS, wrong CA", lambda _bench: None, _NOT, _NOT, tls="wrong CA"),
-    Case("TLS, expired", lambda _bench: None, _NOT, _NOT, tls="expired"),
-    Case("TLS, wrong name", lambda _bench: None, _NOT, _NOT, tls="wrong name"),
-    Case("the server's clock an hour ahead", _always(_skewed), _OK, _OK),
-    Case("clock skew refused", _always(_clock_refused), _NO, _NO, only=(SSM, SECRETS)),
+    Case("TLS, right", nothing, _OK, _OK, tls="right"),
+    Case("TLS, wrong CA", nothing, _NOT, _NOT, tls="wrong CA"),
+    Case("TLS, expired", nothing, _NOT, _NOT, tls="expired"),
+    Case("TLS, wrong name", nothing, _NOT, _NOT, tls="wrong name"),
+    Case("the server's clock an hour ahead", always(skewed), _OK, _OK),
+    Case("clock skew refused", always(clock_refused), _NO, _NO, only=(SSM, SECRETS)),
 )
 
+_SHUT = ("Sealed",)
+SEALED = Case("sealed", nothing, _SHUT, _SHUT, only=(VAULT,))
+RESTARTED = Case("sealed after a restart", nothing, _SHUT, _SHUT, only=(VAULT,))
+FORWARDED = Case("a standby that forwards", nothing, _OK, _OK, only=(VAULT,))
+REDIRECTED = Case("a standby that redirects", nothing, _OK, _OK, only=(VAULT,))
+LIMITED = Case("a rate limit for a second", nothing, _OK, _OK, only=(VAULT,))
+USED_UP = Case("a rate limit for an hour", nothing, _NOT, _NOT, only=(VAULT,))
+RESTARTING = Case("the server restarts", nothing, _OK, _MAYBE, only=(KUBERNETES,), seconds=90)
+"""What a real server is brought to, and the tests themselves bring it there."""
 
-def cases_of(kind: str) -> list[Case]:
-    """Those that a kind of backend knows."""
-    return [case for case in CASES if not case.only or kind in case.only]
+__all__ = [
+    "CASES",
+    "DONE",
+    "FORWARDED",
+    "LIMITED",
+    "REDIRECTED",
+    "RESTARTED",
+    "RESTARTING",
+    "SEALED",
+    "TO_DO",
+    "USED_UP",
+    "Case",
+    "is_write",
+]

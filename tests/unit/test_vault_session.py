@@ -9,7 +9,7 @@ import http.server
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import parse_reference
-from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_client import open_vault
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_client import (
+    VaultClient,
+    open_vault,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv import KvSecret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_metadata import KvMetadata
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_session import VaultSession
@@ -60,7 +63,7 @@ def trickled(handler: http.server.BaseHTTPRequestHandler) -> None:
 
 
 @contextmanager
-def server(*answers: Answer) -> Iterator[tuple[str, list[str]]]:
+def server(*answers: Answer, port: int = 0) -> Iterator[tuple[str, list[str]]]:
     """Gives these answers, the last one for ever; and what was asked of it."""
     asked: list[str] = []
 
@@ -79,7 +82,7 @@ def server(*answers: Answer) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_args: object) -> None:
             """Nothing."""
 
-    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{listener.server_address[1]}", asked
@@ -112,6 +115,39 @@ def test_as_long_as_the_server_says() -> None:
         started = time.monotonic()
         assert read(address) == {"keys": ["one"]}
         assert time.monotonic() - started >= 1
+
+
+def cut(handler: http.server.BaseHTTPRequestHandler) -> None:
+    """No answer at all."""
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def test_a_wish_counts_for_the_next_try_alone() -> None:
+    answers = (said(429, BUSY, Retry_After="2"), cut, said(200, GOOD))
+    with server(*answers) as (address, asked):
+        assert read(address, VAULT_CLIENT_TIMEOUT="3.8") == {"keys": ["one"]}
+    assert len(asked) == 3
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
+    """Nothing was sent, so this is for a write as well."""
+    with server(said(200, GOOD)) as (address, _asked):
+        port = int(address.rpartition(":")[2])
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            stack.enter_context(server(said(200, GOOD), port=port))
+
+    context = Context(environ={"VAULT_ADDR": address, "VAULT_TOKEN": "t"})
+    settings = vault_settings(REFERENCE, context, "option")
+    client = VaultClient(settings, context, "option", sleep)
+    with ExitStack() as stack:
+        found = client.call("it", "do it", lambda hvac: hvac.adapter.post("/v1/x"), writes=True)
+    assert found == {"data": {"keys": ["one"]}}
+    assert len(waits) == 3
 
 
 def test_not_beyond_the_deadline() -> None:

@@ -74,6 +74,16 @@ def token(settings: VaultSettings) -> str:
             "https://b:2",
         ),
         ({"ANSIBLE_HASHI_VAULT_ADDR": "https://b:2"}, "?address=https://c:3", "https://c:3"),
+        (
+            {"VAULT_ADDR": "https://a:1", "VAULT_AGENT_ADDR": "http://127.0.0.1:9"},
+            "",
+            "http://127.0.0.1:9",
+        ),
+        (
+            {"VAULT_AGENT_ADDR": "http://127.0.0.1:9", "ANSIBLE_HASHI_VAULT_ADDR": "https://b:2"},
+            "",
+            "https://b:2",
+        ),
         ({"VAULT_ADDR": "http://127.0.0.1:8200"}, "", "http://127.0.0.1:8200"),
         ({"VAULT_ADDR": "https://[::1]:8200"}, "", "https://[::1]:8200"),
     ],
@@ -103,6 +113,25 @@ def test_an_address_that_is_none(world: World, address: str) -> None:
     assert "must be a URL such as" in message
     assert "u:p" not in message
     assert "set VAULT_ADDR" in world.refusal(BadInput, VAULT_TOKEN="t")
+
+
+def test_a_unix_socket_is_no_address(world: World) -> None:
+    message = world.refusal(BadInput, VAULT_AGENT_ADDR="unix:///run/agent.sock")
+    assert "give the agent a listener at 127.0.0.1" in message
+
+
+def test_at_an_agent_credentials_count_where_there_are_some(world: World) -> None:
+    agent = {"VAULT_AGENT_ADDR": "http://127.0.0.1:9"}
+    assert world.settings(**agent).identity.method == "none"
+    assert token(world.settings(**agent, VAULT_TOKEN="t")) == "t"
+    role = {"VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "s"}
+    assert world.settings(**agent, **role).identity.method == "approle"
+    # Another address is no agent's, and who names a method is to have what it needs.
+    for other in ("?address=https://c:3", ""):
+        named = {} if other else {"VAULT_AUTH_METHOD": "token"}
+        assert "no credentials for Vault" in world.refusal(BadInput, other, **agent, **named)
+    world.token_file(".vault-token", "kept")
+    assert token(world.settings(**agent)) == "kept"
 
 
 def test_plain_http_beyond_this_machine_warns(

@@ -152,6 +152,8 @@ class FileLedger:
         reason = os.strerror(error.errno or 0).lower()
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return Unreachable(f"{where}: {reason}; make room there, or name another ledger")
+        if error.errno == errno.EROFS:
+            return Denied(f"{where}: {reason}; mount it read-write, or name another ledger")
         kind = Denied if isinstance(error, PermissionError) else Unreachable
         return kind(
             f"{where}: {reason}; give this user the right to append to it, or name another ledger"

@@ -96,7 +96,7 @@ class VaultLedger:
         self._option = option
 
     def __repr__(self) -> str:
-        return f"VaultLedger({self._mount}/{self._path} at {self._client.address})"
+        return f"VaultLedger({self._mount}/{self._path} at {self._client.named})"
 
     def _secret(self, credential: str, number: int) -> KvSecret:
         name = _segment(credential, self._option)
@@ -173,7 +173,7 @@ class VaultLedger:
             answer = client.secrets.kv.v2.list_secrets(path, self._mount)
             return [str(name) for name in answer["data"]["keys"]]
 
-        place = f"Vault path {self._mount}/{path} at {self._client.address}"
+        place = f"Vault path {self._mount}/{path} at {self._client.named}"
         names = self._client.call(place, "list it", ask, absent=lambda _rest: [])
         is_line = {name: len(name) >= _DIGITS and name.isdecimal() for name in names}
         numbers = sorted(int(name) for name in names if is_line[name])
