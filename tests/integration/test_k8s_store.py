@@ -1,12 +1,11 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A keyring in a Secret of a real Kubernetes: compare-and-set, lost answers, limits, rights, a server that restarts."""
+"""A keyring in a Secret of a real Kubernetes: compare-and-set, lost answers, limits, rights."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import secrets
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -99,40 +98,6 @@ def test_a_keyring_that_was_removed_meanwhile(world: KubernetesWorld) -> None:
         store.write(document(), version)
 
 
-def _race(environ: dict[str, str], home: str, reference: str, number: int) -> int:
-    """How many of ten writes this process won."""
-    from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-    from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import (
-        parse_reference,
-    )
-    from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import open_store
-
-    store = open_store(parse_reference(reference, "x"), Context(environ=environ), "x")
-    won = 0
-    while won < 10:
-        found = store.read()
-        assert found is not None
-        try:
-            store.write(str(int(found[0]) + 1), found[1])
-        except Conflict:
-            continue
-        won += 1
-    return won
-
-
-def test_racing_processes_lose_no_write(world: KubernetesWorld) -> None:
-    store = world.store("db")
-    store.write("0", None)
-    arguments = [
-        (world.environ, str(world.home), world.reference("db"), number) for number in range(4)
-    ]
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        assert pool.starmap(_race, arguments) == [10] * 4
-    found = store.read()
-    assert found is not None
-    assert found[0] == "40"
-
-
 # --- faults
 
 
@@ -152,19 +117,6 @@ def test_a_write_whose_answer_was_lost_is_looked_up(world: KubernetesWorld) -> N
         assert caught.value.details["uncertain"]
     world.use("admin")
     assert world.store("db").read() == (second, later)
-
-
-def test_the_server_restarts_in_between(world: KubernetesWorld) -> None:
-    store, first, second = world.store("db"), document(), document()
-    version = store.write(first, None)
-    world.environ["KEYTURN_K8S_TIMEOUT"] = "1s"
-    patient = world.store("db")
-    world.server.stop_api()
-    with pytest.raises(Unreachable, match="no connection"):
-        patient.write(second, version)
-    world.server.start_api()
-    later = store.write(second, version)
-    assert store.read() == (second, later)
 
 
 def test_the_servers_clock(world: KubernetesWorld) -> None:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
-import sys
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    Conflict,
+    Corrupt,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
@@ -20,8 +25,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     dump_text,
     parse_document,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from backends import KINDS, Backend, make_backend
+from backends import KINDS, Backend, make_backend, with_trait
+from racing import PROCESSES, Racers, Task, filler
+from store_page import WRITES
+
+
+def only(trait: str) -> pytest.MarkDecorator:
+    """For the kinds that have this."""
+    return pytest.mark.parametrize("backend", with_trait(trait), indirect=True)
 
 
 @pytest.fixture(params=KINDS)
@@ -35,7 +48,6 @@ def canonical(**body: object) -> str:
     return json_lines(body)
 
 
-PROCESSES = 8
 ONE, TWO, THREE = canonical(step=1), canonical(step=2), canonical(step=3)
 
 
@@ -99,11 +111,55 @@ def test_versions(backend: Backend) -> None:
         assert len(found) == 1
 
 
-def test_rollback_to_a_version_is_a_write_of_its_text(backend: Backend) -> None:
+def test_rollback_to_a_version(backend: Backend) -> None:
+    """As docs/stores.md tells an operator to, with the vendor's own means; what was read before may then not be written upon."""
     store = backend.store()
-    second = store.write(TWO, store.write(ONE, None))
-    third = store.write(ONE, second)
-    assert store.read() == (ONE, third)
+    first = store.write(ONE, None)
+    noted = backend.note_keyring()
+    assert not backend.keeps_versions or noted == first
+    second = store.write(THREE, store.write(TWO, first))
+    backend.go_back(noted)
+    found = backend.store().read()
+    assert found is not None
+    assert found[0] == ONE
+    assert found[1] != second
+    with pytest.raises(Conflict):
+        store.write(THREE, second)
+    assert backend.store().versions()[0].version == found[1]
+    third = backend.store().write(TWO, found[1])
+    assert store.read() == (TWO, third)
+
+
+def test_what_is_there_already_is_not_written(backend: Backend) -> None:
+    """A step that was taken before leaves the keyring at the very version that the server knows."""
+    run = {"run_id": "r1", "host": "elsewhere", "pid": 1}
+    params = {"keyring": backend.keyring("db_app"), "credential": "db_app", "run": run}
+    access = open_keyring(params, backend.context())
+    claim = Request("claim", Run(""))
+    assert access.step(claim)
+    before = backend.keyring_version()
+    assert not access.step(claim)
+    assert not open_keyring(params, backend.context()).step(claim)
+    assert backend.keyring_version() == before
+    assert access.step(Request("release", Run("")))
+    after = backend.keyring_version()
+    assert after != before
+    assert not open_keyring(params, backend.context()).step(Request("release", Run("")))
+    assert backend.keyring_version() == after
+
+
+@only("keeps_bytes")
+def test_bytes_that_are_no_text_are_told_and_kept(backend: Backend) -> None:
+    store = backend.store()
+    version = store.write(ONE, None)
+    held = backend.spoil_keyring()
+    with pytest.raises(Corrupt, match="keyturn_keyring") as caught:
+        backend.store().read()
+    assert "text" in caught.value.message or "UTF-8" in caught.value.message
+    for expected in (version, None):
+        with pytest.raises((Conflict, Corrupt)):
+            store.write(TWO, expected)
+    assert backend.spoiled() == held
 
 
 @pytest.mark.parametrize(
@@ -130,21 +186,38 @@ def test_any_text_comes_back(backend: Backend, text: str) -> None:
 
 
 def large(size: int) -> str:
-    """A document of about this size, which cannot be made smaller."""
-    text = canonical(values=[secrets.token_urlsafe(700) for _number in range(size // 950 + 1)])
-    return text if len(text) <= size else canonical(value=secrets.token_urlsafe(size)[: size - 20])
+    """A document of exactly this size, which cannot be made smaller."""
+    return canonical(value=filler(size - len(canonical(value=""))))
 
 
 def test_a_document_of_the_largest_size_comes_back(backend: Backend) -> None:
     text = large(backend.largest)
-    assert 0.9 * backend.largest < len(text) <= backend.largest
+    assert len(text) == backend.largest
     version = backend.store().write(text, None)
     assert backend.store().read() == (text, version)
 
 
+@only("tiers")
+def test_each_tier_at_its_limit(backend: Backend) -> None:
+    """The server is given the values of the list in its own packing: each at the limit of a tier, and the next longer one."""
+    store, version = backend.store(), None
+    above = [tier for _size, tier in backend.tiers[1:]]
+    for (size, tier), following in zip(backend.tiers, [*above, ""], strict=True):
+        text, longer = backend.keyring_of(size), backend.keyring_of(size + 4)
+        assert len(longer) > len(text)
+        version = store.write(text, version)
+        assert (store.read(), backend.keyring_tier()) == ((text, version), tier)
+        if following:
+            version = store.write(longer, version)
+            assert (store.read(), backend.keyring_tier()) == ((longer, version), following)
+        else:
+            with pytest.raises(BadInput, match="keyturn_keyring"):
+                store.write(longer, version)
+            assert store.read() == (text, version)
+
+
+@only("beyond")
 def test_a_document_that_is_too_large_is_refused_and_nothing_is_written(backend: Backend) -> None:
-    if not backend.beyond:
-        return
     store = backend.store()
     version = store.write(ONE, None)
     with pytest.raises(BadInput, match="keyturn_keyring"):
@@ -181,65 +254,18 @@ def test_a_keyring_comes_back(backend: Backend) -> None:
     assert parse_document(found[0]) == document
 
 
-WRITER = """
-import json, os, random, sys, time
-given_pause = 0.05
-sys.path[:0] = json.loads(sys.argv[1])
-base = "ansible_collections.keyturn.runbooks.plugins.module_utils."
-from importlib import import_module
-Context = import_module(base + "_context").Context
-Conflict = import_module(base + "_errors").Conflict
-open_store = import_module(base + "_stores").open_store
-reference = import_module(base + "_refs").parse_reference(sys.argv[2], "option")
-store = open_store(reference, Context(environ=json.loads(sys.argv[3])), "option")
-print("ready", flush=True)
-sys.stdin.readline()
-lost = 0
-for number in range(int(sys.argv[5])):
-    while True:
-        text, version = store.read()
-        body = json.loads(text)
-        body["writes"].append(f"{sys.argv[4]}-{number}")
-        try:
-            store.write(json.dumps(body), version)
-        except Conflict:
-            lost += 1
-            time.sleep(random.random() * given_pause)
-        else:
-            break
-print(lost)
-"""
+def racing(backend: Backend, work: str, count: int, writes: int, **more: int) -> list[Task]:
+    """So many processes that do this to one keyring."""
+    ref = backend.keyring("db_app")
+    return [Task(work, ref, backend.environ, who, writes, **more) for who in range(count)]
 
 
-def race(backend: Backend, script: str, count: int, writes: int) -> list[str]:
-    """Start processes, let them go at once, and give what each printed at its end."""
-    paths = json.dumps([path for path in sys.path if path])
-    arguments = [paths, backend.keyring("db_app"), json.dumps(backend.environ)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, *arguments, str(number), str(writes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(count)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    ends = [process.communicate(timeout=120)[0].strip() for process in processes]
-    assert [process.returncode for process in processes] == [0] * count
-    return ends
-
-
-def test_racing_processes_lose_no_write(backend: Backend) -> None:
+def test_racing_processes_lose_no_write(
+    backend: Backend, racers: Racers, record_property: Callable[[str, object], None]
+) -> None:
     store = backend.store()
     store.write(canonical(writes=[]), None)
-    lost = [int(end) for end in race(backend, WRITER, PROCESSES, backend.race)]
+    ends = racers.race(racing(backend, "append", PROCESSES, backend.race))
     found = store.read()
     assert found is not None
     writes = json.loads(found[0])["writes"]
@@ -247,15 +273,47 @@ def test_racing_processes_lose_no_write(backend: Backend) -> None:
     for who in range(PROCESSES):
         own = [item for item in writes if item.startswith(f"{who}-")]
         assert own == [f"{who}-{number}" for number in range(backend.race)]
-    assert sum(lost) > 0, "the writers never met: this proved nothing"
+    assert sum(end.lost for end in ends) > 0, "the writers never met: this proved nothing"
+    record_property(WRITES, sum(end.done for end in ends))
 
 
-def test_of_many_that_create_one_wins(backend: Backend) -> None:
-    creator = WRITER.replace("store.read()", "('{\"writes\": []}', None)").replace(
-        "lost += 1", "print('lost'); sys.exit()"
-    )
-    ends = race(backend, creator, 4, 1)
-    assert sorted(ends) == ["0", "lost", "lost", "lost"]
+def test_of_many_that_create_one_wins(backend: Backend, racers: Racers) -> None:
+    ends = racers.race(racing(backend, "create", 4, 1))
+    assert sorted((end.done, end.lost) for end in ends) == [(0, 1)] * 3 + [(1, 0)]
+    [winner] = [who for who, end in enumerate(ends) if end.done]
     found = backend.store().read()
     assert found is not None
-    assert json.loads(found[0]) == {"writes": [f"{ends.index('0')}-0"]}
+    assert json.loads(found[0]) == {"writes": [f"{winner}-0"]}
+
+
+def doomed(backend: Backend, size: int, who: int, writes: int, die_at: int = 0) -> Task:
+    """A process that replaces the keyring and is to die."""
+    [task] = racing(backend, "replace", 1, writes, size=size, die_at=die_at)
+    return replace(task, who=who)
+
+
+def test_a_killed_writer_leaves_the_old_keyring_or_the_new_one(
+    backend: Backend, racers: Racers
+) -> None:
+    """Before and after each of its requests, and at each call for its file; then at any moment."""
+    size = min(60_000, backend.largest // 2)
+    version, die_at = backend.store().write(ONE, None), 0
+    old, died = ONE, True
+    while died:
+        die_at += 1
+        died = racers.doomed(doomed(backend, size, die_at, 1, die_at)).died
+        found = backend.store().read()
+        assert found is not None
+        assert found[0] in (old, f"{die_at}-0-{filler(size)}")
+        # What it left is in nobody's way, and is gone after the next write.
+        old = canonical(after=die_at)
+        version = backend.store().write(old, found[1])
+    assert die_at > 3, "it was not killed at its writes: this proved nothing"
+    for number in range(3):
+        racers.doomed(doomed(backend, size, number, 10_000), kill_after=0.05 + 0.06 * number)
+        found = backend.store().read()
+        assert found is not None
+        assert found[0] == old or found[0].split("-", 2)[2] == filler(size)
+        old, version = found
+    assert backend.store().write(TWO, version)
+    assert backend.keyring_left_over() == []

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from rotation import Point
 
@@ -54,6 +54,12 @@ def requests(points: list[Point]) -> list[str]:
     return [point.moment.split(" ")[2] for point in points if point.moment.startswith("http ")]
 
 
+def kind(point: Point) -> str:
+    """What is written there and how it is disturbed, whatever the step and however often that was done before."""
+    words, _space, count = point.moment.rpartition(" ")
+    return words if count.isdigit() else point.moment
+
+
 def chosen(points: list[Point], share: int = 1) -> list[Point]:
     """The points that are tried: all of them with ``make soak``.
 
@@ -63,3 +69,26 @@ def chosen(points: list[Point], share: int = 1) -> list[Point]:
         return points
     # The first of them is the same everywhere.
     return points[min(share // 2, len(points) - 1) :: share]
+
+
+@dataclass
+class Kinds:
+    """Chooses points of one estate so that every kind of them is tried at least once.
+
+    :ivar tried: the kinds that were chosen so far.
+    """
+
+    tried: set[str] = field(default_factory=set)
+
+    def choose(self, points: list[Point], share: int = 1) -> list[Point]:
+        """Every so manieth point, and one of each kind that was not tried before."""
+        often = chosen(points, share)
+        self.tried.update(kind(point) for point in often)
+        wanted = {*often, *self.new(points)}
+        return [point for point in points if point in wanted]
+
+    def new(self, points: list[Point]) -> list[Point]:
+        """The first point of each kind that was not tried before."""
+        found = {kind(one): one for one in reversed(points) if kind(one) not in self.tried}
+        self.tried.update(found)
+        return [point for point in points if point in found.values()]

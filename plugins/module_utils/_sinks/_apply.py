@@ -25,6 +25,7 @@ TRIES = 50
 """How often a place is read and planned anew when somebody else wrote to it in between."""
 
 _LONGEST_PAUSE = 0.6
+_SHORTEST_TRY = 0.005
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,13 @@ def _write(
     return Outcome(found.observed, found.changes, version)
 
 
-def _pause(attempt: int, context: Context) -> None:
+def _pause(attempt: int, took: float, context: Context) -> None:
+    """Wait for a time that grows, and that is measured by what a try takes: a pause that is shorter only makes others lose theirs.
+
+    :param took: the seconds that the try took which was lost.
+    """
     share = context.randbytes(1)[0] / 255
-    time.sleep(min(_LONGEST_PAUSE, 0.01 * 2**attempt) * share)
+    time.sleep(min(_LONGEST_PAUSE, max(_SHORTEST_TRY, took) * 2.0 ** (attempt + 1)) * share)
 
 
 def _foreseen(found: Outcome, wanted: Wanted, context: Context) -> Outcome:
@@ -143,10 +148,11 @@ def bring(place: Place, wanted: Wanted, guard: Guard, context: Context) -> Outco
         place.tidy()
         return found
     for attempt in range(TRIES):
+        begun = time.monotonic()
         done = _write(place, wanted, guard, found if attempt == 0 else None)
         if done:
             return done
-        _pause(attempt, context)
+        _pause(attempt, time.monotonic() - begun, context)
     raise Conflict(
         f"{wanted.where}: somebody else wrote to it {TRIES} times in between; find out who, then run again"
     )

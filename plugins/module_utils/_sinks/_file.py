@@ -26,7 +26,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, reveal
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import WHOLE
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes, Observed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
+    Changes,
+    Observed,
+    bytes_note,
+)
 
 
 class Codec(Protocol):
@@ -143,6 +147,7 @@ class FilePlace:
                 f"every user of the machine can read it (mode {mode:04o}); set 'mode' in the sink, such as \"0600\"",
             )
         fields = self._codec.fields(text, names, self._where)
+        notes += bytes_note(fields)
         return Observed(fields, drift=self._drift(mode), notes=notes, state=_State(text))
 
     def _owners(self) -> Tuple[Optional[int], Optional[int]]:

@@ -23,9 +23,13 @@ def _load(text: str, where: str) -> Dict[str, Any]:
         body = json.loads(text)
     except ValueError:
         # The parser's own message may quote the text.
-        raise Corrupt(f"{where}: this is no JSON; nothing was changed") from None
+        raise Corrupt(
+            f"{where}: this is no JSON; nothing was changed. Mend it, or name another place"
+        ) from None
     if not isinstance(body, dict):
-        raise Corrupt(f"{where}: expected a JSON object at the top; nothing was changed")
+        raise Corrupt(
+            f"{where}: expected a JSON object at the top; nothing was changed. Mend it, or name another place"
+        )
     return body
 
 

@@ -42,6 +42,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     Changes,
     Observed,
     Stale,
+    bytes_note,
 )
 
 _MARKS = ("labels", "annotations")
@@ -137,7 +138,7 @@ class KubernetesPlace:
             for name, value in {**data_of(left), **data_of(body)}.items()
             if name in names
         }
-        notes = (managers(body, names) if body else ()) + notes
+        notes = (managers(body, names) if body else ()) + notes + bytes_note(fields)
         version = version_of(body) if body else None
         exists = body is not None or left is not None
         return Observed(fields, version, exists, self._drift(found), notes, found)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ContextManager, Mapping, Optional, Protocol, Tuple
 
@@ -14,6 +15,22 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 Fields = Mapping[str, Secret]
 Changes = Mapping[str, Optional[Secret]]
 """New values by field; none where the field is to be removed. The one field of a text file has the empty name."""
+
+
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+
+
+def bytes_note(fields: Mapping[str, Optional[Secret]]) -> Tuple[str, ...]:
+    """What a person should know of fields that hold bytes which are no UTF-8: they stand in a text as ``surrogateescape`` has them."""
+    names = (
+        name for name, value in sorted(fields.items()) if value and _NO_TEXT.search(value.reveal())
+    )
+    return tuple(no_text(f"the field '{name}'" if name else "it") for name in names)
+
+
+def no_text(what: str) -> str:
+    """The note that something holds bytes."""
+    return f"{what} holds bytes that are no text in UTF-8, which equal no value; a value that is written takes their place"
 
 
 class Stale(Conflict):

@@ -7,6 +7,8 @@
   AWS moves AWSPREVIOUS to the version before by itself: ``current`` and ``previous`` of a keyring are then AWSCURRENT and AWSPREVIOUS.
 * ``?version_stage=AWSPENDING`` is the place of what comes next: a sink of ``pending``, taken off again when there is none. A text
   that already bears AWSPENDING when it becomes current is not written a second time: the label AWSCURRENT moves to it.
+* AWS never takes AWSPREVIOUS off by itself. ``?version_stage=AWSPREVIOUS`` is the place of a sink of ``previous`` with ``absent: remove``:
+  when the stage ends, so does the label, and a reader that takes what bears it takes no value that was retired.
 * Rights on the secret: ``secretsmanager:GetSecretValue``, ``PutSecretValue``, ``UpdateSecretVersionStage``; ``CreateSecret`` where it
   is to be made, ``DeleteSecret`` where it is to be removed; with a key of one's own ``kms:Decrypt`` and ``kms:GenerateDataKey`` on it.
 """
@@ -26,20 +28,25 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Corrupt,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import reveal
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secretsmanager import (
     CURRENT,
     PENDING,
+    PREVIOUS,
     WRITTEN,
     AwsSecret,
     Held,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import WHOLE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._edited import (
+    edited,
+    known,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import Codec
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Changes,
     Observed,
     Stale,
+    no_text,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import IN_SECRETS
 
@@ -47,7 +54,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import
 class SecretPlace:
     """One label of one secret.
 
-    :param stage: AWSCURRENT or AWSPENDING.
+    :param stage: AWSCURRENT, AWSPENDING or AWSPREVIOUS.
     :param where: how messages name it.
     """
 
@@ -80,7 +87,7 @@ class SecretPlace:
         :raises Absent: when the secret is marked for deletion.
         :raises Denied, Unreachable, Corrupt, BadInput: as the error says.
         """
-        held = self._secret.read(self._stage)
+        held = self._foreseen() or self._secret.read(self._stage)
         if held is None:
             return Observed({}, exists=False)
         if held.text is None:
@@ -88,7 +95,7 @@ class SecretPlace:
                 raise Corrupt(
                     f"{self._where}: its value is binary and has no keys; nothing was changed"
                 )
-            return Observed({WHOLE: None}, held.version, state=held)
+            return Observed({WHOLE: None}, held.version, notes=(no_text("it"),), state=held)
         notes = self._codec.notes(held.text, names)
         fields = self._codec.fields(held.text, names, self._where)
         return Observed(fields, held.version, notes=notes, state=held)
@@ -98,17 +105,26 @@ class SecretPlace:
 
         :raises BadInput, Corrupt: as :meth:`write`.
         """
-        known = {name: value for name, value in changes.items() if value is None or value.known}
-        if known:
-            self._edited(observed, known)
+        if some := known(changes):
+            text = self._edited(observed, some)
+            if text is not None and self._stage == CURRENT and isinstance(observed.state, Held):
+                # AWS would move AWSPREVIOUS to what is current now.
+                self._context.foreseen[self._moved] = {"held": observed.state}
+
+    @property
+    def _moved(self) -> str:
+        return f"{PREVIOUS} of {self._secret!r}"
+
+    def _foreseen(self) -> Optional[Held]:
+        """What would bear AWSPREVIOUS after what earlier steps of this dry run would have written."""
+        if self._stage != PREVIOUS or not self._context.check_mode:
+            return None
+        held = self._context.foreseen.get(self._moved, {}).get("held")
+        return held if isinstance(held, Held) else None
 
     def _edited(self, observed: Observed, changes: Changes) -> Optional[str]:
         before = observed.state.text or "" if isinstance(observed.state, Held) else ""
-        texts = {name: None if value is None else reveal(value) for name, value in changes.items()}
-        text = self._codec.edit(before, texts, self._where)
-        if text is not None:
-            self._secret.check(text)
-        return text
+        return edited(self._codec, before, changes, self._where, self._secret.check)
 
     def write(self, observed: Observed, changes: Changes) -> Optional[str]:
         """Write the next version; its id.
@@ -122,9 +138,9 @@ class SecretPlace:
             if text is None:
                 self._remove(expected)
                 return None
-            if self._stage == PENDING:
-                return self._propose(text, expected)
-            return self._promote(text, expected)
+            if self._stage == CURRENT:
+                return self._promote(text, expected)
+            return self._attach(text, expected)
         except Conflict as error:
             raise Stale(error.message) from None
 
@@ -137,22 +153,26 @@ class SecretPlace:
         # Not made from the value: whoever may list versions could try values out.
         return self._secret.write(text, expected, self._context.randbytes(16).hex())
 
-    def _propose(self, text: str, expected: Optional[str]) -> str:
+    def _attach(self, text: str, expected: Optional[str]) -> str:
+        """Have a version with this text bear the place's label: the current one where it is that, else a new one."""
         self._secret.check(text)
-        token = self._context.randbytes(16).hex()
-        if self._secret.read() is None:
+        current = self._secret.read()
+        if current is None:
             raise BadInput(
                 f"{self._where}: no version is current yet, and AWS makes the first one current; write AWSCURRENT first"
             )
-        self._secret.put(text, token, (WRITTEN,))
-        self._secret.move(PENDING, token, expected)
+        token = current.version
+        if self._stage == PENDING or current.text != text:
+            token = self._context.randbytes(16).hex()
+            self._secret.put(text, token, (WRITTEN,))
+        self._secret.move(self._stage, token, expected)
         return token
 
     def _remove(self, expected: Optional[str]) -> None:
         if expected is None:
             return
-        if self._stage == PENDING:
-            self._secret.move(PENDING, None, expected)
+        if self._stage != CURRENT:
+            self._secret.move(self._stage, None, expected)
             return
         now = self._secret.read()
         if now is None or now.version != expected:
@@ -168,9 +188,9 @@ def open_secret_place(
     :raises BadInput, MissingLibrary: when reference or environment lack something.
     """
     stage = reference.params.get("version_stage", CURRENT)
-    if stage not in (CURRENT, PENDING):
+    if stage not in (CURRENT, PENDING, PREVIOUS):
         raise BadInput(
-            f"{where}: 'version_stage' must be {CURRENT} or {PENDING}: AWS itself moves AWSPREVIOUS"
+            f"{where}: 'version_stage' must be {CURRENT}, {PENDING} or {PREVIOUS}, the labels of AWS"
         )
     name = reference.path
     if not name.startswith("arn:") and IN_SECRETS.search(name.replace("_.", "--")):

@@ -25,7 +25,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import reveal
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._edited import (
+    edited,
+    known,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import Codec
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Changes,
@@ -95,18 +98,15 @@ class ParameterPlace:
 
         :raises BadInput, Denied, Corrupt: as :meth:`write`.
         """
-        known = {name: value for name, value in changes.items() if value is None or value.known}
-        if known:
-            self._edited(observed, known)
+        if some := known(changes):
+            self._edited(observed, some)
         self._kept(observed)
 
     def _edited(self, observed: Observed, changes: Changes) -> Optional[str]:
         before = observed.state.value.reveal() if isinstance(observed.state, Found) else ""
-        texts = {name: None if value is None else reveal(value) for name, value in changes.items()}
-        text = self._codec.edit(before, texts, self._where)
-        if text is not None:
-            check_text(text, self._where)
-        return text
+        return edited(
+            self._codec, before, changes, self._where, lambda text: check_text(text, self._where)
+        )
 
     def _kept(self, observed: Observed) -> Dict[str, Any]:
         if isinstance(observed.state, Found):

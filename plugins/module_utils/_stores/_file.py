@@ -102,7 +102,7 @@ class FileStore:
             present = None if old is None else _version(old)
             if present != expected:
                 raise Conflict(
-                    f"{self._option}: {self._path} was {_changed(present, expected)} meanwhile; nothing was written"
+                    f"{self._option}: {self._path} was {_changed(present, expected)} meanwhile; nothing was written. Run again"
                 )
             data = text.encode("utf-8")
             if self._demanded or (old is not None and is_encrypted(old)):

@@ -97,7 +97,9 @@ class KubernetesStore:
         try:
             return raw(data_of(body)[TEXT_KEY], where).decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            raise Corrupt(f"{where}: no UTF-8") from None
+            raise Corrupt(
+                f"{where}: it holds bytes that are no text in UTF-8; put back the last good copy"
+            ) from None
 
     def write(self, text: str, expected: Optional[str]) -> str:
         """Write a version if the present one is the expected one.

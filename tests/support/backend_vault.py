@@ -1,0 +1,137 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A mount of Vault, as the tests over all stores and sinks see it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from backend_port import Backend, Upstream
+from estate.vault import AppRole, VaultSaysNo, VaultServer, vault_binary
+
+
+class VaultBackend(Backend):
+    """A mount of KV version 2."""
+
+    kind = "Vault"
+    keeps_versions = True
+    field = "VALUE"
+    largest = 1_048_576
+    # In one text, that is, without the key and what else makes JSON of it.
+    beyond = 1_048_700
+    largest_value = 1_048_576
+    beyond_value = 1_048_577
+
+    def __init__(self, server: VaultServer, mount: str) -> None:
+        super().__init__()
+        self.server = server
+        self.mount = mount
+        self.environ = {"VAULT_ADDR": server.address, "VAULT_TOKEN": server.root_token}
+        self._root = dict(self.environ)
+
+    def keyring_version(self, name: str = "db_app") -> str:
+        found = self.server.request("GET", f"{self.mount}/metadata/{quote(name)}")
+        return str(found["data"]["current_version"])
+
+    def note_keyring(self) -> str:
+        return self.keyring_version()
+
+    def go_back(self, noted: str) -> None:
+        """``vault kv rollback``."""
+        asked = ("kv", "rollback", f"-mount={self.mount}", f"-version={noted}", "db_app")
+        environ = {
+            **self._root,
+            "HOME": "/nonexistent",
+            "VAULT_CACERT": str(self.server.ca_file or ""),
+        }
+        program = [str(vault_binary()), *asked]
+        subprocess.run(program, env=environ, check=True, capture_output=True, timeout=60)
+
+    def keyring(self, name: str) -> str:
+        return f"ref+vault://{self.mount}/{quote(name)}"
+
+    def sink(self, name: str) -> str:
+        return f"ref+vault://{self.mount}/sinks/{quote(name)}#/{self.field}"
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = self.server.request("GET", f"{self.mount}/data/sinks/{quote(name)}")
+        except VaultSaysNo as error:
+            if error.status == 404:
+                return None
+            raise
+        data: dict[str, Any] = found["data"]
+        return data
+
+    def held(self, name: str) -> str | None:
+        found = self._read(name)
+        return None if found is None else found["data"].get(self.field)
+
+    def others(self, name: str) -> dict[str, str]:
+        found = (self._read(name) or {})["data"]
+        return {key: value for key, value in found.items() if key != self.field}
+
+    def put(self, name: str, value: str) -> None:
+        data = {"OTHER": "kept", self.field: value}
+        self.server.request("POST", f"{self.mount}/data/sinks/{quote(name)}", {"data": data})
+
+    def writes(self, name: str) -> int | str:
+        found = self._read(name)
+        return 0 if found is None else int(found["metadata"]["version"])
+
+    def upstream(self) -> Upstream:
+        return Upstream("127.0.0.1", int(self.server.address.rpartition(":")[2]))
+
+    def through(self, port: int, ca: Path | None) -> None:
+        self.environ["VAULT_ADDR"] = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
+        if ca:
+            self.environ["VAULT_CACERT"] = str(ca)
+
+    def heal(self, environ: dict[str, str]) -> None:
+        super().heal(environ)
+        if self.server.request("GET", "sys/seal-status")["sealed"]:
+            self.server.unseal()
+
+    def patience(self, seconds: float) -> None:
+        self.environ["VAULT_CLIENT_TIMEOUT"] = str(seconds)
+
+    def values(self) -> list[str]:
+        return [self.environ["VAULT_TOKEN"]]
+
+
+RIGHTS = (
+    'path "MOUNT/data/*" { capabilities = ["create", "read", "update"] } '
+    'path "MOUNT/metadata/*" { capabilities = ["read"] } '
+    'path "sys/capabilities-self" { capabilities = ["update"] }'
+)
+"""What docs/stores.md names for a keyring and a sink."""
+
+
+class ProductionVaultBackend(VaultBackend):
+    """The same in a Vault with raft storage, TLS by its own authority, an audit log and five shares of which three open it.
+
+    It is asked as an AppRole that has the rights of the documentation alone.
+    """
+
+    kind = "Vault, raft, TLS"
+    # All of a secret is one entry of the log of raft, which takes 1 MiB.
+    largest = 1_048_000
+    largest_value = 1_048_000
+
+    def __init__(self, server: VaultServer, mount: str, role: AppRole) -> None:
+        super().__init__(server, mount)
+        self.environ = {
+            "VAULT_ADDR": server.address,
+            "VAULT_CACERT": str(server.ca_file),
+            "VAULT_ROLE_ID": role.role_id,
+            "VAULT_SECRET_ID": role.secret_id,
+            "VAULT_LOGIN_MOUNT_POINT": role.mount,
+        }
+        self._secret_id = role.secret_id
+
+    def values(self) -> list[str]:
+        return [self._secret_id]
