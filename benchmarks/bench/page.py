@@ -159,10 +159,11 @@ def _times_as_fast(what: str, at_most: float, by_hand: float, own: float, peer: 
     fast = peer / own
     measured = f"{own:.2f} s where it took {peer:.2f} s: {fast:.1f} times as fast, {by_hand / fast:.1f} s there"
     asked = f"at least {by_hand / at_most:.1f} times as fast"
-    return [f"{what}: {asked}", measured, _verdict(fast >= by_hand / at_most)]
+    return [f"{what}: {asked}", measured, verdict(fast >= by_hand / at_most)]
 
 
-def _verdict(reached: bool) -> str:
+def verdict(reached: bool) -> str:
+    """How a table says whether a goal was reached."""
     return "yes" if reached else "no"
 
 
@@ -186,7 +187,7 @@ def goals(results: Results) -> str:
         share = 100 * min(loops) / median(results.roles["keyturn"])
         what = f"`pg_role`, at least {ROLES_AT_LEAST} % of the speed of a loop with psycopg"
         measured = f"{share:.0f} % of the faster loop, over {results.role_count} roles"
-        rows.append([what, measured, _verdict(share >= ROLES_AT_LEAST)])
+        rows.append([what, measured, verdict(share >= ROLES_AT_LEAST)])
     return table(("to be reached", "measured", "reached"), rows) if rows else ""
 
 

@@ -8,274 +8,168 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-import boto3
-import botocore.config
-import hvac
-import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.keyturn.runbooks.plugins.module_utils import _publish as _publish_core
-from ansible_collections.keyturn.runbooks.plugins.module_utils import _ssm_secret, _vault_kv_task
-from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
-    SALT_BYTES,
-    Document,
-    Stage,
-    dump_text,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._module import ModuleCore, execute
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from estate.moto import MotoServer
-from estate.users import make_run_dir
-from estate.vault import VaultServer
 
-from bench.contest import Wrong, say, spread
-from bench.peers import peer_collections
+from bench.contest import Wrong, spread
+from bench.page import BUSY, Rows, table, verdict
+from bench.store_aws import (
+    CAREFUL,
+    KEPT,
+    OWN,
+    WRITES,
+    ParameterFigures,
+    aws_environ,
+    fresh,
+    parameters,
+    put_core,
+)
+from bench.store_vault import VaultFigures, vault_fields
 
-THREADS = 12
-REGION = "eu-west-1"
-Values = Mapping[str, str]
+PARTS = ("parameters", "vault", "memory")
+SHARE_AT_LEAST, TIMES_AT_LEAST, MEGABYTES_AT_MOST = 85, 100, 150
+HEAD = """\
+# Benchmarks of stores
 
-
-def run_core(module: ModuleCore, options: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
-    """A module's arguments checked and its core run, as its action does in Ansible's process."""
-    asked = ArgumentSpecValidator(dict(module.argument_spec)).validate(dict(options))
-    if asked.error_messages:
-        raise Wrong("; ".join(asked.error_messages))
-    context = Context(environ={**os.environ, **environ})
-    try:
-        return execute(module, dict(asked.validated_parameters), context)
-    finally:
-        context.close()
-
-
-def aws_environ(server: MotoServer) -> dict[str, str]:
-    """What everybody needs to reach it."""
-    return {
-        "AWS_ENDPOINT_URL": server.address,
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "benchmark",
-        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(16),
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-
-
-def put_raw(values: Values, _environ: Mapping[str, str]) -> None:
-    """One call for each, twelve at once, nothing read and nothing checked."""
-    # As the module does: the names and values were checked before.
-    config = botocore.config.Config(max_pool_connections=THREADS, parameter_validation=False)
-    client = boto3.client("ssm", config=config)
-
-    def put(item: tuple[str, str]) -> None:
-        name, value = item
-        client.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(put, values.items()))
+`make benchmarks-stores` measures this on your machine and writes this page. AWS is moto's server, which does one thing at a time, Vault is
+the real one, both on 127.0.0.1. The sides run by turns, with values and names of their own; seconds are medians with the least and the
+most. Load before the first run: {load:.1f}."""
+SIDES = """\
+- `ssm_secret` is one task: its arguments are checked, ten parameters are read with one call, compared, and each that differs is written
+  with one. Where no key is named, their descriptions are asked for, so that each stays encrypted with the key that it has: AWS takes
+  the account's own for a write that names none.
+- *boto3, the same work* is a short program with twelve threads: it reads in tens, compares, asks for descriptions in fifties where no key
+  is named, and writes what differs. It looks up no lost answer, and does not see when somebody else writes in between.
+- *boto3, writes alone* is the least that there can be: it reads nothing, writes everything, and leaves each parameter with the
+  account's own key.
+- AWS gives fifty descriptions with one call. moto gives ten, and looks through all parameters for each: this is most of what the
+  table's last row takes longer."""
 
 
-def put_core(values: Values, environ: Mapping[str, str]) -> None:
-    """``ssm_secret`` with all of them in one task."""
-    given = [{"name": name, "value": value} for name, value in values.items()]
-    done = run_core(_ssm_secret.MODULE, {"parameters": given}, environ)
-    if not done["changed"]:
-        raise Wrong("ssm_secret changed nothing")
+@dataclass(frozen=True)
+class StoreResults:
+    """All figures; what was not measured is none or empty.
+
+    :param memory: the greatest size of a process in MB, by how many parameters it set.
+    """
+
+    load: float
+    aws: ParameterFigures | None = None
+    vault: VaultFigures | None = None
+    memory: Mapping[int, float] = field(default_factory=dict)
 
 
-def _play(folder: Path, values: Values) -> Path:
-    """A loop of ``community.aws.ssm_parameter``."""
-    listed = [{"name": name, "value": value} for name, value in values.items()]
-    task = {
-        "community.aws.ssm_parameter": {
-            "name": "{{ item.name }}",
-            "value": "{{ item.value }}",
-            "string_type": "SecureString",
-            "overwrite_value": "changed",
-        },
-        "loop": listed,
-        "no_log": True,
-    }
-    path = folder / "loop.yml"
-    path.touch(mode=0o600)
-    path.write_text(
-        yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}])
-    )
-    return path
+def _share(figures: ParameterFigures, what: str, beside: str) -> float:
+    """The speed of ``ssm_secret`` in percent of what is beside it."""
+    found = figures.seconds[what]
+    return 100 * median(found[beside]) / median(found[OWN])
 
 
-def put_loop(folder: Path, values: Values, environ: Mapping[str, str]) -> float:
-    """The seconds of the loop, without those of a play that does nothing."""
-    place = {"ANSIBLE_COLLECTIONS_PATH": str(peer_collections())}
-    env = {**os.environ, **environ, **place, "ANSIBLE_PIPELINING": "true"}
-    seconds = []
-    for some in ({}, values):
-        own = f"ansible_python_interpreter={sys.executable}"
-        argv = ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", own]
-        argv.append(str(_play(folder, some)))
-        started = time.monotonic()
-        ran = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-        seconds.append(time.monotonic() - started)
-        if ran.returncode:
-            raise Wrong(ran.stdout + ran.stderr)
-    return seconds[1] - seconds[0]
+def _each(figures: ParameterFigures) -> float:
+    """The seconds of one parameter, where it takes longest."""
+    return max(median(found[OWN]) for found in figures.seconds.values()) / figures.count
 
 
-def _fresh(prefix: str, count: int) -> dict[str, str]:
-    return {f"/{prefix}/{number:05d}": secrets.token_urlsafe(30) for number in range(count)}
-
-
-def parameters(count: int, loop: int, repeat: int) -> list[list[str]]:
-    """Rows of the first table."""
-    sides: dict[str, Callable[[Values, Mapping[str, str]], None]] = {
-        "ssm_secret": put_core,
-        "boto3": put_raw,
-    }
+def aws_table(figures: ParameterFigures) -> str:
+    """Seconds of all ways, and what share of the others' speed ``ssm_secret`` has."""
+    heads = ["AWS Parameter Store", "`ssm_secret`"]
+    for name in (CAREFUL, WRITES):
+        heads += [name, "of its speed"]
     rows = []
-    folder = make_run_dir("keyturn-benchmark-")
-    with MotoServer() as server:
-        environ = aws_environ(server)
-        os.environ.update(environ)
-        # The first ones of each have the libraries to load.
-        for name, put in sides.items():
-            put(_fresh(f"warm-{name}", 20), environ)
-        for what in ("new", "changed"):
-            taken: dict[str, list[float]] = {name: [] for name in sides}
-            for turn in range(repeat):
-                for name in sides if turn % 2 else reversed(sides):
-                    # moto looks through all that it has for each description.
-                    server.reset()
-                    prefix = f"{what}-{turn}-{name}"
-                    if what == "changed":
-                        put_raw(_fresh(prefix, count), environ)
-                    values = _fresh(prefix, count)
-                    started = time.monotonic()
-                    sides[name](values, environ)
-                    taken[name].append(time.monotonic() - started)
-                    say(f"  {what}, {name}: {taken[name][-1]:.2f} s")
-            own, raw = median(taken["ssm_secret"]), median(taken["boto3"])
-            share = f"{100 * raw / own:.0f} %"
-            title = f"{count} {what} parameters"
-            rows.append([title, spread(taken["ssm_secret"]), spread(taken["boto3"]), share])
-        each = put_loop(folder, _fresh("loop", loop), environ) / loop
-        own_each = own / count
-        rows.append(
-            [
-                f"one of them, beside a loop of {loop} with community.aws.ssm_parameter",
-                f"{1000 * own_each:.1f} ms",
-                f"{1000 * each:.0f} ms",
-                f"{each / own_each:.0f} times as fast",
-            ]
-        )
+    for what, found in figures.seconds.items():
+        row = [f"{figures.count} {what}", spread(found[OWN])]
+        for name in (CAREFUL, WRITES):
+            row += [spread(found[name]), f"{_share(figures, what, name):.0f} %"]
+        rows.append(row)
+    return table(heads, rows)
+
+
+def vault_table(figures: VaultFigures) -> str:
+    """Seconds and requests of all ways."""
+    raw = median(figures.seconds["hvac"])
+    what = f"{figures.paths * figures.fields} fields over {figures.paths} paths"
+    rows = [
+        [
+            f"{what}: {name}",
+            spread(seconds),
+            f"{100 * raw / median(seconds):.0f} %",
+            f"{figures.requests[name]:.0f}",
+        ]
+        for name, seconds in figures.seconds.items()
+    ]
+    return table(["Vault", "seconds", "of hvac's speed", "requests for each path"], rows)
+
+
+def _aws_goals(figures: ParameterFigures) -> Rows:
+    rows = []
+    for what in figures.seconds:
+        goal = f"{figures.count} parameters, {what}: at least {SHARE_AT_LEAST} % of the speed of boto3 with 12 threads, doing the same"
+        share = _share(figures, what, CAREFUL)
+        rows.append([goal, f"{share:.0f} %", verdict(share >= SHARE_AT_LEAST)])
+    for what, calls in figures.calls.items():
+        goal = f"{figures.count} parameters, {what}: one write for each, at most one read for ten"
+        told = ", ".join(f"{number} {name}" for name, number in sorted(calls.items()))
+        writes = calls.get("PutParameter", 0)
+        reads = sum(calls.values()) - writes
+        few = writes == figures.count and reads <= -(-figures.count // 10)
+        rows.append([goal, told, verdict(few)])
+    loop, each = figures.loop
+    if loop:
+        times = each / _each(figures)
+        goal = f"at least {TIMES_AT_LEAST} times as fast as a loop with `community.aws.ssm_parameter`, measured with {loop}"
+        told = f"{1000 * _each(figures):.1f} ms each beside {1000 * each:.0f} ms: {times:.0f} times"
+        rows.append([goal, told, verdict(times >= TIMES_AT_LEAST)])
     return rows
 
 
-def _paths(count: int, fields: int) -> dict[str, dict[str, str]]:
-    return {
-        f"p{path:03d}": {f"F{field}": secrets.token_urlsafe(24) for field in range(fields)}
-        for path in range(count)
-    }
+def goals(results: StoreResults) -> str:
+    """What was to be reached and what was, as far as it was measured; empty when nothing was."""
+    rows = [*_aws_goals(results.aws)] if results.aws else []
+    if vault := results.vault:
+        for name in ("publish", "vault_kv"):
+            goal = f"{vault.paths * vault.fields} fields over {vault.paths} paths, `{name}`: one read and one write for each path"
+            asked = vault.requests[name]
+            rows.append([goal, f"{asked:.1f} requests for each", verdict(asked <= 2.05)])
+    if results.memory:
+        count = max(results.memory)
+        goal = f"at most {MEGABYTES_AT_MOST} MB for {count} parameters"
+        size = results.memory[count]
+        rows.append([goal, f"{size:.0f} MB", verdict(size <= MEGABYTES_AT_MOST)])
+    return table(("goal", "measured", "met"), rows) if rows else ""
 
 
-def vault_fields(count: int, fields: int, repeat: int) -> list[list[str]]:
-    """Rows of the second table."""
-    taken: dict[str, list[float]] = {name: [] for name in ("publish", "vault_kv", "hvac")}
-    asked: dict[str, float] = {}
-    requests = Requests()
-    with VaultServer() as server:
-        environ = {"VAULT_ADDR": server.address, "VAULT_TOKEN": server.root_token}
-        for name in taken:
-            server.mount_kv(name.replace("_", "-"))
-        for turn in range(repeat + 1):
-            for name, seconds in taken.items():
-                paths, before, started = _paths(count, fields), requests.count, time.monotonic()
-                _set_fields(name, name.replace("_", "-"), paths, environ)
-                if turn:
-                    seconds.append(time.monotonic() - started)
-                    asked[name] = (requests.count - before) / count
-    raw = median(taken["hvac"])
-    return [
-        [
-            f"{count * fields} fields over {count} paths: {name}",
-            spread(seconds),
-            f"{100 * raw / median(seconds):.0f} %",
-            f"{asked[name]:.0f}",
-        ]
-        for name, seconds in taken.items()
-    ]
+KEPT_NOTE = """\
+Reads in the row of parameters that keep their key are more than one for ten, because AWS tells a parameter's key with another call than
+its value: fifty with one call, where moto tells ten. With `key_id` in the task none of them is asked for."""
 
 
-class Requests:
-    """Counts the requests that this process sends, by Python's audit events."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        # A request's body may be sent apart from its head.
-        begins = (b"GET ", b"POST ", b"PUT ", b"LIST ", b"PATCH ", b"DELETE ")
-        if event == "http.client.send" and isinstance(arguments[1], bytes):
-            self.count += arguments[1].startswith(begins)
-
-
-def _publish(mount: str, paths: Mapping[str, Values], environ: Mapping[str, str]) -> None:
-    """One sink for each path, in one task, as a credential's: all show the same value."""
-    folder = make_run_dir("keyturn-benchmark-")
-    keyring = folder / "keyring.json"
-    stage = Stage("r1", "observed", {"value": Secret(secrets.token_urlsafe(24))})
-    document = Document("bench", secrets.token_bytes(SALT_BYTES))
-    document = replace(document, current=document.with_fingerprints(stage))
-    keyring.touch(mode=0o600)
-    keyring.write_text(dump_text(document))
-    sinks = [
-        {"ref": f"ref+vault://{mount}/{path}", "fields": dict.fromkeys(values, "{current.value}")}
-        for path, values in paths.items()
-    ]
-    done = run_core(
-        _publish_core.MODULE, {"keyring": f"ref+file://{keyring}", "sinks": sinks}, environ
-    )
-    keyring.unlink()
-    if not done["changed"]:
-        raise Wrong("publish changed nothing")
+def page(results: StoreResults) -> str:
+    """The whole of it, as far as it was measured."""
+    parts = [HEAD.format(load=results.load)]
+    if results.load > (os.cpu_count() or 1) / 2:
+        parts.append(BUSY.format(results.load))
+    if told := goals(results):
+        parts.append(told)
+    if results.aws:
+        if KEPT in results.aws.calls:
+            parts.append(KEPT_NOTE)
+        parts += [aws_table(results.aws), SIDES]
+    if results.vault:
+        parts.append(vault_table(results.vault))
+    if results.memory:
+        rows = [[f"{n} parameters in one task", f"{mb:.0f} MB"] for n, mb in results.memory.items()]
+        parts.append(table(["memory", "greatest size"], rows))
+    return "\n\n".join(parts) + "\n"
 
 
-def _set_fields(
-    name: str, mount: str, paths: Mapping[str, Values], environ: Mapping[str, str]
-) -> None:
-    if name == "publish":
-        _publish(mount, paths, environ)
-    elif name == "vault_kv":
-        for path, values in paths.items():
-            options = {"engine_mount_point": mount, "path": path, "fields": dict(values)}
-            run_core(_vault_kv_task.MODULE, options, environ)
-    else:
-        _with_hvac(mount, paths, environ)
-
-
-def _with_hvac(mount: str, paths: Mapping[str, Values], environ: Mapping[str, str]) -> None:
-    kv = hvac.Client(environ["VAULT_ADDR"], environ["VAULT_TOKEN"]).secrets.kv.v2
-    for path, values in paths.items():
-        try:
-            found = kv.read_secret_version(path, mount_point=mount, raise_on_deleted_version=True)
-            data, version = found["data"]["data"], found["data"]["metadata"]["version"]
-        except hvac.exceptions.InvalidPath:
-            data, version = {}, 0
-        kv.create_or_update_secret(path, {**data, **values}, version, mount)
-
-
-def memory(count: int) -> list[str]:
-    """The greatest size of a process that sets so many parameters."""
+def memory(count: int) -> float:
+    """The greatest size in MB of a process that sets so many parameters."""
     with MotoServer() as server:
         argv = [sys.executable, "-m", "bench.stores", "--child", str(count)]
         env = {**os.environ, **aws_environ(server)}
@@ -286,49 +180,41 @@ def memory(count: int) -> list[str]:
         ran = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise Wrong(ran.stdout + ran.stderr)
-    return [f"{count} parameters in one task", f"{int(ran.stdout) // 1024} MB"]
+    return int(ran.stdout) / 1024
 
 
 def _child(count: int) -> None:
-    put_core(_fresh("memory", count), os.environ)
+    put_core(fresh("memory", count), "")
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-HEAD = """\
-# Benchmarks of stores
-
-`make benchmarks-stores` measures this on your machine and writes this page. AWS is moto's server, which does one thing at a time, Vault is
-the real one, both on 127.0.0.1. The sides run by turns, with values and names of their own; seconds are medians with the least and the
-most. Load before the first run: {load:.1f}.
-
-"""
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks/stores", description=__doc__)
+    parser.add_argument("--page", type=Path, help="write the figures to this file")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some parts alone")
+    parser.add_argument("--count", type=int, default=1000, help="parameters")
+    parser.add_argument("--loop", type=int, default=20, help="parameters of the slow loop, or 0")
+    parser.add_argument("--paths", type=int, default=100, help="of Vault, with ten fields each")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each side")
+    parser.add_argument("--memory", type=int, default=10_000, help="parameters of the large task")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def main() -> int:
     """The program; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="benchmarks/stores", description=__doc__)
-    parser.add_argument("--page", type=Path, help="write the figures to this file")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--loop", type=int, default=20, help="parameters of the slow loop")
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--memory", type=int, default=10_000)
-    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parse_arguments()
     if options.child:
         _child(options.child)
         return 0
-    text = HEAD.format(load=os.getloadavg()[0])
-    heads = ["AWS Parameter Store", "`ssm_secret`", "beside it", "speed"]
-    text += _table(heads, parameters(options.count, options.loop, options.repeat)) + "\n"
-    heads = ["Vault", "seconds", "of hvac's speed", "requests for each path"]
-    text += _table(heads, vault_fields(100, 10, options.repeat)) + "\n"
-    sizes = [memory(count) for count in (options.memory // 10, options.memory)]
-    text += _table(["memory", "greatest size"], sizes)
+    load, wanted = os.getloadavg()[0], options.only
+    aws = (
+        parameters(options.count, options.loop, options.repeat) if "parameters" in wanted else None
+    )
+    vault = vault_fields(options.paths, 10, options.repeat) if "vault" in wanted else None
+    counts = (options.memory // 10, options.memory) if "memory" in wanted else ()
+    text = page(StoreResults(load, aws, vault, {count: memory(count) for count in counts}))
     print(text)
     if options.page:
         options.page.write_text(text, encoding="utf-8")

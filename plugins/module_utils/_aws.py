@@ -24,7 +24,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Union
+from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Tuple, Union
 from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
@@ -71,6 +71,7 @@ def _boto3(option: str) -> Any:
 class AwsSettings:
     """Where and as whom; what is empty is found as AWS's own programs find it.
 
+    :param role_option: where the role is given, for messages.
     :param keys: ``aws_access_key_id`` and so on, as boto3 calls them.
     :param verify: whether certificates count, or the file of the authorities that do.
     :param config: further settings of botocore's ``Config``.
@@ -82,6 +83,7 @@ class AwsSettings:
     profile: str = ""
     endpoint_url: str = ""
     role_arn: str = ""
+    role_option: str = "?role_arn="
     keys: Mapping[str, Secret] = field(default_factory=dict)
     verify: Union[bool, str, None] = None
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -134,6 +136,7 @@ class AwsCaller:
         self._service = service
         self._sleep = sleep
         self._client: Optional[Any] = None
+        self._address = ""
         self._lent = False
         self._until: Optional[float] = None
         self._clock = ServerClock(context.now)
@@ -145,8 +148,7 @@ class AwsCaller:
 
     def where(self, place: str) -> str:
         """How messages name a place: the option, what it is, and where it was asked for."""
-        address = f" at {self._address()}" if self._client is not None else ""
-        return f"{self._option}: AWS {place}{address}"
+        return f"{self._option}: AWS {place}{self._address}"
 
     @contextmanager
     def lent(self, seconds: float) -> Iterator[None]:
@@ -192,11 +194,12 @@ class AwsCaller:
             environ = tuple(sorted(self._context.environ.items()))
             identity = ("aws", self._service, *about, *more, *limits, environ)
             try:
-                self._client = sessions.get(identity) or self._connect()
+                found = sessions.get(identity) or self._connect()
+                client, self._clock = found
+                self._address = f" at {_address(client.meta.endpoint_url)}"
             except Exception as error:
                 raise explain(error, where, "") from None
-            sessions[identity] = self._client
-            self._client.meta.events.register("response-received", self._hear_clock)
+            self._client, sessions[identity] = client, found
         return self._client
 
     def _retried(self, place: str, action: str, function: Callable[[], Any], writes: bool) -> Any:
@@ -234,11 +237,8 @@ class AwsCaller:
         """What AWS's clock says now, to the second; none before its first answer."""
         return self._clock.time()
 
-    def _hear_clock(self, response_dict: Optional[Mapping[str, Any]] = None, **_rest: Any) -> None:
-        """Hear AWS's clock with each answer."""
-        self._clock.hear(((response_dict or {}).get("headers") or {}).get("Date"))
-
-    def _connect(self) -> Any:
+    def _connect(self) -> Tuple[Any, ServerClock]:
+        """A client, and AWS's clock, which is heard with each of its answers."""
         environ, settings = self._context.environ, self._settings
         region = settings.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
         keys = {name: value.reveal() for name, value in settings.keys.items()}
@@ -246,7 +246,14 @@ class AwsCaller:
             profile_name=settings.profile or None, region_name=region or None, **keys
         )
         identity = self._assumed(session) if settings.role_arn else {}
-        return self._open(session, self._service, settings.endpoint_url, **identity)
+        client = self._open(session, self._service, settings.endpoint_url, **identity)
+        clock = ServerClock(self._context.now)
+
+        def hear(response_dict: Optional[Mapping[str, Any]] = None, **_rest: Any) -> None:
+            clock.hear(((response_dict or {}).get("headers") or {}).get("Date"))
+
+        client.meta.events.register("response-received", hear)
+        return client, clock
 
     def _open(self, session: Any, service: str, endpoint: Optional[str], **identity: str) -> Any:
         import botocore.config
@@ -292,11 +299,13 @@ class AwsCaller:
             }
 
         found: Dict[str, str] = self._retried(
-            f"role {role}", "sts:AssumeRole", assume, writes=False
+            f"role {role} ({self._settings.role_option})", "sts:AssumeRole", assume, writes=False
         )
         return found
 
-    def _address(self) -> str:
-        parts = urlsplit(self._client.meta.endpoint_url if self._client else "")
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname}{port}"
+
+def _address(url: str) -> str:
+    """A URL without its path, and without a user and a password in it."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}"

@@ -184,15 +184,15 @@ _FAILURES: Mapping[str, Meaning] = MappingProxyType(
         "UnauthorizedSSOTokenError": _EXPIRED,
         "ProfileNotFound": (
             BadInput,
-            "there is no such profile in AWS's configuration here; correct ?profile= or AWS_PROFILE, or see AWS_CONFIG_FILE",
+            "AWS's configuration here has no such profile; correct the option 'profile', ?profile= or AWS_PROFILE, or see AWS_CONFIG_FILE",
         ),
         "NoRegionError": (
             BadInput,
-            "the region of AWS is not known; set AWS_REGION, or add ?region= to the reference",
+            "the region of AWS is not known; set AWS_REGION or the option 'region', or add ?region= to the reference",
         ),
         "InvalidRegionError": (
             BadInput,
-            "that is no name of a region of AWS; correct AWS_REGION or ?region=",
+            "that is no name of a region of AWS; correct AWS_REGION, the option 'region' or ?region=",
         ),
         "ConfigParseError": (BadInput, "AWS's configuration file here cannot be read; mend it"),
         "ParamValidationError": _INVALID,
@@ -220,7 +220,7 @@ _FAILURES: Mapping[str, Meaning] = MappingProxyType(
         **dict.fromkeys(_MISSHAPEN, _STRANGE),
         "ValueError": (
             BadInput,
-            "the endpoint must be a URL such as https://ssm.eu-west-1.amazonaws.com",
+            "the endpoint must be a URL such as https://ssm.eu-west-1.amazonaws.com; correct endpoint_url or AWS_ENDPOINT_URL",
         ),
     }
 )

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Many parameters at once: threads over one client, a read for ten, a write for each that differs.
 
-They are handled in waves, so that no more than one wave's values are held at a time. What goes wrong with one parameter does not
-stop the others, except where AWS cannot be reached: then nothing more is begun.
+They are handled in waves, so that no more than two waves' values are held at a time: one is read while the other is written. What
+goes wrong with one parameter does not stop the others, except where AWS cannot be reached: then nothing more is begun.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import AwsCaller
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
-    Denied,
     KeyturnError,
     Refused,
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_look import (
+    Looks,
+    chunks,
+    not_begun,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_parameter import (
     AT_ONCE,
-    DESCRIBED_AT_ONCE,
     SECURE,
     Found,
     Parameters,
@@ -42,13 +45,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_plan import 
     Rules,
     Seen,
     Wish,
-    needs_attributes,
+    left_alone,
     plan,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_tags import Tags
 
-WAVE = 500
-Item = TypeVar("Item")
+WAVE = 250
 
 
 @dataclass
@@ -62,11 +64,6 @@ class Done:
     why: Tuple[str, ...] = ()
     changed: bool = False
     error: Optional[KeyturnError] = None
-
-
-def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """The items in groups."""
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 class Batch:
@@ -89,80 +86,25 @@ class Batch:
 
     def run(self, wishes: Sequence[Wish]) -> Iterator[Done]:
         """Bring all of them to what is wished; each one's end, in their order."""
-        with ThreadPoolExecutor(self._threads) as pool:
-            for wave in chunks(wishes, WAVE):
-                seen = self._look(pool, wave)
-                if any(wish.value is not None for wish in wave):
-                    yield from pool.map(self._one, wave, seen)
-                else:
-                    yield from self._remove(pool, wave, seen)
+        waves: List[Sequence[Wish]] = list(chunks(wishes, WAVE))
+        with ThreadPoolExecutor(self._threads) as pool, ThreadPoolExecutor(1) as aside:
+            looks = Looks(self._parameters, self._rules, pool, self._stop)
+            ahead = looks.begin(waves[0], aside) if waves else None
+            try:
+                for wave, following in zip(waves, [*waves[1:], None]):
+                    seen = ahead.result() if ahead else []
+                    ahead = looks.begin(following, aside) if following else None
+                    yield from self._bring(pool, wave, seen)
+            finally:
+                # Whoever ends it early does not wait for what was to come.
+                self._stop.set()
 
-    def _look(self, pool: ThreadPoolExecutor, wave: Sequence[Wish]) -> List[Seen]:
-        names = [wish.name for wish in wave]
-        found = self._ask(pool, self._read, names, AT_ONCE)
-        seen = [_seen(found.get(name)) for name in names]
-        if self._rules.labels:
-            there = [name for name, item in zip(names, seen) if item.found]
-            marked = self._ask(pool, self._read_labelled, there, AT_ONCE)
-            for name, item in zip(names, seen):
-                _add_label(item, marked.get(name))
-        needing = [
-            wish.name for wish, item in zip(wave, seen) if needs_attributes(wish, item, self._rules)
-        ]
-        described = self._ask(pool, self._attributes, needing, DESCRIBED_AT_ONCE)
-        for wish, item in zip(wave, seen):
-            self._add_attributes(wish, item, described.get(wish.name))
-        return seen
-
-    def _ask(
-        self,
-        pool: ThreadPoolExecutor,
-        read: Callable[[Sequence[str]], Dict[str, Any]],
-        names: Sequence[str],
-        size: int,
-    ) -> Dict[str, Any]:
-        """By name, what was read or the error; nothing for what is not there.
-
-        :raises Unreachable: before anything of this wave is written.
-        """
-        answers = pool.map(lambda some: self._apart(read, some), chunks(names, size))
-        return {name: item for answer in answers for name, item in answer.items()}
-
-    def _apart(
-        self, read: Callable[[Sequence[str]], Dict[str, Any]], names: Sequence[str]
-    ) -> Dict[str, Any]:
-        """Ask for all at once; where one of them is the reason for a refusal, for each alone: AWS does not say which."""
-        try:
-            return read(names)
-        except Unreachable:
-            raise
-        except KeyturnError as error:
-            if len(names) == 1:
-                return {names[0]: error}
-        return {name: item for one in names for name, item in self._apart(read, [one]).items()}
-
-    def _read(self, names: Sequence[str]) -> Dict[str, Any]:
-        return dict(self._parameters.read(names))
-
-    def _read_labelled(self, names: Sequence[str]) -> Dict[str, Any]:
-        return dict(self._parameters.read([f"{name}:{CURRENT}" for name in names]))
-
-    def _attributes(self, names: Sequence[str]) -> Dict[str, Any]:
-        try:
-            return dict(self._parameters.attributes(names))
-        except Denied as error:
-            # AWS allows this for all parameters or for none, so that asking for each alone would tell nothing more.
-            return dict.fromkeys(names, error)
-
-    def _add_attributes(self, wish: Wish, seen: Seen, told: Any) -> None:
-        if isinstance(told, Denied) and seen.found and not seen.error:
-            blind = seen.found.kind == SECURE and "KeyId" not in wish.given
-            if blind or {"Tier", "Description", "KeyId"} & set(wish.given):
-                seen.error = self._parameters.blind(wish.name, told)
-        elif isinstance(told, KeyturnError):
-            seen.error = seen.error or told
-        elif told:
-            seen.attributes = told
+    def _bring(
+        self, pool: ThreadPoolExecutor, wave: Sequence[Wish], seen: Sequence[Seen]
+    ) -> Iterator[Done]:
+        if any(wish.value is not None for wish in wave):
+            return pool.map(self._one, wave, seen)
+        return self._remove(pool, wave, seen)
 
     def _one(self, wish: Wish, seen: Seen) -> Done:
         done = Done(wish, seen.found, version=seen.found.version if seen.found else None)
@@ -182,12 +124,11 @@ class Batch:
         if todo.action in (CREATE, WRITE) and wish.value is not None and wish.value.known:
             check_text(wish.value.reveal(), self._parameters.where(wish.name))
         if todo.action and self._stop.is_set():
-            raise Unreachable(
-                f"{self._parameters.where(wish.name)}: not begun, because AWS could not be reached for another one; run again"
-            )
+            raise not_begun(self._parameters.where(wish.name))
 
     def _carry_out(self, wish: Wish, seen: Seen, todo: Plan, done: Done) -> None:
-        untagged = self._tags.missing(wish) if wish.tags and seen.found and wish.value else {}
+        alone = seen.found is None or left_alone(wish, seen, self._rules)
+        untagged = self._tags.missing(wish) if wish.tags and wish.value and not alone else {}
         if untagged:
             done.why += ("tags",)
         if self._dry:
@@ -246,29 +187,25 @@ class Batch:
         there = [item for item in done if item.action and not item.error]
         for item in there:
             item.changed = True
-        if not self._dry and there:
-            self._guard()
+        if not self._dry:
             list(pool.map(self._remove_some, chunks(there, AT_ONCE)))
         return iter(done)
 
     def _remove_some(self, some: Sequence[Done]) -> None:
+        if self._stop.is_set():
+            for item in some:
+                item.error = not_begun(self._parameters.where(item.wish.name))
+                item.changed = False
+            return
         try:
+            self._guard()
             self._parameters.delete([item.wish.name for item in some])
         except KeyturnError as error:
+            if isinstance(error, Unreachable):
+                self._stop.set()
             if isinstance(error, Unreachable) or len(some) == 1:
                 for item in some:
                     item.error, item.changed = error, False
                 return
             for item in some:
                 self._remove_some([item])
-
-
-def _seen(told: Any) -> Seen:
-    return Seen(error=told) if isinstance(told, KeyturnError) else Seen(told)
-
-
-def _add_label(seen: Seen, told: Any) -> None:
-    if isinstance(told, KeyturnError):
-        seen.error = seen.error or told
-    elif told:
-        seen.labelled = told.version

@@ -132,6 +132,7 @@ def with_aws_options(
         profile=given.get("profile", ""),
         endpoint_url=given.get("endpoint_url", ""),
         role_arn=params.get("assume_role_arn") or "",
+        role_option="assume_role_arn",
         keys={_KEYS[name]: Secret(given[name]) for name in _KEYS if name in given},
         verify=False if params.get("validate_certs") is False else None,
         config=_config(params),

@@ -155,14 +155,19 @@ class Parameters:
         wanted = [{"Key": "Name", "Option": "Equals", "Values": list(names)}]
 
         def ask(client: Any) -> Dict[str, Dict[str, str]]:
+            found: Dict[str, Dict[str, str]] = {}
             pages = client.get_paginator("describe_parameters").paginate(
                 ParameterFilters=wanted, PaginationConfig={"PageSize": DESCRIBED_AT_ONCE}
             )
-            return {
-                str(item["Name"]): {key: str(item[key]) for key in _KEPT if item.get(key)}
-                for page in pages
-                for item in page["Parameters"]
-            }
+            for page in pages:
+                for item in page["Parameters"]:
+                    found[str(item["Name"])] = {
+                        key: str(item[key]) for key in _KEPT if item.get(key)
+                    }
+                # A page may be short, and then says that there are more although there are none.
+                if found.keys() >= set(names):
+                    break
+            return found
 
         place = f"parameter {names[0]}" if len(names) == 1 else f"parameters {names[0]} and others"
         found: Dict[str, Dict[str, str]] = self._caller.call(place, "ssm:DescribeParameters", ask)
@@ -174,13 +179,16 @@ class Parameters:
         :param key_id: the key that the user names; empty for the one that it has.
         :raises Denied: when it cannot be seen and is needed.
         """
+        blind = before.kind == SECURE and not key_id
         try:
-            found = self.attributes([name]).get(name, {})
+            found = self.attributes([name]).get(name)
         except Denied as error:
-            if before.kind == SECURE and not key_id:
+            if blind:
                 raise self.blind(name, error) from None
             found = {}
-        return {**found, "KeyId": key_id} if key_id else found
+        if found is None and blind:
+            raise self.undescribed(name)
+        return {**(found or {}), "KeyId": key_id} if key_id else found or {}
 
     def blind(self, name: str, error: Denied) -> Denied:
         """The error for a parameter whose key cannot be seen."""
@@ -188,6 +196,21 @@ class Parameters:
             f"{self.where(name)}: AWS denies this identity ssm:DescribeParameters, so its KMS key cannot be seen, and a write that does "
             "not name it would go to the account's own key; allow that on *, or name the key (kms_key_id)",
             **error.details,
+        )
+
+    def not_compared(self, name: str, error: Denied) -> Denied:
+        """The error for a parameter of which it cannot be seen whether it is as the options say."""
+        return Denied(
+            f"{self.where(name)}: AWS denies this identity ssm:DescribeParameters, so it cannot be seen whether its key, tier and "
+            "description are those of the options; allow that on *, or leave these options out",
+            **error.details,
+        )
+
+    def undescribed(self, name: str) -> Conflict:
+        """The error for a parameter that has a value and no description: without its key it would go to the account's own."""
+        return Conflict(
+            f"{self.where(name)}: AWS tells its value and not its KMS key: it was just made, or removed meanwhile; nothing was written. "
+            "Run again"
         )
 
     def create(self, name: str, text: str, kind: str, **given: Any) -> int:

@@ -31,6 +31,7 @@ class Wish:
     :param value: none for one that is not to be there.
     :param given: what PutParameter calls it: KeyId, Tier, Description, DataType. Only what the user says.
     :param tags: to be set; others are left.
+    :param first: only made where it is not there; one that is there is left alone.
     """
 
     name: str
@@ -38,15 +39,20 @@ class Wish:
     kind: str = SECURE
     given: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    first: bool = False
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What holds for all parameters of a task."""
+    """What holds for all parameters of a task.
+
+    :param explain: whether it is told what else changes beside a value.
+    """
 
     overwrite: str = CHANGED
     labels: bool = False
     accept_drift: bool = False
+    explain: bool = False
 
 
 @dataclass
@@ -76,16 +82,42 @@ class Plan:
     why: Tuple[str, ...] = ()
 
 
-def needs_attributes(wish: Wish, seen: Seen, rules: Rules) -> bool:
-    """Whether what DescribeParameters tells of it counts."""
-    if seen.found is None or wish.value is None or rules.overwrite == NEVER:
+def left_alone(wish: Wish, seen: Seen, rules: Rules) -> bool:
+    """Whether a parameter that is there stays as it is, whatever it holds."""
+    return bool(seen.found) and wish.value is not None and (wish.first or rules.overwrite == NEVER)
+
+
+def _written(wish: Wish, seen: Seen, rules: Rules) -> bool:
+    """Whether a parameter that is there gets another version for what its value's own read tells."""
+    if seen.found is None or wish.value is None or left_alone(wish, seen, rules):
         return False
-    if {"KeyId", "Tier", "Description"} & set(wish.given):
-        return True
-    # Its key is written along, so that it stays.
-    return seen.found.kind == SECURE and (
-        seen.found.value != wish.value or rules.overwrite == ALWAYS
+    there = seen.found
+    same_type = wish.given.get("DataType", there.data_type) == there.data_type
+    return there.value != wish.value or not same_type or rules.overwrite == ALWAYS
+
+
+def needs_key(wish: Wish, seen: Seen, rules: Rules) -> bool:
+    """Whether its key must be known, so that it is written along and stays: AWS would take the account's own."""
+    if seen.found is None or seen.found.kind != SECURE or "KeyId" in wish.given:
+        return False
+    return _written(wish, seen, rules) or to_be_compared(wish, seen, rules)
+
+
+def to_be_compared(wish: Wish, seen: Seen, rules: Rules) -> bool:
+    """Whether what it has beside its value decides what is done with it."""
+    if seen.found is None or wish.value is None or left_alone(wish, seen, rules):
+        return False
+    # A tier is never taken back, which is refused before anything is written.
+    return "Tier" in wish.given or (
+        not _written(wish, seen, rules) and bool({"KeyId", "Description"} & set(wish.given))
     )
+
+
+def needs_attributes(wish: Wish, seen: Seen, rules: Rules) -> bool:
+    """Whether what DescribeParameters tells of it counts: a call more for fifty."""
+    told = rules.explain and bool({"KeyId", "Description"} & set(wish.given))
+    explained = told and _written(wish, seen, rules)
+    return explained or needs_key(wish, seen, rules) or to_be_compared(wish, seen, rules)
 
 
 def _key(text: str) -> str:
@@ -150,7 +182,7 @@ def plan(wish: Wish, seen: Seen, rules: Rules, where: str) -> Plan:
         return Plan(DELETE if seen.found else NOTHING)
     if seen.found is None:
         return Plan(CREATE)
-    if rules.overwrite == NEVER:
+    if left_alone(wish, seen, rules):
         return Plan(NOTHING)
     _check(wish, seen, where)
     if _drifted(wish, seen, rules):

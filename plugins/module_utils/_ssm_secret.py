@@ -29,7 +29,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Result,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._shown import ABSENT
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import value_of
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import (
+    made_value,
+    value_of,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_batch import Batch, Done
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
     check_parameter_name,
@@ -66,6 +69,7 @@ _SENT = {"key_id": "KeyId", "tier": "Tier", "description": "Description", "data_
 _ONE: Mapping[str, Any] = {
     "name": {"type": "str", "required": True},
     "value": {"type": "str", "no_log": True},
+    "generate": {"type": "dict"},
     **_ATTRIBUTES,
 }
 _SHOWN_ERRORS = 5
@@ -87,12 +91,18 @@ def _wish(
     tags = {str(key): str(value) for key, value in (about["tags"] or {}).items()}
     if params["state"] == "absent":
         return Wish(name, None)
-    value = value_of(item.get("value"), context, f"{option}value", access)
-    if value is None:
+    wish, value = item.get("generate"), item.get("value")
+    if wish is not None and value is not None:
+        raise BadInput(f"{option}generate: {name} has a 'value' too; give one of them")
+    if wish is not None:
+        made = made_value(wish, context, f"{option}generate")
+        return Wish(name, made, str(about["type"] or SECURE), given, tags, first=True)
+    found = value_of(value, context, f"{option}value", access)
+    if found is None:
         raise BadInput(
-            f"{option}value: missing for {name}; give a reference or a text, or say state: absent"
+            f"{option}value: missing for {name}; give a reference or a text, or 'generate', or say state: absent"
         )
-    return Wish(name, value, str(about["type"] or SECURE), given, tags)
+    return Wish(name, found, str(about["type"] or SECURE), given, tags)
 
 
 def _wishes(params: Params, context: Context, access: Optional[KeyringAccess]) -> List[Wish]:
@@ -186,7 +196,7 @@ def run(params: Params, context: Context) -> Result:
     keyed = access if access and access.document else None
     salt = keyed.document.salt if keyed and keyed.document else context.randbytes(SALT_BYTES)
     guard = keyed.guard if keyed else no_guard
-    rules = Rules(params["overwrite_value"], params["labels"], params["accept_drift"])
+    rules = Rules(params["overwrite_value"], params["labels"], params["accept_drift"], context.diff)
     caller = AwsCaller(settings, over, "ssm_secret", "ssm")
     told: List[Dict[str, Any]] = []
     whys: List[Sequence[str]] = []
@@ -228,6 +238,10 @@ MODULE = ModuleCore(
     run=run,
     constraints={
         "required_one_of": [["name", "parameters"]],
-        "mutually_exclusive": [["name", "parameters"], ["value", "parameters"]],
+        "mutually_exclusive": [
+            ["name", "parameters"],
+            ["value", "parameters"],
+            ["generate", "parameters"],
+        ],
     },
 )

@@ -12,7 +12,8 @@ short_description: Write parameters of AWS's Parameter Store, one or thousands, 
 version_added: 0.1.0
 description:
   - Brings parameters to the values that are given, as references. Ten are read with one call, and one that differs is written with one
-    call, by several threads over one client.
+    call, by several threads over one client. What they have beside their values is asked for, with one call for fifty, only where that
+    decides something, as when a SecureString is to keep its key.
   - What else a parameter has, its KMS key, tier, description and pattern, stays as it is unless an option says otherwise. AWS
     itself would take the account's own key for a write that names none.
   - A parameter that is absent and one that is denied are different things. A read that fails is never taken for absence, and a write
@@ -33,6 +34,14 @@ options:
       - What it is to hold, as a reference such as V(ref+vault://secret/app#/url) or, with O(keyring), V(keyring#/current/password).
       - A text that is no reference is the value itself. It then travels through Ansible.
     type: str
+  generate:
+    description:
+      - "How to make the value where the parameter is not there, as in C(keyturn_generate), such as V({type: password, length: 40}). A
+        parameter that is there is left alone, whatever it holds, with its tags and labels."
+      - "The types are V(password) with V(length), V(classes), V(exclude) and V(url_safe); V(hex), V(base64) and V(base64url) with V(bytes);
+        V(uuid); and V(fernet), which is a key as Fernet takes it."
+      - This takes the place of O(value), and is for a first value. To replace one that is in use is a rotation, which needs a keyring.
+    type: dict
   parameters:
     description:
       - Several parameters at once, which is what makes thousands of them fast.
@@ -48,6 +57,9 @@ options:
       value:
         description: As O(value).
         type: str
+      generate:
+        description: As O(generate).
+        type: dict
       type:
         description: As O(type), which is the default.
         type: str
@@ -82,8 +94,8 @@ options:
     description:
       - The KMS key of a SecureString, as an id, an alias or an ARN. Without it a parameter keeps its key, and a new one gets the
         account's own key of Parameter Store.
-      - To keep a key it has to be seen, which needs C(ssm:DescribeParameters). Where that is denied and no key is named, a write is
-        refused.
+      - To keep a key it has to be seen, which takes a call more for fifty parameters that differ, and needs C(ssm:DescribeParameters).
+        Where that is denied and no key is named, a write is refused.
     type: str
     aliases: [kms_key_id]
   tier:
@@ -166,6 +178,17 @@ EXAMPLES = r"""
       - name: /musehub/production/SENTRY_DSN
         value: ref+envsubst://$SENTRY_DSN
         type: String
+
+- name: Make first values, once
+  keyturn.runbooks.ssm_secret:
+    parameters:
+      - name: /musehub/production/SESSION_KEY
+        generate:
+          type: password
+          length: 40
+      - name: /musehub/production/FIELD_KEY
+        generate:
+          type: fernet
 
 - name: Keep the labels current and previous, and stop where somebody else wrote
   keyturn.runbooks.ssm_secret:

@@ -56,6 +56,22 @@ def test_both_sides_rotate_and_all_figures_are_told(tmp_path: Path) -> None:
         assert len(figures(page, "**whole process**, 2 forks")) == 2
 
 
+def test_parameters_are_written_by_every_side(tmp_path: Path) -> None:
+    page = tmp_path / "stores.md"
+    little = ("--only", "parameters", "--count", "20", "--loop", "0", "--repeat", "1")
+    argv = [ROOT / "benchmarks" / "stores", "--page", page, *little]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text in done.stdout
+    rows = ("20 new", "20 changed, their key named", "20 changed, their key kept")
+    assert all(len(figures(text, row)) == 3 for row in rows)
+    # Calls are counted as they are sent, and depend on no machine.
+    fewest = "2 GetParameters, 20 PutParameter | yes |"
+    assert text.count(f"| {fewest}") == 2
+    assert text.count(" DescribeParameters, 2 GetParameters, 20 PutParameter |") == 1
+
+
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The benchmarks' modules, as their program imports them."""

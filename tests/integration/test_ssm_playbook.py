@@ -34,9 +34,11 @@ def tasks(world: AwsWorld, scratch: Path, prefix: str) -> list[dict[str, Any]]:
         for name, path in files.items()
     ]
     common = {"threads": 4, "region": "eu-west-1"}
+    made = {"name": world.name(f"{prefix}/made"), "generate": {"type": "hex"}}
     steps: list[dict[str, Any]] = [
         {"name": many[0]["name"], "value": many[0]["value"], "description": "of the app"},
         {"parameters": many, "labels": True, "tags": {"owner": "platform"}},
+        {"parameters": [*many, made]},
         {"parameters": [{"name": item["name"]} for item in many], "state": "absent"},
     ]
     modes = ({"check_mode": True}, {}, {})
@@ -105,9 +107,10 @@ def test_both_ways_give_the_same_and_tell_nothing(
         [comparable(result, way) for result in told[way]] for way in ("direct", "module")
     )
     assert direct == module
-    assert [item["changed"] for item in direct] == [True, True, False] * 3 + [False]
+    assert [item["changed"] for item in direct] == [True, True, False] * 4 + [False]
     refused = direct[-1]
     assert refused["kind"] == "BadInput" and "is no name for a parameter" in refused["msg"]
-    for value in (*values, aws.environ["AWS_SECRET_ACCESS_KEY"]):
+    made = [aws.held(f"{way}/made")[0] for way in WAYS]
+    for value in (*values, *made, aws.environ["AWS_SECRET_ACCESS_KEY"]):
         assert value not in done.output
         assert value not in json.dumps(told)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import fault_proxy as harm
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _ssm_batch
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Conflict,
@@ -19,7 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
-from aws_world import AwsWorld, count, harmed, naming, of, told
+from aws_world import AwsWorld, count, harmed, naming, of, operation, told
 from estate.moto import MotoServer
 from fault_proxy import Exchange, Fault
 
@@ -78,6 +79,77 @@ def test_a_write_for_each_that_differs_and_a_read_for_ten(aws: AwsWorld) -> None
         assert count(proxy, "DeleteParameters") == 3
 
 
+def test_nothing_more_is_asked_where_the_key_is_named(aws: AwsWorld) -> None:
+    """The fewest calls that there can be: AWS gives ten values at once, and takes one."""
+    names = [f"p{number}" for number in range(60)]
+    with aws.proxy() as proxy:
+        for turn in range(2):
+            many = [{"name": aws.name(name), "value": f"{name} {turn}"} for name in names]
+            assert aws.run(diff=False, parameters=many, key_id="alias/app")["changed"]
+            assert (count(proxy, "GetParameters"), count(proxy, "PutParameter")) == (6, 60)
+            assert len(proxy.asked) == 66
+            proxy.asked.clear()
+        # Nothing differs: now its key is what may.
+        assert not aws.run(diff=False, parameters=many, key_id="alias/app")["changed"]
+        assert count(proxy, "GetParameters") == 6
+        assert count(proxy, "PutParameter") == 0
+    assert aws.described("p59")["KeyId"] == "alias/app"
+
+
+def test_a_wave_is_read_while_the_one_before_is_written(
+    aws: AwsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_ssm_batch, "WAVE", 10)
+    for turn in range(2):
+        values = {f"p{number:02}": f"{turn} {number}" for number in range(25)}
+        with aws.proxy() as proxy:
+            done = aws.bring(values, threads=2)
+            asked = [operation(request) for request in proxy.asked]
+        assert [item["name"] for item in done["parameters"]] == [aws.name(name) for name in values]
+        assert (asked.count("GetParameters"), asked.count("PutParameter")) == (3, 25)
+        read = [place for place, name in enumerate(asked) if name == "GetParameters"]
+        # Each wave's reads come before the writes of the one before it.
+        assert asked[: read[1]].count("PutParameter") <= 4
+        assert asked[: read[2]].count("PutParameter") <= 14
+    assert aws.held("p00") == (values["p00"], 2)
+    assert aws.held("p24") == (values["p24"], 2)
+
+
+def test_where_aws_is_lost_half_way_it_is_told_what_became_of_each(
+    aws: AwsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_ssm_batch, "WAVE", 10)
+    values = {f"p{number:02}": f"value {number}" for number in range(40)}
+    with aws.proxy() as proxy:
+        refuse = told("InternalServerError", 500)
+        proxy.faults.append(Fault(refuse, naming(aws.name("p20"), "GetParameters"), None))
+        error = fails(Unreachable, lambda: aws.bring(values, threads=2))
+    told_of = error.details["parameters"]
+    assert [item["name"] for item in told_of] == [aws.name(name) for name in values]
+    assert all(item["changed"] for item in told_of[:10])
+    assert not any(item["changed"] for item in told_of[20:])
+    assert "not begun" in told_of[39]["error"]
+    assert error.details["changed"] is True
+    there = aws.api.get_parameters_by_path(Path=f"/{aws.prefix}", MaxResults=10)["Parameters"]
+    assert len(there) == 10
+    assert aws.bring(values)["changed"]
+    assert all(aws.held(name) == (value, 1) for name, value in values.items())
+
+
+def test_what_has_a_value_and_no_description_is_not_written_blindly(aws: AwsWorld) -> None:
+    aws.put("p", "old", KeyId="alias/app")
+
+    def nothing(exchange: Exchange) -> None:
+        harm.said(200, b'{"Parameters": []}')(exchange)
+
+    with aws.proxy() as proxy:
+        proxy.faults.append(harmed(nothing, ["DescribeParameters"], None))
+        error = fails(Conflict, lambda: aws.bring({"p": "new"}))
+        assert count(proxy, "PutParameter") == 0
+    assert "not its KMS key" in error.message
+    assert error.details["changed"] is False
+
+
 def test_what_it_has_beside_its_value_stays(aws: AwsWorld) -> None:
     about = {"KeyId": "alias/app", "Description": "of the app", "AllowedPattern": "^[a-z]+$"}
     aws.put("p", "old", Tier="Advanced", **about)
@@ -133,6 +205,8 @@ def test_when_to_overwrite(aws: AwsWorld) -> None:
     assert not aws.bring({"p": "ours"}, overwrite_value="never")["changed"]
     assert aws.bring({"q": "ours"}, overwrite_value="never")["changed"]
     assert aws.held("p") == ("theirs", 1)
+    tagged = {"tags": {"owner": "us"}, "description": "ours"}
+    assert not aws.bring({"p": "ours"}, overwrite_value="never", **tagged)["changed"]
     assert aws.bring({"p": "theirs"}, overwrite_value="always")["changed"]
     assert aws.held("p") == ("theirs", 2)
 
@@ -170,6 +244,67 @@ def test_options_come_before_the_environment(aws: AwsWorld) -> None:
     value = f"ref+awsssm:/{name}"
     aws.run(name=aws.name("q"), value=value, endpoint_url=server, region="eu-west-1", **keys)
     assert aws.held("q") == ("x", 1)
+
+
+# --- first values
+
+
+def test_a_first_value_is_made_once(aws: AwsWorld) -> None:
+    aws.put("there", "theirs", KeyId="alias/app")
+    wish = {"type": "password", "length": 31}
+    many = [
+        {"name": aws.name("made"), "generate": wish},
+        {"name": aws.name("there"), "generate": {"type": "hex"}},
+        {"name": aws.name("given"), "value": "a value"},
+    ]
+    about = {"tags": {"owner": "platform"}, "labels": True}
+    predicted = aws.run(parameters=many, check=True, **about)
+    assert [item["changed"] for item in predicted["parameters"]] == [True, False, True]
+    assert predicted["parameters"][0]["fingerprint"] == "(new)"
+    assert f"{aws.name('made')}: (new)" in predicted["diff"]["after"]
+    done = aws.run(parameters=many, **about)
+    assert [item["changed"] for item in done["parameters"]] == [True, False, True]
+    value, version = aws.held("made")
+    assert (len(value), version) == (31, 1)
+    assert aws.held("there") == ("theirs", 1)
+    # Left alone: neither its tags nor its labels are ours to set.
+    assert aws.labels("there") == {}
+    tags = {"ResourceType": "Parameter", "ResourceId": aws.name("there")}
+    assert aws.api.list_tags_for_resource(**tags)["TagList"] == []
+    again = (aws.run(parameters=many, check=True, **about), aws.run(parameters=many, **about))
+    assert [item["changed"] for item in again] == [False, False]
+    assert aws.held("made") == (value, 1)
+    assert value not in str((predicted, done, *again))
+    one = aws.run(name=aws.name("one"), generate={"type": "fernet"})
+    assert one["changed"] and len(aws.held("one")[0]) == 44
+    assert not aws.run(name=aws.name("one"), generate={"type": "fernet"})["changed"]
+
+
+def test_wishes_for_a_first_value_that_make_no_sense(aws: AwsWorld) -> None:
+    name = aws.name("p")
+    for check in (True, False):
+        both = [{"name": name, "value": "a", "generate": {"type": "hex"}}]
+        error = fails(BadInput, lambda c=check, b=both: aws.run(parameters=b, check=c))
+        assert "parameters[0].generate" in error.message and "give one of them" in error.message
+        strange = [{"name": name, "generate": {"type": "dice"}}]
+        error = fails(BadInput, lambda c=check, b=strange: aws.run(parameters=b, check=c))
+        assert "parameters[0].generate" in error.message
+    assert aws.api.get_parameters(Names=[name])["Parameters"] == []
+
+
+def test_two_that_make_a_first_value_at_once(aws: AwsWorld) -> None:
+    """What somebody else made in between is not written over: it would be in use already."""
+
+    def meanwhile(exchange: Exchange) -> None:
+        aws.put("p", "theirs", Overwrite=False)
+        exchange.pass_on()
+
+    with aws.proxy() as proxy:
+        proxy.faults.append(harmed(meanwhile, ["PutParameter"]))
+        wish = {"type": "hex"}
+        fails(Conflict, lambda: aws.run(name=aws.name("p"), generate=wish))
+    assert aws.held("p") == ("theirs", 1)
+    assert not aws.run(name=aws.name("p"), generate=wish)["changed"]
 
 
 # --- labels and drift
@@ -301,6 +436,12 @@ def test_a_key_that_cannot_be_seen_is_not_changed_to_another(aws: AwsWorld) -> N
             assert "its KMS key cannot be seen" in error.message
         assert aws.held("p") == ("old", 1)
         assert aws.bring({"q": "new"})["changed"]
+        # One that is named is written, unless all else is the same and only that could differ.
+        assert aws.bring({"p": "new"}, key_id="alias/app")["changed"]
+        assert aws.held("p") == ("new", 2)
+        error = fails(Denied, lambda: aws.bring({"p": "new"}, key_id="alias/other"))
+        assert "whether its key, tier and description are those of the options" in error.message
+    assert aws.described("p")["KeyId"] == "alias/app"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Retry_After": "1"}])

@@ -214,10 +214,50 @@ def test_nothing_is_pending_before_something_is_current(manager: AwsWorld) -> No
     query = "?version_stage=AWSPENDING"
     error = fails(BadInput, lambda: ensure(manager, "awssecrets", query, whole="x"))
     assert "write AWSCURRENT first" in error.message
-    wrong = fails(
-        BadInput, lambda: place(manager, "awssecrets", "?version_stage=AWSPREVIOUS", False)
-    )
-    assert "must be AWSCURRENT or AWSPENDING" in wrong.message
+    wrong = fails(BadInput, lambda: place(manager, "awssecrets", "?version_stage=NEXT", False))
+    assert "must be AWSCURRENT, AWSPENDING or AWSPREVIOUS" in wrong.message
+
+
+def test_what_was_before_loses_its_label_when_it_ends(manager: AwsWorld) -> None:
+    query = "?version_stage=AWSPREVIOUS"
+    first = ensure(manager, "awssecrets", whole="one")
+    ensure(manager, "awssecrets", whole="two")
+    # AWS has moved it, so there is nothing to do.
+    assert not ensure(manager, "awssecrets", query, whole="one").changed
+    assert ensure(manager, "awssecrets", query, check=True, whole=None).changed
+    assert label(manager, PREVIOUS) == "one"
+    assert ensure(manager, "awssecrets", query, whole=None).changed
+    assert (label(manager, CURRENT), label(manager, PREVIOUS)) == ("two", None)
+    assert not ensure(manager, "awssecrets", query, whole=None).changed
+    # Ahead of the write that makes another one current: no version is made for it.
+    second = ensure(manager, "awssecrets", query, whole="two")
+    assert second.version != first.version
+    assert label(manager, PREVIOUS) == "two"
+    ensure(manager, "awssecrets", whole="three")
+    assert (label(manager, CURRENT), label(manager, PREVIOUS)) == ("three", "two")
+    versions = manager.api.list_secret_version_ids(
+        SecretId=f"{manager.prefix}/app", IncludeDeprecated=True
+    )["Versions"]
+    assert len(versions) == 3
+    # One that AWS has elsewhere is put right.
+    assert ensure(manager, "awssecrets", query, whole="one").changed
+    assert (label(manager, CURRENT), label(manager, PREVIOUS)) == ("three", "one")
+
+
+def test_a_dry_run_knows_what_aws_moves_by_itself(manager: AwsWorld) -> None:
+    """The sink of what was before, after that of what is current: nothing is left to write there."""
+    ensure(manager, "awssecrets", whole="one")
+    ensure(manager, "awssecrets", whole="two")
+    for check in (True, False):
+        context = manager.context(check_mode=check)
+        done = []
+        for query, value in (("", "three"), ("?version_stage=AWSPREVIOUS", "two")):
+            reference = parse_reference(f"ref+awssecrets://{manager.prefix}/app{query}", WHERE)
+            opened = open_secret_place(reference, TextCodec(), context, WHERE + query)
+            wanted = Wanted(WHERE + query, {"": Secret(value)})
+            done.append(bring(opened, wanted, lambda: None, context).changed)
+        assert done == [True, False]
+    assert (label(manager, CURRENT), label(manager, PREVIOUS)) == ("three", "two")
 
 
 def test_keys_in_one_secret_and_a_writer_in_between(manager: AwsWorld) -> None:

@@ -101,12 +101,12 @@ class AwsWorld:
         shared = {"sessions": _sessions(), "warn": self.warnings.append}
         return Context(environ=dict(self.environ), **shared, **changes)
 
-    def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
+    def run(self, *, check: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
         """The module's core, as a task would call it."""
         validation = ArgumentSpecValidator(MODULE.argument_spec, **MODULE.constraints)
         found = validation.validate(options)
         assert not found.error_messages, found.error_messages
-        context = self.context(check_mode=check, diff=True)
+        context = self.context(check_mode=check, diff=diff)
         return MODULE.run(found.validated_parameters, context)
 
     def bring(self, values: dict[str, str], **options: Any) -> dict[str, Any]:

@@ -74,6 +74,9 @@ def found(version: int = 3, kind: str = "SecureString") -> Found:
         (Wish("/a", NEW), Seen(found()), Rules(NEVER), NOTHING),
         (Wish("/a", OLD), Seen(found()), Rules(ALWAYS), WRITE),
         (Wish("/a", Secret.new()), Seen(found()), Rules(), WRITE),
+        (Wish("/a", NEW, first=True), Seen(), Rules(), CREATE),
+        (Wish("/a", NEW, first=True), Seen(found()), Rules(), NOTHING),
+        (Wish("/a", NEW, first=True), Seen(found()), Rules(ALWAYS, labels=True), NOTHING),
         (Wish("/a", None), Seen(found()), Rules(), DELETE),
         (Wish("/a", None), Seen(), Rules(), NOTHING),
         (Wish("/a", OLD), Seen(found()), Rules(labels=True), LABEL),
@@ -126,6 +129,16 @@ def test_attributes_are_asked_for_only_where_they_count() -> None:
     assert not needs_attributes(Wish("/a", NEW), Seen(found(kind="String")), Rules())
     assert needs_attributes(Wish("/a", OLD, given={"Description": "x"}), Seen(found()), Rules())
     assert not needs_attributes(Wish("/a", NEW), Seen(found()), Rules(NEVER))
+    assert not needs_attributes(Wish("/a", NEW, first=True), Seen(found()), Rules())
+    named = Wish("/a", NEW, given={"KeyId": "alias/x", "Description": "x"})
+    assert not needs_attributes(named, Seen(found()), Rules())
+    # Beside the new value, a diff tells that the key is another one.
+    assert needs_attributes(named, Seen(found()), Rules(explain=True))
+    assert needs_attributes(Wish("/a", OLD, given=named.given), Seen(found()), Rules())
+    # It is written again, and its key must stay.
+    assert needs_attributes(Wish("/a", OLD, given={"DataType": "x"}), Seen(found()), Rules())
+    tiered = Wish("/a", NEW, given={"KeyId": "alias/x", "Tier": "Standard"})
+    assert needs_attributes(tiered, Seen(found()), Rules())
 
 
 def test_tiers() -> None:

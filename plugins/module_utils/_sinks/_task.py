@@ -112,13 +112,19 @@ def given(params: Params, context: Context) -> Given:
         str(name): value_of(item, context, f"fields.{name}", access)
         for name, item in fields.items()
     }
-    made = {str(name): _made(wish, context, f"generate.{name}") for name, wish in wishes.items()}
+    made = {
+        str(name): made_value(wish, context, f"generate.{name}") for name, wish in wishes.items()
+    }
     if access is None or access.document is None:
         return Given(resolved, made, context.randbytes(SALT_BYTES))
     return Given(resolved, made, access.document.salt, access.guard)
 
 
-def _made(wish: Any, context: Context, option: str) -> Secret:
+def made_value(wish: Any, context: Context, option: str) -> Secret:
+    """A value made as ``generate`` says; in check mode one that is not known yet.
+
+    :raises BadInput: for a wish that makes no sense.
+    """
     if not isinstance(wish, Mapping):
         raise BadInput(
             f"{option}: expected a mapping such as {{type: hex, bytes: 32}}, as in keyturn_generate"
