@@ -23,6 +23,8 @@ options:
     description:
       - "Fields that are made where they are not there, by name, each with how to make it, as in C(keyturn_generate), such as
         V({type: hex, bytes: 32}). One that is there is left as it is."
+      - "The types are V(password) with V(length), V(classes), V(exclude) and V(url_safe); V(hex), V(base64) and V(base64url) with V(bytes);
+        V(uuid); and V(fernet), which is a key as Fernet takes it. V(base64) has padding, V(base64url) has none."
       - This is for a first value. To replace one that is in use is a rotation, which needs a keyring.
     type: dict
     default: {}

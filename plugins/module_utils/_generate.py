@@ -9,7 +9,9 @@ type          options (defaults)
 password      ``length`` (40), ``classes`` (lower, upper, digits; also symbols): at least one character of each,
               ``exclude`` (characters that must not occur), ``url_safe`` (false: of the symbols, only ``-._~``)
 hex           ``bytes`` (32), written as two lower-case digits each
+base64        ``bytes`` (32), RFC 4648 section 4 with padding, as many programs take a master key
 base64url     ``bytes`` (32), RFC 4648 section 5 without padding
+fernet        none: 32 bytes, RFC 4648 section 5 with padding, as Fernet's specification has it; 44 characters
 uuid          version 4, RFC 9562; it has 122 random bits, so it needs ``allow_weak``
 ============  =============================================================================================
 
@@ -48,6 +50,8 @@ CLASSES: Mapping[str, str] = MappingProxyType(
 )
 
 _ROUNDS = 260
+_FERNET_BYTES = 32
+"""128 bits to sign with and 128 bits to encrypt with."""
 
 RandomBytes = Callable[[int], bytes]
 
@@ -181,11 +185,23 @@ def _hex(options: _Options) -> Recipe:
     return Recipe(8.0 * size, lambda randbytes: randbytes(size).hex())
 
 
+def _base64(options: _Options) -> Recipe:
+    size = options.number("bytes", 32, 1024)
+    return Recipe(8.0 * size, lambda randbytes: base64.b64encode(randbytes(size)).decode())
+
+
 def _base64url(options: _Options) -> Recipe:
     size = options.number("bytes", 32, 1024)
     return Recipe(
         8.0 * size,
         lambda randbytes: base64.urlsafe_b64encode(randbytes(size)).rstrip(b"=").decode(),
+    )
+
+
+def _fernet(options: _Options) -> Recipe:
+    return Recipe(
+        8.0 * _FERNET_BYTES,
+        lambda randbytes: base64.urlsafe_b64encode(randbytes(_FERNET_BYTES)).decode(),
     )
 
 
@@ -197,7 +213,9 @@ TYPES: Mapping[str, Tuple[Tuple[str, ...], Callable[[_Options], Recipe]]] = Mapp
     {
         "password": (("length", "classes", "exclude", "url_safe"), _password),
         "hex": (("bytes",), _hex),
+        "base64": (("bytes",), _base64),
         "base64url": (("bytes",), _base64url),
+        "fernet": ((), _fernet),
         "uuid": ((), _uuid),
     }
 )

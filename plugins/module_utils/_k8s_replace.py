@@ -57,12 +57,14 @@ class StandIn:
     """The copy beside a Secret.
 
     :ivar name: what it is called.
-    :param secret: what it stands in for.
+    :ivar where: how messages name what it stands in for.
+    :param secret: that.
     """
 
     def __init__(self, secret: KubernetesSecret) -> None:
         self._secret = secret
         self.name = f"{secret.name}{_SUFFIX}"
+        self.where = secret.where
 
     def _beside(self) -> Optional[KubernetesSecret]:
         return self._secret.beside(self.name) if len(self.name) <= _LONGEST else None
@@ -126,6 +128,15 @@ class StandIn:
         found = self._seen(beside) if beside else None
         if beside and found is not None:
             beside.delete(found)
+
+    def check_remove(self) -> None:
+        """Find out what would stop :meth:`remove`, without a write.
+
+        :raises Denied: when the right is missing.
+        """
+        beside = self._beside()
+        if beside:
+            beside.need("delete")
 
     def tidy(self) -> None:
         """Remove it where it is there, and the Secret has all that it keeps.
@@ -207,5 +218,5 @@ class StandIn:
                 f"{_LONGEST - len(_SUFFIX)} characters"
             )
         self._secret.need("create", "delete")
-        beside.need("delete")
+        beside.need("get", "delete")
         return beside

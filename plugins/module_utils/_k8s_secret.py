@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Conflict
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    Conflict,
+    Denied,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_notes import (
     LAST_APPLIED,
     stale_pods,
@@ -20,6 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_object impor
     metadata_of,
     version_of,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_replace import StandIn
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings import (
     OPTIONS,
     settings_of_task,
@@ -134,45 +139,79 @@ def _removed(secret: KubernetesSecret, where: str, params: Params, context: Cont
     said = [name for name in ("fields", "generate", "labels", "annotations") if params.get(name)]
     if said:
         raise BadInput(f"{said[0]}: with 'state: absent' the Secret goes as a whole; leave it out")
-    body = secret.read()
-    if body is not None and context.check_mode:
-        secret.need("delete")
-    if body is not None and not context.check_mode:
-        _delete(secret, body, where)
-    version = version_of(body) if body else None
+    body, stand_in = secret.read(), StandIn(secret)
+    left = _stands_in(stand_in, body, context)
+    if context.check_mode:
+        if left:
+            stand_in.check_remove()
+        if body is not None:
+            secret.need("delete")
+    else:
+        # First the copy: of one that outlives the Secret, a later run would make the Secret again.
+        if left:
+            _until_removed(stand_in.remove, where)
+        if body is not None:
+            _until_removed(lambda: _delete(secret), where)
     result: Result = {
-        "changed": body is not None,
+        "changed": body is not None or left,
         "fields": {},
         "version": None,
-        "version_before": version,
+        "version_before": version_of(body) if body else None,
         "pods_to_restart": [],
     }
     if context.diff:
-        result["diff"] = _gone(body, where)
+        result["diff"] = _gone(body, stand_in.name if left else "", where)
     return result
 
 
-def _delete(secret: KubernetesSecret, body: Body, where: str) -> None:
-    found: Optional[Body] = body
-    for _attempt in range(TRIES):
-        if found is None:
-            return
-        try:
-            secret.delete(found)
-            return
-        except Conflict:
-            found = secret.read()
-    raise Conflict(
-        f"{where}: somebody else wrote to it {TRIES} times in between; find out who, then run again"
-    )
+def _stands_in(stand_in: StandIn, body: Optional[Body], context: Context) -> bool:
+    """Whether a run that was killed left a copy of the Secret beside it.
+
+    :raises Unreachable: without an answer.
+    """
+    try:
+        return stand_in.find() is not None
+    except Denied:
+        if body is None or body.get("immutable"):
+            context.warn(
+                f"{stand_in.where}: this identity may not read '{stand_in.name}', where an interrupted replacement keeps the values; if "
+                "there is one, it stays. Allow the verbs get and delete on that name, and run again"
+            )
+        return False
 
 
-def _gone(body: Optional[Body], where: str) -> Dict[str, str]:
+def _delete(secret: KubernetesSecret) -> None:
+    found = secret.read()
+    if found is not None:
+        secret.delete(found)
+
+
+def _until_removed(remove: Callable[[], None], where: str) -> None:
+    """Remove what is there, read anew whenever somebody else wrote to it in between.
+
+    :raises Conflict: when that does not end.
+    """
+    if not any(_removes(remove) for _attempt in range(TRIES)):
+        raise Conflict(
+            f"{where}: somebody else wrote to it {TRIES} times in between; find out who, then run again"
+        )
+
+
+def _removes(remove: Callable[[], None]) -> bool:
+    try:
+        remove()
+    except Conflict:
+        return False
+    return True
+
+
+def _gone(body: Optional[Body], stand_in: str, where: str) -> Dict[str, str]:
     keys: Tuple[str, ...] = tuple(sorted((body or {}).get("data") or {}))
     lines = "".join(f"{key}: (removed with the Secret)\n" for key in keys)
     marks: Mapping[str, Any] = metadata_of(body or {}).get("labels") or {}
     labels = "".join(f"label {name}\n" for name in sorted(marks))
     before = f"the Secret is there\n{lines}{labels}" if body else ""
+    before += f"the stand-in {stand_in} is there\n" if stand_in else ""
     return {"before_header": where, "after_header": where, "before": before, "after": ""}
 
 

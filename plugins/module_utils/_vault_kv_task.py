@@ -14,6 +14,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     Corrupt,
+    KeyturnError,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
@@ -65,6 +66,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_options im
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_rights import need_rights
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_versions import (
     ACTIONS,
+    beyond,
     chosen_versions,
     plan_versions,
 )
@@ -116,25 +118,37 @@ def _verified(job: Job, outcome: Outcome) -> str:
     """Read back what was written; returns when Vault says that it was.
 
     :raises Corrupt: when it does not hold what was written.
+    :raises KeyturnError: when it cannot be read; ``details["changed"]`` tells both times that it was written.
     """
-    found = KvSecret(job.client, job.mount, job.path).read(int(outcome.version or 0))
+    number = int(outcome.version or 0)
+    try:
+        found = KvSecret(job.client, job.mount, job.path).read(number)
+    except KeyturnError as error:
+        error.details["changed"] = True
+        error.message += f". Version {number} was written before that, but not read back; run again to compare it"
+        raise
     # One that was deleted in between is somebody else's decision.
     data = found.data
     wrong = [
         name
         for name, value in outcome.changes.items()
-        if data is not None and _as_secret(data.get(name)) != value
+        if data is not None and not _holds(data, name, value)
     ]
     if wrong:
         raise Corrupt(
-            f"{job.where}: version {outcome.version} does not hold what was written ({', '.join(wrong)}); look at what stands between "
-            "here and Vault"
+            f"{job.where}: version {number} was written, but another value is read back ({', '.join(wrong)}): something between here and "
+            f"Vault changes what passes. See what 'vault kv get -version={number}' tells on Vault's own host, take that out of the way, "
+            "and run again",
+            changed=True,
         )
     return found.made
 
 
-def _as_secret(value: Any) -> Optional[Secret]:
-    return Secret(value) if isinstance(value, str) else None
+def _holds(data: Mapping[str, Any], name: str, value: Optional[Secret]) -> bool:
+    """Whether a secret has this field with this value; without a value, whether it has no such field."""
+    if value is None:
+        return name not in data
+    return isinstance(data.get(name), str) and Secret(data[name]) == value
 
 
 def _present(job: Job) -> Result:
@@ -214,9 +228,11 @@ def _difference(job: Job, diff: Mapping[str, str], outcome: Outcome, plan: Plan)
 def _versions(job: Job) -> Result:
     """Delete, undelete or destroy versions."""
     state = job.params["state"]
-    numbers = chosen_versions(job.params)
+    numbers, keep = chosen_versions(job.params), job.params.get("keep")
     found = job.metadata.read()
-    plan = plan_versions(state, numbers, found, job.where)
+    if keep is not None:
+        numbers = beyond(keep, found)
+    plan = plan_versions(state, numbers, found, job.where) if numbers or keep is None else {}
     if plan:
         action, after = ACTIONS[state]
         if job.context.check_mode:
@@ -309,7 +325,8 @@ def _engine(job: Job) -> str:
 def _refuse_values(params: Params) -> None:
     """:raises BadInput: for values beside a state that writes none."""
     own = ("fields", "generate", *CUSTOM_OPTIONS)
-    extra = [name for name in own if params.get(name)]
+    kept = ("keep",) if params["state"] in ("deleted", "destroyed") else ()
+    extra = [name for name in own if params.get(name) and name not in kept]
     if params["state"] != "present" and extra:
         raise BadInput(f"{extra[0]}: it has no meaning with state={params['state']}; leave it out")
     if params["state"] in ("present", "absent") and params["versions"]:

@@ -28,16 +28,30 @@ ACTIONS: Mapping[str, Tuple[str, str]] = MappingProxyType(
 def chosen_versions(params: Mapping[str, Any]) -> Tuple[int, ...]:
     """The numbers that a task names; none for the newest.
 
-    :raises BadInput: for a number that is none, or when those to be destroyed are not named: that cannot be undone.
+    :raises BadInput: for a number that is none, when ``keep`` is there too, or when those to be destroyed are not named: that
+        cannot be undone.
     """
-    numbers = tuple(sorted(set(params["versions"])))
+    numbers, keep = tuple(sorted(set(params["versions"]))), params.get("keep")
     if any(number < 1 for number in numbers):
         raise BadInput(f"versions: expected numbers from 1 on, not {numbers[0]}")
-    if params["state"] == "destroyed" and not numbers:
+    if keep is not None and numbers:
+        raise BadInput("versions: give either these or 'keep'")
+    if keep is not None and keep < 1:
+        raise BadInput(f"keep: expected at least 1 version, not {keep}")
+    if params["state"] == "destroyed" and not numbers and keep is None:
         raise BadInput(
-            "versions: name the versions to destroy; that cannot be undone, so the newest is not taken for granted"
+            "versions: name the versions to destroy, or how many to 'keep'; that cannot be undone, so the newest is not taken for granted"
         )
     return numbers
+
+
+def beyond(keep: int, found: Optional[Metadata]) -> Tuple[int, ...]:
+    """The versions older than the newest of that number that can be read; none where there are fewer of these. Pure."""
+    states = found.states if found else {}
+    live = sorted((number for number, state in states.items() if state == LIVE), reverse=True)
+    if len(live) < keep:
+        return ()
+    return tuple(sorted(number for number in states if number < live[keep - 1]))
 
 
 def plan_versions(

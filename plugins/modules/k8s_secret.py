@@ -40,7 +40,9 @@ options:
   state:
     description:
       - V(present). The Secret is there with these keys.
-      - V(absent). The Secret is removed, if it is still the one that was read.
+      - V(absent). The Secret is removed, and before it the stand-in that a replacement left which was killed (O(replace_immutable)), as
+        that holds the same values and a later run would make the Secret from it. What somebody else writes in between is read again
+        and removed, too.
     type: str
     default: present
     choices: [present, absent]

@@ -12,7 +12,8 @@ short_description: Check every gate before a credential is rotated, retired or r
 version_added: 0.1.0
 description:
   - Reads the keyring, the policy and all definitions, asks the issuer whether it could do it, reads the sinks, and checks the gates.
-    Nothing is written anywhere.
+    Where a rotation or a rollback will change a sink, its place is asked whether it would take a write; AWS cannot be asked that. Nothing
+    is written anywhere.
   - Fails with every refusal in one message, each with the name of its gate and what to do about it.
   - Says what there is to do. A credential that is too young to be rotated, or whose grace period is not over, is no failure but
     RV(todo=nothing), so that a run over many credentials leaves those alone that are not due.

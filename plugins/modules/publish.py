@@ -57,6 +57,9 @@ options:
         that they would read differently is refused, such as one with a line break, or with a backquote beside a single quote.
         Comments, order, C(export) and other lines are kept. A comment behind the value moves to a line of its own, because to systemd
         it is a part of the value. Of several lines for one key, the last one is kept, which is the one that readers take.
+      - C(dialect) names the one reader that such a file is for, V(systemd), V(compose) or V(posix), as in M(keyturn.runbooks.env_file).
+        A value for which all of them have no form in common, such as one with a line break, is then written as that reader takes it.
+        The default is V(common). Sinks of one file have one dialect.
       - C(mode) is the file's mode, as a quoted octal number. Without it, a new file gets V("0600") and a file that is there keeps its
         own; one that everybody on the machine can read is warned about.
       - C(owner) and C(file_group) are the file's owner and group, by name or number. Without them, a file that is there keeps its own.
@@ -90,6 +93,7 @@ EXAMPLES = r"""
       - ref: ref+vault://secret/musehub/production#/DATABASE_URL
         template: "postgresql://{current.username}:{current.password|urlencode}@db1.example:6432/musehub"
       - ref: ref+file:///opt/musehub/.env?format=env
+        dialect: compose
         fields:
           PGUSER: "{current.username}"
           PGPASSWORD: "{current.password}"

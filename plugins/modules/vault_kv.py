@@ -40,9 +40,9 @@ options:
     description:
       - V(present). The fields and the metadata are as asked. Where the newest version was deleted, what is written has the named fields
         only, and a warning tells so.
-      - V(deleted). The versions in O(versions), or the newest one, are deleted. They can be brought back.
+      - V(deleted). The versions in O(versions), those that O(keep) leaves over, or the newest one, are deleted. They can be brought back.
       - V(undeleted). They are brought back.
-      - V(destroyed). The versions in O(versions) are gone for good.
+      - V(destroyed). The versions in O(versions), or those that O(keep) leaves over, are gone for good.
       - V(absent). The secret is removed with all its versions and its metadata, for good. Vault compares nothing there, so what somebody
         writes in that moment goes with it.
     type: str
@@ -78,7 +78,10 @@ options:
     type: dict
     default: {}
   keep:
-    description: How many versions Vault keeps of the secret. Older ones go with the next write.
+    description:
+      - How many versions Vault keeps of the secret. Older ones go with the next write.
+      - With O(state=deleted) or O(state=destroyed), in the place of O(versions), it chooses the versions that are older than the newest so
+        many that can be read; where there are fewer of these, none. What Vault keeps by itself is left as it is.
     type: int
 seealso:
   - module: keyturn.runbooks.publish
@@ -124,6 +127,12 @@ EXAMPLES = r"""
     path: musehub/production
     state: destroyed
     versions: [3, 4]
+
+- name: Keep the value in use and the one before it, and destroy what is older
+  keyturn.runbooks.vault_kv:
+    path: musehub/production
+    state: destroyed
+    keep: 2
 """
 
 RETURN = r"""

@@ -24,7 +24,8 @@ def estate(scratch: Path, database: Database, ansible: Ansible) -> Estate:
     password = database.create_login(name)
     made = Estate(scratch, database, ansible)
     sinks: list[dict[str, Any]] = made.definition()["keyturn_sinks"]
-    made.variables["keyturn_sinks"] = [{**sink, "host": "app1"} for sink in sinks]
+    there = {"host": "app1", "dialect": "systemd"}
+    made.variables["keyturn_sinks"] = [{**sink, **there} for sink in sinks]
     made.variables["keyturn_consumers"] = [
         {"name": "app", "type": "none", "host": "app1", "reads": ["app"]}
     ]

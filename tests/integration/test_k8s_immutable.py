@@ -214,3 +214,62 @@ def test_a_key_that_is_not_wanted_does_not_come_back(
     world.quartet(fields={"password": "new", "store": None}, replace_immutable=True)
     assert world.values("app") == {"password": b"new"}
     assert not world.exists(STAND_IN)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_removed_secret_leaves_no_copy_of_its_values(
+    world: TaskWorld, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    killed_half_way(world, monkeypatch)
+    if there:
+        world.make("app", {"password": "theirs"}, immutable=True)
+    done = world.quartet(state="absent")
+    assert f"the stand-in {STAND_IN} is there\n" in done["diff"]["before"]
+    assert not world.exists(STAND_IN)
+    assert not world.exists("app")
+    # What was removed does not come back with the next task.
+    world.run(fields={"other": "x"})
+    assert world.values("app") == {"other": b"x"}
+
+
+def test_a_removal_that_was_killed_is_finished(
+    world: TaskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_half_way(world, monkeypatch)
+    world.make("app", {"password": "theirs"}, immutable=True)
+    real = KubernetesSecret.delete
+
+    def delete(secret: KubernetesSecret, body: Any) -> None:
+        real(secret, body)
+        raise Killed
+
+    monkeypatch.setattr(KubernetesSecret, "delete", delete)
+    with pytest.raises(Killed):
+        world.run(state="absent")
+    monkeypatch.undo()
+    # The Secret is never there again from the copy, wherever the removal was cut off.
+    assert (world.exists("app"), world.exists(STAND_IN)) == (True, False)
+    world.quartet(state="absent")
+
+
+def test_a_secret_of_somebody_else_with_that_name_stays(world: TaskWorld) -> None:
+    world.make(STAND_IN, {"theirs": "x"})
+    world.make("app", {"password": "p"})
+    world.quartet(state="absent")
+    assert world.values(STAND_IN) == {"theirs": b"x"}
+
+
+def test_who_may_not_remove_the_copy(world: TaskWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed_half_way(world, monkeypatch)
+    world.make("app", {"password": "theirs"}, immutable=True)
+    world.allow("reader", ["get", "delete"], names=["app"])
+    world.use("reader")
+    assert world.run(check=True, state="absent")["changed"] is True
+    assert any(f"may not read '{STAND_IN}'" in warning for warning in world.warnings)
+    world.allow("reader", ["get"], names=[STAND_IN])
+    # A copy that is known of is never left behind.
+    assert "to delete secrets" in refused(Denied, world, state="absent")
+    assert world.exists("app")
+    world.allow("reader", ["delete"], names=[STAND_IN])
+    world.quartet(state="absent")
+    assert not world.exists(STAND_IN)

@@ -155,6 +155,24 @@ def test_fields_of_one_vault_path_are_one_write(
     assert user["before"] == "(another form)" and user["after"].startswith("hmac:")
 
 
+def test_a_value_beside_the_one_in_use(
+    keyring: Keyring, vault: VaultServer, vault_mount: str
+) -> None:
+    path, fresh = f"ref+vault://{vault_mount}/app/db", secrets.token_urlsafe(24)
+    beside = {"ref": f"{path}#/key_new", "template": "{pending.password}", "absent": "remove"}
+    sinks = [{"ref": f"{path}#/key", "template": "{current.password}"}, beside]
+    publish = Publish(keyring, sinks, **to_vault(vault))
+    publish.quartet()
+    assert read(vault, vault_mount)["data"] == {"key": keyring.password}
+    keyring.put("pending", "issued", "app_b", fresh)
+    publish.quartet()
+    assert read(vault, vault_mount)["data"] == {"key": keyring.password, "key_new": fresh}
+    keyring.put("current", "promoted", "app_b", fresh, pending=None)
+    publish.quartet()
+    found = read(vault, vault_mount)
+    assert (found["data"], found["metadata"]["version"]) == ({"key": fresh}, 3)
+
+
 def test_one_changed_field_changes_its_sink_alone(
     vault: VaultServer, vault_mount: str, keyring: Keyring
 ) -> None:
@@ -218,6 +236,7 @@ def test_absent_denied_and_unreachable_are_told_apart(
     with pytest.raises(Denied):
         Publish(keyring, vault_sinks(vault_mount), **to_vault(vault, nothing))()
     nowhere = {"VAULT_ADDR": "http://127.0.0.1:9", "VAULT_TOKEN": nothing}
+    nowhere["VAULT_CLIENT_TIMEOUT"] = "0.5"
     with pytest.raises(Unreachable):
         Publish(keyring, vault_sinks(vault_mount), **nowhere)()
 

@@ -18,6 +18,7 @@ import yaml
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
+    Corrupt,
     Denied,
     KeyturnError,
     Refused,
@@ -36,8 +37,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import op
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_options import (
     with_vault_options,
 )
+from backends import Upstream
 from estate.playbook import Ansible
 from estate.vault import AppRole, VaultServer
+from fault_proxy import Exchange, Fault, proxy_before
+from fault_proxy import said as said_by_proxy
 from kv_world import ASKING, NO_PATCH, READ, VALUES, KvWorld, refusal
 from vault_fixtures import vault_approle
 from vault_world import proxied
@@ -105,6 +109,7 @@ def test_the_options_count_before_the_environment(world: KvWorld, tmp_path: Path
     assert world.run(**by_reference, fields=fields)["changed"] is False
     by_file = {"url": address, "token_path": str(tmp_path), "token_file": "token"}
     assert world.run(**by_file, fields=fields)["changed"] is False
+    world.environ["VAULT_CLIENT_TIMEOUT"] = "0.5"
     assert "no connection" in refusal(Unreachable, world.run, fields={"A": "v"})
 
 
@@ -146,7 +151,8 @@ def test_a_deleted_secret_is_told(world: KvWorld) -> None:
     [
         ({}, "nothing is asked for"),
         ({"fields": {"a": "1"}, "state": "absent"}, "no meaning with state=absent"),
-        ({"keep": 3, "state": "deleted"}, "no meaning with state=deleted"),
+        ({"keep": 3, "state": "undeleted"}, "no meaning with state=undeleted"),
+        ({"keep": 3, "state": "deleted", "versions": [1]}, "either these or 'keep'"),
         ({"versions": [1]}, "versions: it has no meaning"),
         ({"state": "destroyed"}, "name the versions to destroy"),
         ({"state": "deleted", "versions": [0]}, "expected numbers from 1 on"),
@@ -244,6 +250,54 @@ def test_lost_answers_are_looked_up(world: KvWorld) -> None:
             assert proxy.lose_replies == 0
             assert world.run(**options)["changed"] is False
     assert world.state() is None
+
+
+def reading_back(answer: Callable[[Exchange], None]) -> Fault:
+    """What the server answers to whoever asks for one version, which is how a write is read back."""
+    return Fault(answer, lambda asked: "version=" in asked.path)
+
+
+def other_value(exchange: Exchange) -> None:
+    """An answer that holds another value, a field that was removed, and one that is no text."""
+    answer = exchange.forward()
+    told = json.loads(answer.body)
+    told["data"]["data"] = {"a": secrets.token_urlsafe(24), "gone": 5, "kept": "k"}
+    answer.body = json.dumps(told).encode()
+    exchange.reply(answer)
+
+
+def test_a_value_that_is_read_back_as_another_is_an_error(world: KvWorld) -> None:
+    world.put("app", a="1", gone="x", kept="k")
+    value = secrets.token_urlsafe(24)
+    wish = {"fields": {"a": value, "gone": None}, "owner": "platform"}
+    port = int(world.server.address.rpartition(":")[2])
+    with proxy_before(Upstream("127.0.0.1", port), lambda *_asked: False) as proxy:
+        world.environ["VAULT_ADDR"] = f"http://127.0.0.1:{proxy.port}"
+        proxy.faults = [reading_back(other_value)]
+        with pytest.raises(Corrupt) as caught:
+            world.run(**wish)
+        said, details = caught.value.message, caught.value.details
+        assert "version 2 was written, but another value is read back (a, gone)" in said
+        assert "take that out of the way, and run again" in said
+        assert value not in said
+        assert details == {"changed": True}
+        # The metadata does not tell of a rotation that nobody can rely on.
+        assert world.custom() == {}
+        proxy.faults = [reading_back(Exchange.pass_on)]
+        assert world.run(**wish)["changed"] is True
+    assert world.data() == {"a": value, "kept": "k"}
+
+
+def test_what_cannot_be_read_back_is_told_as_written(world: KvWorld) -> None:
+    port = int(world.server.address.rpartition(":")[2])
+    with proxy_before(Upstream("127.0.0.1", port), lambda *_asked: False) as proxy:
+        world.environ |= {"VAULT_ADDR": f"http://127.0.0.1:{proxy.port}", "VAULT_MAX_RETRIES": "0"}
+        proxy.faults = [reading_back(said_by_proxy(502))]
+        with pytest.raises(Unreachable) as caught:
+            world.run(fields={"a": "1"})
+    assert "Version 1 was written before that, but not read back" in caught.value.message
+    assert caught.value.details["changed"] is True
+    assert world.data() == {"a": "1"}
 
 
 # --- as a task

@@ -112,6 +112,20 @@ def test_versions(world: KvWorld) -> None:
     assert world.run(state="destroyed", versions=[1])["changed"] is False
 
 
+def test_old_versions_go_and_the_newest_that_can_be_read_stay(world: KvWorld) -> None:
+    assert world.run(state="destroyed", keep=1)["changed"] is False
+    for number in range(5):
+        world.put("app", a=str(number))
+    world.run(state="deleted", versions=[2, 5])
+    done = world.quartet(state="destroyed", keep=2)
+    assert done["versions"] == {"1": ["live", "destroyed"], "2": ["deleted", "destroyed"]}
+    world.quartet(state="deleted", keep=1)
+    states = {"1": "destroyed", "2": "destroyed", "3": "deleted", "4": "live", "5": "deleted"}
+    assert world.version_states() == states
+    # The last one that can be read stays, whatever is asked for.
+    assert world.run(state="destroyed", keep=2)["changed"] is False
+
+
 def test_versions_that_are_kept_no_more(world: KvWorld) -> None:
     world.run(fields={"a": "0"}, keep=2)
     for number in range(1, 4):

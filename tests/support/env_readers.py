@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import glob
-import hashlib
 import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,7 +18,7 @@ import dotenv
 from estate.errors import Missing
 
 Reader = Callable[[Path], Mapping[str, str]]
-SOURCE = Path(__file__).parents[1] / "servers" / "dotenv"
+FINDER = Path(__file__).parents[2] / "scripts" / "dotenv-binary"
 _SYSTEMD = "/usr/lib/*/systemd/libsystemd-shared-*.so"
 
 
@@ -68,26 +66,12 @@ def _systemd() -> Reader:
 def compose_reader() -> Path:
     """The program that reads as docker compose does; built once for each state of its source.
 
-    :raises Missing: when there is no Go to build it.
+    :raises Missing: when there is none, and no Go to build it.
     """
-    text = b"".join((SOURCE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    cache = Path(home) / "keyturn" / "servers" / hashlib.sha256(text).hexdigest()[:16]
-    program = cache / "dotenv"
-    if program.exists():
-        return program
-    if not shutil.which("go"):
-        raise Missing("docker compose's reader of env files: install Go, which builds it")
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as place:
-        part = Path(place) / "dotenv"
-        argv = ["go", "build", "-trimpath", "-o", str(part), "."]
-        environ = {**os.environ, "CGO_ENABLED": "0"}
-        done = subprocess.run(argv, cwd=SOURCE, env=environ, capture_output=True, check=False)
-        if done.returncode:
-            raise Missing(f"docker compose's reader of env files: {done.stderr.decode()[-300:]}")
-        part.replace(program)
-    return program
+    done = subprocess.run([FINDER], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Missing(f"docker compose's reader of env files: {done.stderr.strip()[-300:]}")
+    return Path(done.stdout.strip())
 
 
 def _compose() -> Reader:

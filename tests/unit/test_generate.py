@@ -22,6 +22,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._generate import 
     generate,
     recipe,
 )
+from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,7 +73,7 @@ def test_a_password_is_as_asked_for(spec: dict[str, Any], seed: int) -> None:
 
 
 @given(st.integers(1, 200), st.integers(0, 2**32))
-def test_hex_and_base64url(size: int, seed: int) -> None:
+def test_bytes_in_every_form(size: int, seed: int) -> None:
     spec = {"bytes": size, "allow_weak": True}
     digits, _warnings = make({"type": "hex", **spec}, seed)
     text, _warnings = make({"type": "base64url", **spec}, seed)
@@ -81,6 +82,19 @@ def test_hex_and_base64url(size: int, seed: int) -> None:
     assert digits == digits.lower()
     assert base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) == raw
     assert not set(text) & set("+/=")
+    padded, _warnings = make({"type": "base64", **spec}, seed)
+    assert base64.b64decode(padded, validate=True) == raw
+
+
+@given(st.integers(0, 2**32))
+def test_a_key_that_fernet_takes(seed: int) -> None:
+    key, warnings = make({"type": "fernet"}, seed)
+    assert (len(key), len(base64.urlsafe_b64decode(key))) == (44, 32)
+    assert warnings == []
+    # A key without its padding is what the other form makes, and Fernet refuses it.
+    assert Fernet(key).decrypt(Fernet(key.encode()).encrypt(b"kept")) == b"kept"
+    with pytest.raises(ValueError, match=r"padding|32"):
+        Fernet(make({"type": "base64url"}, seed)[0])
 
 
 @given(st.integers(0, 2**32))
@@ -98,6 +112,7 @@ def test_defaults_are_strong_and_safe_in_urls() -> None:
     assert warnings == []
     assert len(make({"type": "hex"})[0]) == 64
     assert len(make({"type": "base64url"})[0]) == 43
+    assert len(make({"type": "base64"})[0]) == 44
     assert make({})[0] != make({})[0]
 
 
@@ -138,6 +153,7 @@ def test_entropy_counts_every_password_once() -> None:
     [
         {"length": 21},
         {"type": "hex", "bytes": 15},
+        {"type": "base64", "bytes": 15},
         {"type": "base64url", "bytes": 15},
         {"type": "uuid"},
         {"length": 38, "classes": ["digits"]},
@@ -169,7 +185,10 @@ def test_strong_values_warn_of_nothing(spec: dict[str, Any]) -> None:
     ("spec", "problem"),
     [
         ("password", "expected a mapping"),
-        ({"type": "pin"}, "no type 'pin'; expected one of password, hex, base64url, uuid"),
+        (
+            {"type": "pin"},
+            "no type 'pin'; expected one of password, hex, base64, base64url, fernet, uuid",
+        ),
         ({"lenght": 40}, "no 'lenght' for type password; expected some of allow_weak, classes"),
         ({"type": "hex", "length": 40}, "no 'length' for type hex; expected some of allow_weak"),
         ({"length": 0}, "whole number from 1 to 1024"),

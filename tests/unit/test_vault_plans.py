@@ -26,6 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_metadata i
     check_custom,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_versions import (
+    beyond,
     chosen_versions,
     plan_versions,
 )
@@ -131,3 +132,18 @@ def test_a_deletion_may_lie_ahead() -> None:
     assert why_gone({"deletion_time": "2026-01-01T01:00:00.123456789Z"}, now) == ""
     assert why_gone({"deletion_time": "2025-12-31T23:00:00.123456789Z"}, now) == "deleted"
     assert why_gone({"deletion_time": "", "destroyed": True}, now) == "destroyed"
+
+
+@pytest.mark.parametrize(
+    ("keep", "chosen"), [(1, (1, 2, 3, 4)), (2, (1, 2, 3)), (3, (1,)), (4, ()), (99, ())]
+)
+def test_what_is_older_than_those_that_stay(keep: int, chosen: tuple[int, ...]) -> None:
+    states = {1: "destroyed", 2: "live", 3: "deleted", 4: "live", 5: "live", 6: "deleted"}
+    assert beyond(keep, Metadata(newest=6, states=states)) == chosen
+    assert beyond(keep, None) == beyond(keep, Metadata()) == ()
+
+
+@pytest.mark.parametrize("options", [{"versions": [1], "keep": 1}, {"versions": [], "keep": 0}])
+def test_how_many_stay_is_said_alone(options: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="keep"):
+        chosen_versions({"state": "destroyed", **options})

@@ -64,7 +64,7 @@ def _check_places(sinks: Sequence[Sink], option: str) -> None:
         if other.options != sink.options:
             names = f"'{other.name}' and '{sink.name}'"
             raise BadInput(
-                f"{option}: the sinks {names} share one place but disagree about its format, mode, owner or create"
+                f"{option}: the sinks {names} share one place but disagree about its format, dialect, mode, owner or create"
             )
         for name in sink.templates:
             holder = fields.setdefault(sink.place, {}).setdefault(name, sink.name)

@@ -15,6 +15,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import
     Reference,
     parse_reference,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env import (
+    COMMON,
+    DIALECT_NAMES,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import KEY
 from ansible_collections.keyturn.runbooks.plugins.module_utils._template import Template
 
@@ -34,7 +38,7 @@ FORMATS = ("text", "env", "json")
 _ONE_TEXT = ("awssecrets", "awsssm")
 """Stores whose value is one text, which may hold keys as JSON."""
 _SHARED = ("host", "create", "absent")
-_FILE_ONLY = ("format", "mode", "owner", "file_group")
+_FILE_ONLY = ("format", "dialect", "mode", "owner", "file_group")
 _KEYS = ("name", "ref", "template", "fields", *_SHARED, *_FILE_ONLY)
 _GROUP_KEYS = ("name", "group", *_SHARED)
 WHOLE = ""
@@ -48,6 +52,7 @@ class Options:
 
     :param format: how a file holds its fields; empty for a store that has fields of its own.
     :param create: whether a place that is not there is made.
+    :param dialect: which reader an env file is for.
     """
 
     format: str = ""
@@ -55,6 +60,7 @@ class Options:
     mode: Optional[int] = None
     owner: Optional[str] = None
     file_group: Optional[str] = None
+    dialect: str = COMMON
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,20 @@ def _options(definition: Mapping[str, Any], ref: Reference, where: str) -> Optio
         _text(definition, "owner", where) or None,
         _text(definition, "file_group", where) or None,
     )
-    return Options(name, create, _mode(definition, where), owner, group)
+    dialect = _dialect(definition, name, where)
+    return Options(name, create, _mode(definition, where), owner, group, dialect)
+
+
+def _dialect(definition: Mapping[str, Any], form: str, where: str) -> str:
+    """Which reader a file is for; all of them where the definition does not say."""
+    dialect = _text(definition, "dialect", where, COMMON)
+    if dialect not in DIALECT_NAMES:
+        raise BadInput(
+            f"{where}: there is no dialect '{dialect}'; expected one of {', '.join(DIALECT_NAMES)}"
+        )
+    if "dialect" in definition and form != "env":
+        raise BadInput(f"{where}: 'dialect' is only for 'format: env', not for {form}")
+    return dialect
 
 
 def _form_of_store(definition: Mapping[str, Any], ref: Reference, where: str) -> str:

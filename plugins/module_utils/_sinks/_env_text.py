@@ -68,12 +68,13 @@ def quote(value: str, where: str, dialect: Optional[Dialect] = None) -> str:
     if _CONTROL.search(value):
         raise BadInput(
             f"{where}: the value holds a line break or another control character, which an env file cannot carry to every "
-            "reader; encode it, as in {current.value|b64}, or publish it to a file of its own"
+            "reader; encode it, as in {current.value|b64}, publish it to a file of its own, or say with 'dialect' which one reader this "
+            "file is for"
         )
     raise BadInput(
         f"{where}: the value holds a backquote beside a single quote or a backslash; systemd, docker compose and shells have no "
-        "quoting in common for that: encode it, as in {current.value|urlencode} or {current.value|b64}, or exclude one of these "
-        "characters in keyturn_generate"
+        "quoting in common for that: encode it, as in {current.value|urlencode} or {current.value|b64}, exclude one of these characters in "
+        "keyturn_generate, or say with 'dialect' which one reader this file is for"
     )
 
 

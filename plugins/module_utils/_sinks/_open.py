@@ -39,16 +39,16 @@ class Address:
     where: str
 
 
-def codec(form: str) -> Codec:
+def codec(options: Options) -> Codec:
     """How a text holds fields: ``env``, ``json``, or as a whole."""
-    if form == "env":
-        return EnvCodec()
-    return JsonCodec() if form == "json" else TextCodec()
+    if options.format == "env":
+        return EnvCodec(options.dialect)
+    return JsonCodec() if options.format == "json" else TextCodec()
 
 
 def _file(reference: Reference, options: Options, context: Context, where: str) -> Place:
     attributes = Attributes(options.mode, options.owner, options.file_group)
-    return FilePlace(reference.path, codec(options.format), attributes, where)
+    return FilePlace(reference.path, codec(options), attributes, where)
 
 
 # What brings a service's library with it is imported where it is used.
@@ -67,7 +67,7 @@ def _parameter(reference: Reference, options: Options, context: Context, where: 
         open_parameter_place,
     )
 
-    return open_parameter_place(reference, codec(options.format), context, where)
+    return open_parameter_place(reference, codec(options), context, where)
 
 
 def _secret(reference: Reference, options: Options, context: Context, where: str) -> Place:
@@ -75,7 +75,7 @@ def _secret(reference: Reference, options: Options, context: Context, where: str
         open_secret_place,
     )
 
-    return open_secret_place(reference, codec(options.format), context, where)
+    return open_secret_place(reference, codec(options), context, where)
 
 
 def _kubernetes(reference: Reference, options: Options, context: Context, where: str) -> Place:
