@@ -16,24 +16,7 @@ from estate.ports import reserve
 from estate.processes import Daemon, Running
 from estate.users import make_run_dir
 
-# AWS does one change of a thing after the other. moto's threads could both find a name free and both take it.
-_SERVER = """
-import sys, threading
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, run_simple
-
-serve, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
-
-def application(environ, start_response):
-    with one:
-        return list(serve(environ, start_response))
-
-class Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=True, request_handler=Handler)
-"""
+PROGRAM = Path(__file__).with_name("aws_server.py")
 
 
 class MotoServer(Running):
@@ -51,7 +34,8 @@ class MotoServer(Running):
         self._own_run_dir = run_dir is None
         self.run_dir = run_dir or make_run_dir()
         self._port = reserve()
-        argv = [sys.executable, "-c", _SERVER, str(self._port.number)]
+        # Not as a file: Python would find this module in its folder, where it looks for moto's own.
+        argv = [sys.executable, "-c", PROGRAM.read_text("utf-8"), str(self._port.number)]
         self._daemon = Daemon("moto", argv, self.run_dir / "moto.log")
 
     @property

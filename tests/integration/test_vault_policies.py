@@ -5,31 +5,49 @@
 
 from __future__ import annotations
 
-import re
-import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _vault_session
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Denied,
+    KeyturnError,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
+from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_export import (
+    MODULE as EXPORT,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv_task import MODULE
 from estate.databases import Database
 from estate.playbook import Ansible
 from estate.vault import AppRole, VaultServer
 from rotation import FORCE, Estate
 from vault_fixtures import vault_approle
+from vault_rights import InVault, policies, rules, without
 from vault_world import Proxy
 
 __all__ = ["vault_approle"]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "vault.md"
-POLICIES = dict(re.findall(r"```hcl\n# (\w+)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
+POLICIES = policies()
 CHECK_MODE_ONLY = "sys/capabilities-self"
-LOGIN_ONLY = "auth/token/"
+RENEW, REVOKE = "auth/token/renew-self", "auth/token/revoke-self"
+RIGHTS = {
+    name: [
+        (path, capability)
+        for path, capabilities in rules(policy)
+        for capability in capabilities
+        if path.startswith("secret/")
+    ]
+    for name, policy in POLICIES.items()
+}
+"""What each policy allows in the mount; what it allows beside that has tests of its own."""
 
 pytestmark = pytest.mark.pg_versions("16")
 
@@ -43,12 +61,12 @@ class Place:
     approle: Callable[..., AppRole]
     proxies: list[Proxy] = field(default_factory=list)
 
-    def rules(self, name: str, without: str = "") -> str:
-        """A policy of the page for this mount, or all of it but one rule."""
-        lines = POLICIES[name].splitlines()
-        kept = [line for line in lines if not without or without not in line]
-        assert len(kept) == len(lines) - bool(without)
-        return "\n".join(kept).replace('path "secret/', f'path "{self.mount}/')
+    def rules(self, name: str, *left_out: tuple[str, str]) -> str:
+        """A policy of the page for this mount, or all of it but some capabilities of a path."""
+        policy = POLICIES[name]
+        for path, capability in left_out:
+            policy = without(policy, path, capability)
+        return policy.replace('path "secret/', f'path "{self.mount}/')
 
     def environ(self, rules: str, address: str = "") -> dict[str, str]:
         """Logs in as a role that has these rules and no others."""
@@ -84,7 +102,7 @@ def counted(proxy: Proxy, end: bytes) -> int:
 def test_a_credential_is_rotated_with_one_login_for_each_task(
     place: Place, scratch: Path, database: Database, ansible: Ansible
 ) -> None:
-    """Adopt, rotate, roll back, retire: with the policy of the page alone."""
+    """By the playbooks, with the policy of the page alone."""
     mount, proxy = place.mount, place.proxy()
     admin = {"username": "postgres", "password": database.server.password}
     place.server.request("POST", f"{mount}/data/postgres/admin", {"data": admin})
@@ -120,25 +138,138 @@ def test_a_credential_is_rotated_with_one_login_for_each_task(
     logins, others = counted(proxy, b"/login"), len(proxy.heads)
     assert logins == counted(proxy, b"/revoke-self")
     assert (logins, others > 20) == (1, True), (logins, others, done.steps)
-    for playbook in ("rollback", "retire_due"):
-        estate.run(playbook).check()
     found = place.server.request("GET", f"{mount}/data/musehub/production")["data"]["data"]
-    assert first in found["DATABASE_URL"]
+    assert f"{database.name}_b" in found["DATABASE_URL"]
     estate.environ |= place.environ(place.rules("read"))
     assert "db_app" in estate.run("status", "-e", "output=json").check().stdout
 
 
+@pytest.fixture
+def credential(place: Place, database: Database) -> InVault:
+    admin = {"username": "postgres", "password": database.server.password}
+    place.server.request("POST", f"{place.mount}/data/postgres/admin", {"data": admin})
+    return InVault(place.mount, database)
+
+
+def denied(caught: pytest.ExceptionInfo[KeyturnError]) -> bool:
+    """Whether a procedure ended with what Vault denies, be it at a gate or at a step."""
+    told = any(text in caught.value.message for text in ("Vault denies", "this token may not"))
+    return told and caught.value.details["kind"] in ("Denied", "Refused")
+
+
+def look(place: Place, credential: InVault, policy: str) -> None:
+    """What only reads."""
+    assert credential.status(place.environ(policy))["keyring"]["exists"] is True
+    assert credential.verify(place.environ(policy))["faults"] == []
+
+
+def test_every_procedure_and_every_look_at_it(place: Place, credential: InVault) -> None:
+    """Adopt, begin and abandon, rotate, roll back, retire; then its state, and its ledger verified."""
+    credential.do_all(place.environ(place.rules("rotate")))
+    for name in ("rotate", "read"):
+        look(place, credential, place.rules(name))
+    assert credential.warnings == []
+    # Whoever only looks can do nothing else.
+    with pytest.raises(KeyturnError) as caught:
+        credential.do(place.environ(place.rules("read")), "rotate")
+    assert denied(caught)
+
+
+@pytest.mark.parametrize("right", RIGHTS["rotate"], ids="-".join)
+def test_no_right_of_a_rotation_can_be_left_out(
+    place: Place, credential: InVault, right: tuple[str, str]
+) -> None:
+    with pytest.raises(KeyturnError) as caught:
+        credential.do_all(place.environ(place.rules("rotate", right)))
+    assert denied(caught)
+
+
+@pytest.mark.parametrize("right", RIGHTS["read"], ids="-".join)
+def test_no_right_of_a_look_can_be_left_out(
+    place: Place, credential: InVault, right: tuple[str, str]
+) -> None:
+    credential.do(place.environ(place.rules("rotate")), "adopt", value=credential.first)
+    with pytest.raises(Denied):
+        look(place, credential, place.rules("read", right))
+
+
+def test_a_dry_run_finds_a_missing_right_by_looking_its_own_up(
+    place: Place, credential: InVault
+) -> None:
+    missing = ("secret/data/musehub/*", "update")
+    credential.do(place.environ(place.rules("rotate")), "adopt", value=credential.first)
+    credential.do(place.environ(place.rules("rotate", missing)), "rotate", check=True)
+    place.server.request(
+        "POST", f"{place.mount}/data/musehub/production", {"data": {"LOGIN": "another"}}
+    )
+    with pytest.raises(KeyturnError) as caught:
+        credential.do(place.environ(place.rules("rotate", missing)), "rotate", check=True)
+    assert denied(caught)
+    less = place.rules("rotate", missing, (CHECK_MODE_ONLY, "update"))
+    assert credential.do(place.environ(less), "rotate", check=True)["changed"]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_token_that_may_not_revoke_itself_is_told(place: Place, name: str) -> None:
+    place.server.request("POST", f"{place.mount}/data/musehub/app", {"data": {"a": "b"}})
+    place.server.request("POST", f"{place.mount}/data/keyrings/db_app", {"data": {"a": "b"}})
+    path = "keyrings/db_app" if name == "read" else "musehub/app"
+    for left_out in ([], [(REVOKE, "update")]):
+        warnings: list[str] = []
+        environ = place.environ(place.rules(name, *left_out))
+        context = Context(environ=environ, warn=warnings.append)
+        resolve(f"ref+vault://{place.mount}/{path}#/a", context, "value")
+        context.close()
+        assert [REVOKE in text for text in warnings] == [True] * len(left_out)
+
+
+@pytest.mark.parametrize("name", [name for name in POLICIES if RENEW in POLICIES[name]])
+def test_a_login_near_its_end_is_renewed_and_not_made_once_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    reference = f"ref+vault://{place.mount}/musehub/app#/a"
+    place.server.request("POST", f"{place.mount}/data/musehub/app", {"data": {"a": "b"}})
+    for left_out in ([], [(RENEW, "update")]):
+        proxy, clock = place.proxy(), SimpleNamespace(monotonic=time.monotonic)
+        monkeypatch.setattr(_vault_session, "time", clock)
+        rules = place.rules(name, *left_out)
+        context = Context(environ=place.environ(rules, f"http://127.0.0.1:{proxy.port}"))
+        for seconds in (0.0, 50.0):
+            clock.monotonic = lambda seconds=seconds: time.monotonic() + seconds
+            assert resolve(reference, context, "value").reveal() == "b"
+        context.close()
+        assert counted(proxy, b"/login") == 1 + len(left_out)
+
+
+def export(place: Place, policy: str, folder: Path) -> dict[str, Any]:
+    """One task of ``vault_export`` with these rules alone."""
+    context = Context(environ=place.environ(policy))
+    defaults = {name: option.get("default") for name, option in EXPORT.argument_spec.items()}
+    given = {"sources": [f"ref+vault://{place.mount}/musehub/app"], "dest": str(folder / "env")}
+    assert EXPORT.prepare
+    try:
+        return EXPORT.prepare({**defaults, **given}, context)
+    finally:
+        context.close()
+
+
+def test_references_are_read(place: Place, scratch: Path) -> None:
+    place.server.request("POST", f"{place.mount}/data/musehub/app", {"data": {"A": "b"}})
+    assert export(place, place.rules("reference"), scratch)["dest"]
+    [right] = RIGHTS["reference"]
+    with pytest.raises(Denied):
+        export(place, place.rules("reference", right), scratch)
+
+
 def ask(place: Place, rules: str, **options: Any) -> dict[str, Any]:
     """One task of ``vault_kv`` with these rules alone."""
-    warnings: list[str] = []
-    context = Context(environ=place.environ(rules), warn=warnings.append)
+    context = Context(environ=place.environ(rules))
     defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
     given = {"engine_mount_point": place.mount, "path": "musehub/app", **options}
     try:
         return execute(MODULE, {**defaults, **given}, context)
     finally:
         context.close()
-        assert bool(warnings) is ("revoke-self" not in rules), warnings
 
 
 STEPS: tuple[dict[str, Any], ...] = (
@@ -160,16 +291,7 @@ def test_everything_that_vault_kv_does(place: Place) -> None:
     assert all(done["changed"] for done in ask_all(place, place.rules("vault_kv")))
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [line.split('"')[1] for line in POLICIES["vault_kv"].splitlines() if "secret/" in line],
-)
-def test_no_rule_of_vault_kv_can_be_left_out(place: Place, rule: str) -> None:
-    rules = place.rules("vault_kv", without=f'"{rule}"')
+@pytest.mark.parametrize("right", RIGHTS["vault_kv"], ids="-".join)
+def test_no_right_of_vault_kv_can_be_left_out(place: Place, right: tuple[str, str]) -> None:
     with pytest.raises(Denied):
-        ask_all(place, rules)
-
-
-def test_a_token_that_may_not_revoke_itself_is_told(place: Place) -> None:
-    rules = place.rules("vault_kv", without="revoke-self")
-    assert ask(place, rules, fields={"a": secrets.token_urlsafe(8)})["changed"] is True
+        ask_all(place, place.rules("vault_kv", right))
