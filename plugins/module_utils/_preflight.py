@@ -183,7 +183,7 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
                 f"{facts.credential}: it can be adopted, but not be rotated yet: {sentence}"
             )
     if purpose != "abandon":
-        sinks = look_at_sinks(params, defined, document, context, problems)
+        sinks = look_at_sinks(params, what, defined, document, context, problems)
         facts = replace(facts, unreadable=tuple(sinks.unreadable), behind=tuple(sinks.behind))
     if purpose == "retire":
         facts = replace(

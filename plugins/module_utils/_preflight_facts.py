@@ -158,11 +158,16 @@ def _may_not_write() -> None:
     """Never reached: in check mode nothing is written."""
 
 
+# What there is to do where every sink gets another value.
+CHANGING = ("rotate", "rollback")
+
+
 def _look(
     sink: Sink,
     fields: Optional[Mapping[str, Optional[Secret]]],
     context: Context,
     state: SinkState,
+    soon: bool,
 ) -> None:
     ref = sink.ref
     where = f"sink '{sink.name}' ({ref.place})"
@@ -177,6 +182,8 @@ def _look(
         # A look writes nothing, in no run: what follows must not build on it.
         dry = replace(context, check_mode=True, foreseen=dict(context.foreseen))
         outcome = bring(place, wanted, _may_not_write, dry)
+        if soon and not outcome.changed:
+            place.check_write(outcome.observed, fields)
     except KeyturnError as error:
         state.unreadable.append(error.message)
         return
@@ -186,12 +193,16 @@ def _look(
 
 def look_at_sinks(
     params: Options,
+    what: str,
     defined: Definitions,
     document: Optional[Document],
     context: Context,
     problems: Problems,
 ) -> SinkState:
-    """Read the sinks that are written from here; those on other hosts are read there, and the task is told what was found."""
+    """Read the sinks that are written from here; those on other hosts are read there, and the task is told what was found.
+
+    :param what: there is to do. Where the values change later in this run, what would stop a write is found out for each sink.
+    """
     state = SinkState(list(params["unreadable"]), list(params["behind"]))
     if _tells_no_name(params, defined):
         state.unreadable.append(
@@ -204,7 +215,7 @@ def look_at_sinks(
         wanted = {item.sink.name: item.fields for item in rendered}
     for sink in defined.sinks:
         if not sink.host:
-            _look(sink, wanted.get(sink.name), context, state)
+            _look(sink, wanted.get(sink.name), context, state, soon=what in CHANGING)
     return state
 
 

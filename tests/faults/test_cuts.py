@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 from course import Course
@@ -18,29 +17,37 @@ pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Course]
 PROMOTE = "Look once more, and promote the proved value"
 BRING = "Bring it to its sinks and consumers"
+# The share of an estate that differs from another one of its strategy, which has them all, in PgBouncer alone.
+REPEATED = 9
+# Lost in the first estate, and the same with every strategy: they are the pooler's, the application's and the sessions'.
+THE_SAME = {"lost sql RELOAD", "lost sql terminate", "lost run python"}
 
 
-# Every write once, and every so manieth where it is much the same in other surroundings; ``make soak`` takes all of them.
+# Every write once; where it is much the same in other surroundings one write of each kind, and every so manieth. ``make soak`` takes all.
 @pytest.mark.parametrize(
     ("strategy", "auth", "share"),
     [
         pytest.param("alternate_roles", "userlist", 1, marks=pytest.mark.tarball),
-        ("alternate_roles", "auth_query", 5),
-        ("alternate_roles", None, 5),
-        ("new_role", "userlist", 3),
-        ("new_role", "auth_query", 7),
-        ("new_role", None, 7),
-        ("same_role", "userlist", 2),
-        ("same_role", "auth_query", 7),
-        ("same_role", None, 7),
+        ("alternate_roles", "auth_query", REPEATED),
+        ("alternate_roles", None, REPEATED),
+        ("new_role", "userlist", 6),
+        ("new_role", "auth_query", REPEATED),
+        ("new_role", None, REPEATED),
+        ("same_role", "userlist", 5),
+        ("same_role", "auth_query", REPEATED),
+        ("same_role", None, REPEATED),
     ],
 )
 def test_cut_at_every_write(course: Maker, strategy: str, auth: str | None, share: int) -> None:
     made = course(strategy, auth)
+    made.kinds.tried = set() if share == 1 else set(THE_SAME)
     made.settle()
     rotate_and_retire(made, share)
-    roll_back(made, share)
-    abandon(made, share)
+    # Without PgBouncer there is nothing that is not there with it, too.
+    if auth or soak():
+        roll_back(made, share)
+        abandon(made, share)
+    assert made.kinds.tried >= THE_SAME
     made.finish()
 
 
@@ -58,12 +65,32 @@ def rotate_and_retire(made: Course, share: int) -> None:
     if every := lost_in_one_run(rotation):
         made.lose_all("rotate_db", rotation, rotated)
         made.lose_all("retire_due", retiring, retired)
-    for fault, which in (
-        (made.cut, breaks),
-        (made.lose, partial(lost_answers, but=every)),
-    ):
-        fault("rotate_db", chosen(which(rotation), share), rotated, retire)
-        fault("retire_due", chosen(which(retiring), share), retired, rotate)
+    made.cut("rotate_db", power_cuts(made, rotation, share), rotated, retire)
+    made.cut("retire_due", power_cuts(made, retiring, share), retired, rotate)
+    if lost := answers(made, rotation, share, every):
+        made.lose("rotate_db", lost, rotated, retire)
+        if ending := answers(made, retiring, share, every):
+            made.lose("retire_due", ending, retired, rotate)
+        else:
+            retire()
+
+
+def power_cuts(made: Course, points: list[Point], share: int) -> list[Point]:
+    """Every so manieth, cut and silenced, and one of each kind, unless another estate of this strategy has them all."""
+    found, wanted = breaks(points), set()
+    silences = [point for point in found if point.moment.startswith("silent ")]
+    for some in (cuts(points), silences):
+        wanted.update(chosen(some, share) if share == REPEATED else made.kinds.choose(some, share))
+    return [point for point in found if point in wanted]
+
+
+def answers(made: Course, points: list[Point], share: int, but: str) -> list[Point]:
+    """Those that are lost one by one: each, or one of each kind, or at most one where another estate of this strategy has them all."""
+    asked = lost_answers(points, but=but)
+    if share == 1 or soak():
+        return made.kinds.choose(asked)
+    new = made.kinds.new(asked)
+    return new[:1] if share == REPEATED else new
 
 
 def roll_back(made: Course, share: int) -> None:
@@ -103,11 +130,11 @@ def disturb(made: Course, playbook: str, again: Callable[[], object], share: int
     if every := lost_in_one_run(points):
         again()
         made.lose_all(playbook, points, end)
-    asked = lost_answers(points, but=every)
-    for fault, at in ((made.cut, breaks(points)), (made.lose, asked)):
-        if tried := chosen(at, share):
+    tried = power_cuts(made, points, share)
+    for fault, at in ((made.cut, tried), (made.lose, answers(made, points, share, every))):
+        if at:
             again()
-            fault(playbook, tried, end, again)
+            fault(playbook, at, end, again)
 
 
 def test_adopted(course: Maker) -> None:
@@ -120,8 +147,9 @@ def test_adopted(course: Maker) -> None:
 
 
 def test_a_keyring_in_vault(course: Maker) -> None:
-    share = 7
+    share = 14
     made = course("alternate_roles", None, keeping="Vault")
+    made.kinds.tried = set(THE_SAME)
     made.estate.kept.forget()
     disturb(made, "adopt", made.estate.kept.forget, share)
     mount = made.estate.kept.options()["keyring"].rpartition("/")[0]

@@ -6,24 +6,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from course import Course
 from everywhere import Everywhere
-from points import breaks, chosen
-from rotation import FORCE
+from keeping import CREDENTIAL
+from points import breaks, soak
+from refusals import AFTER_THE_FIRST, REFUSALS, Refusal, refusing
+from rotation import FORCE, Point
+from sink_readers import SinkReaders
 
 pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Course]
-SINKS = {"production", "staging", "shared", "cluster"}
+# How requests and files of these sinks are named.
+NEW = ("PutParameter", "PUT app", "POST shared", "site.env")
+SINKS = {"production", "staging", "shared", "cluster", "site"}
 
 
-def made_everywhere(course: Maker) -> tuple[Course, Everywhere]:
+def made_everywhere(course: Maker, settled: bool = True) -> tuple[Course, Everywhere]:
     made = course("alternate_roles", None, keeping="all sinks")
-    made.settle()
+    if settled:
+        made.settle()
     kept = made.estate.kept
     assert isinstance(kept, Everywhere)
     return made, kept
+
+
+def is_new(point: Point) -> bool:
+    """Whether it is a write that a keyring in Vault alone does not have."""
+    return any(name in point.moment for name in NEW)
 
 
 def values(kept: Everywhere) -> dict[str, str]:
@@ -32,7 +44,6 @@ def values(kept: Everywhere) -> dict[str, str]:
 
 
 def test_disturbed_at_writes(course: Maker) -> None:
-    share = 11
     made, kept = made_everywhere(course)
     points, end = made.undisturbed("rotate_db", FORCE)
     retiring, retired = made.undisturbed("retire_due")
@@ -46,44 +57,88 @@ def test_disturbed_at_writes(course: Maker) -> None:
 
     made.lose_all("rotate_db", points, end)
     made.lose_all("retire_due", retiring, retired)
-    made.cut("rotate_db", chosen(breaks(points), share), end, retire)
+    # All that is the same with a keyring in Vault and one sink is tried there.
+    own = breaks(points) if soak() else [point for point in breaks(points) if is_new(point)]
+    made.cut("rotate_db", made.kinds.choose(own, len(own)), end, retire)
     made.finish()
     assert set(values(kept)) == SINKS
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["aws", "kubernetes"])
-def test_one_sink_that_refuses(course: Maker, which: int) -> None:
-    """The rotation says which one; the application goes on, and the same again ends it once the sink takes writes."""
-    made, kept = made_everywhere(course)
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.sink)
+def test_one_sink_that_refuses(course: Maker, refusal: Refusal) -> None:
+    """It is named, everybody goes on with what was in use before, and once it takes writes a rotation comes to its end."""
+    made, kept = made_everywhere(course, settled=False)
     before = values(kept)
-    assert len(set(before.values())) == 1
-    kept.refuse(which)
-    failed = made.estate.run("rotate_db", extra=FORCE)
-    assert failed.returncode == 2
-    named = "parameter" if which == 0 else "Secret"
-    assert "denies" in failed.stdout
-    assert named in failed.stdout
-    assert made.estate.accepts("current")
-    assert not any(((made.client and made.client.failures()) or {}).values())
-    assert values(kept)[("production", "cluster")[which]] == before["production"]
-    kept.allow()
-    document = made.estate.document()
-    if document.previous and document.previous.failed:
+    with SinkReaders(kept) as readers:
+        with refusing(kept, refusal, midway=True):
+            failed = made.estate.run("rotate_db", extra=FORCE).check(2)
+            assert f"sink '{refusal.sink}'" in failed.stdout
+            assert refusal.place in failed.stdout
+            assert "The previous value was made current again and proved" in failed.stdout
+            readers.again()
+        assert values(kept) == before
         made.run("retire_due")
         made.run("rotate_db", FORCE)
-    else:
-        made.run("rotate_db")
+        readers.again()
+    ended(made, kept, before)
+
+
+def test_sinks_that_refuse_from_the_beginning(course: Maker) -> None:
+    """What can be asked is asked before anything begins; the same command again ends it."""
+    made, kept = made_everywhere(course, settled=False)
+    before, counted = values(kept), kept.versions()
+    asked = [refusal for refusal in REFUSALS if refusal.foreseen]
+    with SinkReaders(kept) as readers:
+        with ExitStack() as refused:
+            for refusal in asked:
+                refused.enter_context(refusing(kept, refusal))
+            failed = made.estate.run("rotate_db", extra=FORCE).check(2)
+            for refusal in asked:
+                assert f"sink '{refusal.sink}'" in failed.stdout
+            readers.again()
+        told = {place for place, count in kept.versions().items() if count != counted.get(place)}
+        assert all(place.startswith(CREDENTIAL) for place in told)
+        document = made.estate.document()
+        assert document.pending is document.previous is None
+        made.run("rotate_db", FORCE)
+        readers.again()
+    ended(made, kept, before)
+
+
+def test_a_return_that_is_refused_too(course: Maker) -> None:
+    """One sink has the new value, which stays accepted, and the others the old one; the same command again ends the return."""
+    made, kept = made_everywhere(course, settled=False)
+    before = values(kept)
+    with SinkReaders(kept) as readers:
+        with refusing(kept, AFTER_THE_FIRST, midway=True):
+            failed = made.estate.run("rotate_db", extra=FORCE).check(2)
+            assert "The return to the previous value was begun and failed too" in failed.stdout
+            shown = values(kept)
+            assert {name for name in SINKS if shown[name] != before[name]} == {"production"}
+            readers.again()
+        made.run("rotate_db", FORCE)
+        assert values(kept) == before
+        readers.again()
+        made.run("retire_due")
+        readers.again()
+    assert kept.twice() == []
+    assert made.estate.ledger_faults() == []
+    made.finish()
+
+
+def ended(made: Course, kept: Everywhere, before: dict[str, str]) -> None:
+    """Every sink shows the one value of one more rotation, nothing was written twice, and no login has failed."""
     after = values(kept)
-    assert len(set(after.values())) == 1
-    assert set(after) == SINKS
-    assert set(after.values()).isdisjoint(before.values())
+    assert len({*before.values(), *after.values()}) == 2
+    assert set(after) == set(before) == SINKS
+    assert not any(((made.client and made.client.failures()) or {}).values())
+    assert kept.twice() == []
     assert made.estate.ledger_faults() == []
     made.finish()
 
 
 def test_the_dry_run_tells_what_the_run_does(course: Maker) -> None:
-    made, kept = made_everywhere(course)
-    made.run("retire_due")
+    made, kept = made_everywhere(course, settled=False)
     counted = kept.versions()
     predicted = made.estate.run("rotate_db", "--check", "--diff", extra=FORCE).check()
     assert kept.versions() == counted

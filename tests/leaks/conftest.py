@@ -13,8 +13,13 @@ from typing import Any
 
 import pytest
 from estate.databases import Database
+from estate.kubernetes import KubernetesServer
+from estate.moto import MotoServer
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible
+from estate.vault import VaultServer
+from everywhere import Everywhere, everywhere
+from keeping import InVault
 from leaks.flows import Course, awkward_password
 from leaks.page import page, planted, searched
 from leaks.trace import Tracer, strace
@@ -93,6 +98,27 @@ def course(
         )
 
     return maker
+
+
+@pytest.fixture
+def kept(
+    vault: VaultServer,
+    vault_mount: str,
+    moto: MotoServer,
+    kubernetes_server: KubernetesServer,
+    scratch: Path,
+) -> Iterator[Everywhere]:
+    """Where a keyring and the sinks of every kind are; Vault writes down who asked for what."""
+    audited = InVault(vault, vault_mount)
+    # All that a test writes is kept, so that nothing of it goes unsearched.
+    vault.request("POST", f"{vault_mount}/config", {"max_versions": 200})
+    log = vault.run_dir / f"audit-{vault_mount}.log"
+    device = {"type": "file", "options": {"file_path": str(log)}}
+    vault.request("PUT", f"sys/audit/{vault_mount}", device)
+    with everywhere(audited, moto, kubernetes_server, scratch / "everywhere") as made:
+        made.audit = log
+        yield made
+    vault.request("DELETE", f"sys/audit/{vault_mount}")
 
 
 @pytest.fixture

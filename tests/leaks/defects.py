@@ -171,6 +171,47 @@ def on_a_socket() -> None:
     _after_apply(tell)
 
 
+def in_each_sink() -> None:
+    """Each kind of sink lets it out in another way when it is written."""
+    publish = import_module(f"{UTILS}._publish")
+    right = publish.open_place
+
+    def open_place(address: Any, options: Any, context: Any) -> Any:
+        place = right(address, options, context)
+        write = place.write
+
+        def loud(observed: Any, changes: Any) -> Any:
+            for value in changes.values():
+                TOLD_BY[address.scheme](value.reveal(), context)
+            return write(observed, changes)
+
+        place.write = loud
+        return place
+
+    publish.open_place = open_place
+
+
+def _leave(value: str, _context: Any) -> None:
+    handle, _path = tempfile.mkstemp()
+    os.write(handle, _encoded(value).encode())
+    os.close(handle)
+
+
+TOLD_BY: dict[str, Callable[[str, Any], object]] = {
+    "awsssm": lambda value, _context: subprocess.run(["true", value], check=True),
+    "vault": lambda value, context: context.warn(f"now: {value.encode().hex()}"),
+    "k8s": _leave,
+    "file": lambda value, _context: subprocess.run(["true"], env={"NEW": value}, check=True),
+}
+# Where each of them is found out, by which form, and what is said of it.
+FOUND_OF_SINKS: dict[str, tuple[str, str, str]] = {
+    "awsssm": ("command lines", "raw", "a parameter of AWS is written by a program"),
+    "vault": ("output", "hexadecimal", "a warning tells of a write to Vault"),
+    "k8s": ("files left", "base64", "a Secret of Kubernetes is kept in a file"),
+    "file": ("environments", "raw", "an env file is written by a program that has it"),
+}
+
+
 # Where a run that has them all is found out, and by which form.
 FOUND: dict[Callable[[], None], tuple[str, str]] = {
     in_a_result: ("JSON callback", "raw"),

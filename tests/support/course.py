@@ -23,11 +23,15 @@ from estate.load import LoadClient
 from estate.playbook import Ansible, PlaybookResult
 from leaks.disturbed import leaked
 from left import STAGES, state_of
-from points import inside, lost_answers, requests
+from points import Kinds, inside, lost_answers, requests
 from rotation import FORCE, WATCHED, Estate, Point
 from writes import name_of, write_of
 
 POOLER = ("RELOAD",)
+# Seconds that a call takes at most where nobody answers any more: the steps after it ask, too.
+PATIENCE = dict.fromkeys(
+    ("VAULT_CLIENT_TIMEOUT", "KEYTURN_AWS_TIMEOUT", "KEYTURN_K8S_TIMEOUT"), "1"
+)
 # A status of success, an exit code of 0, or what PostgreSQL says of a statement that was done.
 _DONE = re.compile(r": (2\d\d|0|[A-Z ]+( \d+)*)$")
 _STATEMENT = re.compile(r"LOG:  statement: (.*(?:\n\t.*)*)")
@@ -60,6 +64,7 @@ class Course:
     :ivar verifiers: what the server knew of values that the keyring had.
     :ivar last: the last point of each playbook, after its last write.
     :ivar told: the steps of each playbook that the audit log tells of.
+    :ivar kinds: of the points that were chosen so far.
     :param tell: gets a row of the table.
     :param command: the runs are the command's, and not forked.
     """
@@ -74,6 +79,7 @@ class Course:
     command: bool = False
     last: dict[str, Point] = field(default_factory=dict)
     told: dict[str, set[str]] = field(default_factory=dict)
+    kinds: Kinds = field(default_factory=Kinds)
 
     @property
     def kind(self) -> str:
@@ -205,7 +211,8 @@ class Course:
         """Run it with a fault."""
         self._lost.unlink(missing_ok=True)
         extra = self._extra(playbook, before)
-        done = self.estate.cut(playbook, point, extra, KEYTURN_LOST=str(self._lost))
+        patience = PATIENCE if point.moment.startswith("silent ") else {}
+        done = self.estate.cut(playbook, point, extra, KEYTURN_LOST=str(self._lost), **patience)
         self.outputs.append(done.output)
         return done
 

@@ -1,29 +1,45 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A credential whose keyring is in Vault and that is published to parameters of AWS, a Vault field and a Kubernetes Secret at once."""
+"""A credential whose keyring is in Vault and that is published to AWS, to Vault, to Kubernetes and to another env file at once."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from backends import KubernetesBackend, SsmBackend
+from estate.client import KEY
 from estate.kubernetes import KubernetesServer
+from estate.load import database_url, write_env_file
 from estate.moto import MotoServer
+from estate.processes import wait_until
 from estate.tls import make_certificate
-from fault_proxy import Fault, FaultProxy, proxy_before, said
-from keeping import InVault
+from fault_proxy import FaultProxy, proxy_before
+from keeping import CREDENTIAL, InVault
 from rotation import Estate
 from store_faults import is_write
 from writes import name_of
 
 STAGES = ("production", "staging")
-_PASSWORD = "{current.password}"
+SHARED = "shared"
+# The account in Kubernetes that runs have, and its role.
+ACCOUNT = "reader"
+# What a run needs of Vault; the rights on the sink's own secret come to it.
+RULES = f"""
+path "MOUNT/data/{CREDENTIAL}"             {{ capabilities = ["create", "read", "update"] }}
+path "MOUNT/metadata/{CREDENTIAL}"         {{ capabilities = ["read"] }}
+path "MOUNT/data/{CREDENTIAL}.ledger/*"     {{ capabilities = ["create", "read"] }}
+path "MOUNT/metadata/{CREDENTIAL}.ledger/*" {{ capabilities = ["list"] }}
+path "sys/capabilities-self"              {{ capabilities = ["update"] }}
+"""
 
 
 @dataclass
@@ -34,30 +50,98 @@ class Everywhere(InVault):
     :param cluster: the namespace in Kubernetes.
     :param proxies: in front of both, in this order.
     :param folder: of the operator's kubeconfig.
+    :ivar policy: of the runs' token of Vault.
+    :ivar audit: Vault's audit log, if it writes one.
     """
 
     parameters: SsmBackend = field(kw_only=True)
     cluster: KubernetesBackend = field(kw_only=True)
     proxies: tuple[FaultProxy, FaultProxy] = field(kw_only=True)
     folder: Path = field(kw_only=True)
+    policy: str = ""
+    audit: Path | None = None
+    _token: str = ""
 
     kind = "Vault, all sinks"
+
+    def __post_init__(self) -> None:
+        self.policy = self.server.policy(RULES.replace("MOUNT", self.mount))
+        about = {"policies": [self.policy], "no_default_policy": True}
+        made = self.server.request("POST", "auth/token/create", about)
+        self._token = str(made["auth"]["client_token"])
+        self.let_publish("create", "read", "update")
+        self.cluster.act_as(ACCOUNT)
+        self.let_replace("get", "create", "update")
+        self.env_file.parent.mkdir(mode=0o700)
+
+    def let_publish(self, *capabilities: str) -> None:
+        """From now on runs have these rights on the sink in Vault."""
+        of_sink = f'path "MOUNT/data/{SHARED}" {{ capabilities = {json.dumps(capabilities)} }}'
+        rules = (RULES + of_sink).replace("MOUNT", self.mount)
+        self.server.request("PUT", f"sys/policies/acl/{self.policy}", {"policy": rules})
+
+    def let_replace(self, *verbs: str) -> None:
+        """From now on runs have these rights on Secrets in Kubernetes; it takes the API server a moment."""
+        server, space = self.cluster.server, self.cluster.namespace
+        of_secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs}
+        role = {"metadata": {"name": ACCOUNT}, "rules": [of_secrets]}
+        where = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{space}/roles/{ACCOUNT}"
+        server.request("PUT", where, role)
+        who = f"system:serviceaccount:{space}:{ACCOUNT}"
+        what = {"namespace": space, "verb": "update", "resource": "secrets"}
+        asked = {"spec": {"user": who, "resourceAttributes": what}}
+
+        def is_so() -> bool:
+            reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            allowed: bool = server.request("POST", reviews, asked)["status"]["allowed"]
+            return allowed == ("update" in verbs)
+
+        wait_until(is_so, 10, "the rights in Kubernetes")
 
     @property
     def environ(self) -> dict[str, str]:
         """What each of them needs."""
         about = {**self.parameters.environ, **self.cluster.environ}
         about.pop("HOME")
-        return {**super().environ, **about}
+        return {**super().environ, "VAULT_TOKEN": self._token, **about}
 
-    def sinks(self) -> list[dict[str, Any]]:
-        """One of each kind, beside the application's own."""
-        places = {
+    @property
+    def env_file(self) -> Path:
+        """Of another application."""
+        return self.folder.with_name("site") / "site.env"
+
+    def holders(self) -> list[Path]:
+        """That file."""
+        return [self.env_file]
+
+    def places(self) -> dict[str, str]:
+        """The references of one sink of each kind, beside the application's own."""
+        return {
             **{stage: self.parameters.sink(stage) for stage in STAGES},
-            "shared": f"ref+vault://{self.mount}/shared#/password",
+            SHARED: f"ref+vault://{self.mount}/{SHARED}#/{KEY}",
             "cluster": self.cluster.sink("app"),
+            "site": f"ref+file://{self.env_file}?format=env#/{KEY}",
         }
-        return [{"name": name, "ref": ref, "template": _PASSWORD} for name, ref in places.items()]
+
+    def fill(self, url: str) -> None:
+        """Put there what is in use, as people did before."""
+        for stage in STAGES:
+            self.parameters.put(stage, url)
+        self.cluster.put("app", url)
+        self.server.request("POST", f"{self.mount}/data/{SHARED}", {"data": {KEY: url}})
+        write_env_file(self.env_file, url, "# another application")
+
+    def url(self, sink: str) -> str | None:
+        """What a reader of a sink finds there; none where nothing is."""
+        if sink in STAGES:
+            return self.parameters.held(sink)
+        if sink == "cluster":
+            return self.cluster.held("app")
+        if sink == SHARED:
+            data = super().others().get(SHARED, {})
+            return data.get(KEY)
+        lines = self.env_file.read_text().splitlines() if self.env_file.exists() else []
+        return next((line.partition("=")[2] for line in lines if line.startswith(KEY)), None)
 
     def versions(self) -> dict[str, int]:
         """What the servers were told, by the place or the call."""
@@ -70,36 +154,52 @@ class Everywhere(InVault):
         return dict(told)
 
     def others(self) -> dict[str, dict[str, str]]:
-        """What each sink holds."""
-        held = {stage: self.parameters.held(stage) for stage in STAGES}
-        held["cluster"] = self.cluster.held("app")
-        found = {name: {"password": value} for name, value in held.items() if value is not None}
-        return {**super().others(), **found}
+        """The password that each sink shows."""
+        urls = {name: self.url(name) for name in self.places()}
+        shown = {name: unquote(urlsplit(url).password or "") for name, url in urls.items() if url}
+        return {name: {"password": password} for name, password in shown.items()}
+
+    def held(self, place: str) -> list[dict[str, Any]]:
+        """Every version of a secret that Vault keeps."""
+        about = self.server.request("GET", f"{self.mount}/metadata/{place}")["data"]
+        asked = [
+            f"{self.mount}/data/{place}?version={one}"
+            for one in sorted(map(int, about["versions"]))
+        ]
+        return [self.server.request("GET", path)["data"]["data"] for path in asked]
+
+    def twice(self) -> list[str]:
+        """The places of which two versions that follow each other are the same. Kubernetes itself takes no such write for one."""
+        found = []
+        for place in (CREDENTIAL, SHARED):
+            found += [place for one, other in pairwise(self.held(place)) if one == other]
+        for stage in STAGES:
+            found += [stage for one, other in pairwise(self._history(stage)) if one == other]
+        return found
+
+    def _history(self, stage: str) -> list[str]:
+        name = self.parameters.sink(stage).removeprefix("ref+awsssm:/")
+        asked = {"Name": name, "WithDecryption": True}
+        return [
+            item["Value"]
+            for item in self.parameters.api.get_parameter_history(**asked)["Parameters"]
+        ]
 
     def logs(self) -> list[Path]:
         """The logs of all of them."""
         aws, kubernetes = self.parameters.server.run_dir, self.cluster.server.run_dir
-        return [*super().logs(), *sorted(aws.glob("*.log")), *sorted(kubernetes.glob("*.log"))]
+        of_vault = [*super().logs(), *([self.audit] if self.audit else [])]
+        return [*of_vault, *sorted(aws.glob("*.log")), *sorted(kubernetes.glob("*.log"))]
 
     def identities(self) -> dict[str, str]:
         """Of Vault, of AWS, and of Kubernetes."""
         [aws], [token] = self.parameters.values(), self.cluster.values()
-        return {**super().identities(), "key of AWS": aws, "token of Kubernetes": token}
+        own = {"token of a run": self._token}
+        return {**super().identities(), **own, "key of AWS": aws, "token of Kubernetes": token}
 
     def files(self) -> list[Path]:
         """The kubeconfig, and the proxy's own key."""
         return sorted(self.folder.iterdir())
-
-    def refuse(self, which: int, code: str = "AccessDeniedException") -> None:
-        """From now on one of the two servers refuses what changes something: 0 is AWS, 1 is Kubernetes."""
-        body = f'{{"__type": "{code}"}}' if which == 0 else '{"kind": "Status", "code": 403}'
-        act = said(400 if which == 0 else 403, body.encode())
-        self.proxies[which].faults.append(Fault(act, lambda asked: asked.writes))
-
-    def allow(self) -> None:
-        """All is well again."""
-        for proxy in self.proxies:
-            proxy.faults.clear()
 
 
 @contextmanager
@@ -128,6 +228,11 @@ def everywhere(
 
 
 def publish_everywhere(estate: Estate, kept: Everywhere) -> None:
-    """Give a credential all these sinks."""
-    for sink in kept.sinks():
-        estate.add_sink(sink)
+    """Give a credential all these sinks, which hold what is in use."""
+    about = ("127.0.0.1", estate.port, estate.database.name)
+    kept.fill(database_url(*estate.first, *about))
+    host, port, name = about
+    template = "postgresql://{current.username}:{current.password|urlencode}"
+    for sink, place in kept.places().items():
+        shown = {"name": sink, "ref": place, "template": f"{template}@{host}:{port}/{name}"}
+        estate.add_sink(shown)

@@ -64,6 +64,9 @@ class Keeping(Protocol):
     def files(self) -> list[Path]:
         """The operator's files that hold such an identity."""
 
+    def holders(self) -> list[Path]:
+        """The files of sinks, which are there to hold a value, beside the application's own."""
+
 
 @dataclass
 class InFiles:
@@ -117,6 +120,10 @@ class InFiles:
         return {}
 
     def files(self) -> list[Path]:
+        """None."""
+        return []
+
+    def holders(self) -> list[Path]:
         """None."""
         return []
 
@@ -200,6 +207,10 @@ class InVault:
 
     def files(self) -> list[Path]:
         """None: the token is in the environment."""
+        return []
+
+    def holders(self) -> list[Path]:
+        """None."""
         return []
 
     def _places(self, under: str = "") -> list[str]:

@@ -62,6 +62,10 @@ IMPORTED = (
 )
 
 
+# What a run whose surroundings name such a server imports before it forks a worker, or the worker itself.
+LIBRARIES = {"VAULT_": "hvac", "AWS_": "boto3", "KUBECONFIG": "kubernetes.client"}
+
+
 class WithBytecode(zipfile.ZipFile):
     """What Ansible packs a module into, with every source compiled beside it.
 
@@ -110,6 +114,17 @@ def preload(collection: Path, kept: Path) -> None:
         import_module(name)
     # What lives as long as the server need not be looked through in each worker of each run.
     gc.freeze()
+
+
+def preload_libraries(env: dict[str, str]) -> None:
+    """Import what a run with this environment will import; what is not installed it will miss itself."""
+    names = [LIBRARIES[begin] for begin in LIBRARIES if any(name.startswith(begin) for name in env)]
+    missing = [name for name in names if name not in sys.modules]
+    for name in missing:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    if missing:
+        gc.freeze()
 
 
 def take_surroundings(job: dict[str, Any]) -> None:
@@ -202,10 +217,12 @@ def serve(kept: Path) -> None:
     """Until the end of standard input."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while line := sys.stdin.readline():
+        job = json.loads(line)
+        preload_libraries(job["env"])
         heard, told = os.pipe()
         if os.fork() == 0:
             os.close(heard)
-            watch(json.loads(line), kept, told)
+            watch(job, kept, told)
         os.close(told)
         pid = os.read(heard, 32).decode()
         os.close(heard)

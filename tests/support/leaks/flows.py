@@ -22,7 +22,7 @@ from psycopg2 import sql
 from rotation import Estate
 from show.leaks import SHORTEST
 
-from leaks.detectors import VERIFIER, Detector, Log
+from leaks.detectors import VERIFIER, Detector, Log, Printed
 from leaks.trace import Tracer
 from leaks.watch import Watch, keyrings_written, of_ansible, secrets_in
 
@@ -52,7 +52,7 @@ def awkward_password(database: Database, role: str) -> str:
 def made_for(estate: Estate) -> list[Path]:
     """The files that are there to hold secrets."""
     userlist = [estate.pooler.userlist_path] if estate.pooler else []
-    return [estate.keyring_path, estate.env_file, *userlist]
+    return [estate.keyring_path, estate.env_file, *userlist, *estate.kept.holders()]
 
 
 def of_servers(estate: Estate) -> list[Log]:
@@ -146,9 +146,13 @@ class Course:
         """All of them."""
         estate = self.estate
         found = of_servers(estate)
+        places: list[Detector] = [*found]
+        if estate.kept.counts:
+            places = [place for place in found if place.name != "ledger"]
+            places.append(Printed("ledger", lambda: estate.kept.ledger_text().encode()))
         return [
             *of_ansible(estate.ansible, tracer, estate.folder, made_for(estate), logs(found)),
-            *found,
+            *places,
         ]
 
     def secrets(self, tracer: Tracer) -> dict[str, str]:

@@ -84,8 +84,10 @@ What may be where:
   of passwords. Nothing else, and nowhere else in it.
 - PgBouncer's log has, with `verbose` above 0, what PgBouncer itself stores of a user who logs in (`stored secret = …`): verifiers, be
   they from its userlist or by `auth_query`, and its own administrator's password. Nothing else, and nowhere else in it.
-- The keyring, the env file and PgBouncer's userlist are there to hold secrets: they are only searched when others than their owner
+- The keyring, the env files and PgBouncer's userlist are there to hold secrets: they are only searched when others than their owner
   can read them, or could at any moment since they were made.
+- Sinks on servers (a parameter of AWS, a field in Vault, a Kubernetes Secret) hold the value that they are given. What their servers
+  keep of it is not searched; everything that they write to their logs is. Vault's audit log names values by their HMAC alone.
 
 A flow joins with `with watch.over("its name"): …` around whatever runs it (`tests/support/leaks/watch.py`); `watch.learn` gives the
 secrets that it made.
@@ -105,6 +107,7 @@ In each place a value is planted on purpose, a different one in each form, and h
   one may be there, for its owner alone, until another run removes it.
 - *sockets of the machine*: what is sent to other processes by local sockets, as to syslog.
 - *readable by others*: files that others than their owner can read, now or at any moment since they were made.
+- *logs of the stores*: of Vault, with its audit log, of the server that is AWS, and of Kubernetes's API server and etcd.
 - *PostgreSQL's log*: with `log_statement = all` and `log_min_error_statement = error`. *PgBouncer's log*: with `verbose = 2`.
 """
 
