@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ATTACKS := tests/badinput tests/dryrun tests/faults tests/leaks tests/stores
-.PHONY: help setup demo test lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
+.PHONY: help setup demo demo-stores test lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ setup:  ## install what the others need: Debian packages (as root), a virtual en
 
 demo: setup  ## a rotation on an embedded estate under load
 	@. scripts/env.sh && demo/run
+
+demo-stores: setup  ## one that publishes to AWS, Vault, Kubernetes and a file at once, on real servers
+	@. scripts/env.sh && demo/stores
 
 test: setup  ## everything below, in about 25 minutes on two cores once the caches are filled
 	@scripts/test
@@ -49,10 +52,11 @@ benchmarks: setup  ## rotations beside those of a playbook of existing modules; 
 benchmarks-stores: setup  ## many values in AWS and Vault beside loops; writes docs/benchmarks-stores.md
 	@benchmarks/stores --page docs/benchmarks-stores.md $(ARGS)
 
-servers:  ## build what no package has: servers, the machines' image
-	@scripts/vault-binary
-	@scripts/kubernetes-binary
-	@scripts/systemd-image
+servers:  ## build what no package has: servers, docker compose's reader of env files, the machines' image
+	@for part in vault-binary kubernetes-binary dotenv-binary systemd-image; do \
+		echo "waiting for: scripts/$$part" && started=$$SECONDS && found=$$(scripts/$$part) || exit; \
+		echo "scripts/$$part: $$found, after $$((SECONDS - started)) s"; \
+	done
 
 tarball: setup  ## build and install the tarball, and test the installed copy
 	@scripts/tarball $(ARGS)

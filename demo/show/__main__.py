@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -14,16 +13,11 @@ NEEDED = {"ansible": "ansible-core", "psycopg2": "psycopg2-binary"}
 
 def main() -> int:
     """The program."""
-    missing = [
-        package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None
-    ]
-    if missing:
-        print(
-            f"demo: {sys.executable} has no {' and no '.join(missing)}: run make demo, or install them",
-            file=sys.stderr,
-        )
-        return 1
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from show.program import lacks
+
+    if lacks(NEEDED, "demo"):
+        return 1
     from show.main import main as play
 
     return play()

@@ -23,6 +23,7 @@ class Scenario:
     :param arguments: further ones of the command line.
     :param kill_after: SIGKILL as soon as this task has ended so many times.
     :param reads_only: nothing may be written.
+    :param fails: the playbook has to fail, and to say this.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Scenario:
     arguments: tuple[str, ...] = ()
     kill_after: tuple[str, int] | None = None
     reads_only: bool = False
+    fails: str = ""
 
 
 ADOPT = Scenario(

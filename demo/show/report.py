@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from estate.client import failures
 
-from show.leaks import files
+from show.acts import Scenario
+from show.leaks import Search, files
+from show.scene import Scene, read_keyring
 from show.screen import table
-from show.story import COUNTERS, Act, Story, read_keyring
+from show.story import COUNTERS, Act, Story
 
 PHASES = {
     "stage": "preflight, stage",
@@ -28,7 +30,7 @@ PHASES = {
 VERIFIER = "verifier of "
 
 
-def search_everywhere(story: Story, screen: str) -> None:
+def search_everywhere(story: Story[Scene, Scenario], screen: str) -> None:
     """Search everything that a run prints, writes or leaves.
 
     A role's SCRAM verifier is what PostgreSQL is sent instead of the password: its own log may hold it. The files that are
@@ -55,7 +57,7 @@ def search_everywhere(story: Story, screen: str) -> None:
         search.open_file(path)
 
 
-def search_is_sharp(story: Story) -> bool:
+def search_is_sharp(story: Story[Scene, Scenario]) -> bool:
     """Whether the search finds the password in use where it has to be, in the env file: one that finds nothing proves nothing."""
     places = story.scene.places
     current = read_keyring(places.keyring, places.keyring_password)["stages"]["current"]
@@ -72,7 +74,12 @@ def phases(ledger: Path, began: float) -> list[tuple[str, float]]:
 
     :param began: when that rotation was started, in seconds since 1970.
     """
-    lines = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    text = ledger.read_text(encoding="utf-8")
+    return phases_of([json.loads(line) for line in text.splitlines()], began)
+
+
+def phases_of(lines: Sequence[Mapping[str, Any]], began: float) -> list[tuple[str, float]]:
+    """The same, of the ledger's lines."""
     run_id = next((line["run_id"] for line in lines if line["phase"] == "stage"), "")
     found: dict[str, float] = {}
     last, told = began, "apply"
@@ -101,17 +108,36 @@ def acts_table(acts: Iterable[Act]) -> str:
     return table(titles, rows, ("sum", f"{sum(act.seconds for act in every):.1f}", *sums))
 
 
-def faults(story: Story, last: Mapping[str, Any]) -> list[str]:
+def faults(story: Story[Scene, Scenario], last: Mapping[str, Any]) -> list[str]:
     """Every number that is not 0 and has to be; empty when the demo succeeded.
 
     :param last: the client's last counters.
+    """
+    return faults_of(last, story.search, search_is_sharp(story))
+
+
+def faults_of(last: Mapping[str, Any], search: Search, sharp: bool) -> list[str]:
+    """The same.
+
+    :param sharp: whether the search finds a password where it has to be.
     """
     failed = failures(last)
     found = [f"{number} {name.replace('_', ' ')}" for name, number in failed.items() if number]
     found += [f"  {reason}: {count} times" for reason, count in last["errors"].items()]
     if not last["transactions"]:
         found.append("0 transactions: nothing was under load")
-    found += [f"leak: {leak}" for leak in sorted(map(str, story.search.leaks))]
-    if not search_is_sharp(story):
+    found += [f"leak: {leak}" for leak in sorted(map(str, search.leaks))]
+    if not sharp:
         found.append("the search did not find the password in the env file: it proves nothing")
     return found
+
+
+def totals(last: Mapping[str, Any], search: Search) -> str:
+    """The table of what is counted in all."""
+    rows = [
+        ("transactions", str(last["transactions"])),
+        ("failed logins", str(last["failed_logins"])),
+        ("failed transactions", str(last["failed_transactions"])),
+        ("leaks found", str(len(search.leaks))),
+    ]
+    return table(("in all", ""), rows)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 import sys
@@ -16,29 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2.extensions
+from ansible.parsing.vault import VaultLib, VaultSecret
 from estate.load import PROGRAM, LoadClient, database_url, write_env_file
 from estate.pgbouncer import PgBouncer
 from estate.postgres import PostgresServer
 from estate.processes import Running
+from estate.shop import ADMIN, DATABASE, OWNER, ROLES, STATEMENT, Shop, open_shop, write_secret
 from estate.users import make_run_dir
-from psycopg2 import sql
-
-DATABASE = "shop"
-OWNER = "shop_owner"
-ROLES = ("shop_a", "shop_b")
-ADMIN = "rotator"
-STATEMENT = "INSERT INTO orders (article) VALUES ('pencil')"
-
-_PREPARE = """
-CREATE ROLE {owner} NOLOGIN;
-CREATE ROLE {admin} LOGIN CREATEROLE PASSWORD {admin_verifier};
-GRANT pg_signal_backend, pg_read_all_stats TO {admin};
-GRANT {owner} TO {admin} WITH ADMIN OPTION;
-CREATE ROLE {role} LOGIN PASSWORD {role_verifier} IN ROLE {owner};
-ALTER ROLE {role} SET role = {owner};
-GRANT {role} TO {admin} WITH ADMIN OPTION;
-"""
 
 
 @dataclass(frozen=True)
@@ -123,13 +106,15 @@ class Scene(Running):
         """
         self._stack.callback(self.postgres.close)
         self.postgres.start()
-        password, verifier = self._prepare()
+        self.shop = open_shop(self.postgres)
+        self._keep_secrets(self.shop)
         self.pgbouncer.write_userlist(
-            {ROLES[0]: verifier}, keep=["; the pooler's own entries stay as they are"]
+            {ROLES[0]: self.shop.verifier}, keep=["; the pooler's own entries stay as they are"]
         )
         self._stack.callback(self.pgbouncer.close)
         self.pgbouncer.start()
-        url = database_url(ROLES[0], password, self.pgbouncer.host, self.pgbouncer.port, DATABASE)
+        road = (self.pgbouncer.host, self.pgbouncer.port, DATABASE)
+        url = database_url(ROLES[0], self.shop.password, *road)
         write_env_file(self.places.env_file, url, "# settings of the shop", "LOG_LEVEL=info")
         self._write_facts()
         self._stack.callback(self.client.stop)
@@ -138,17 +123,27 @@ class Scene(Running):
 
     def state(self) -> list[str]:
         """All that a run could change: keyring, ledger, env file, userlist, roles; as digests."""
-        roles = self.postgres.execute(
-            "SELECT rolname, rolcanlogin, rolpassword FROM pg_authid ORDER BY 1"
-        )
         files = [
             self.places.keyring,
             self.places.ledger,
             self.places.env_file,
             self.pgbouncer.userlist_path,
         ]
-        contents = [repr(roles).encode(), *(path.read_bytes() for path in files if path.exists())]
+        contents = [
+            self.shop.roles().encode(),
+            *(path.read_bytes() for path in files if path.exists()),
+        ]
         return [hashlib.sha256(content).hexdigest() for content in contents]
+
+    def users(self) -> list[str]:
+        """Who works with the database at this moment."""
+        rows = self.pgbouncer.show("CLIENTS")
+        return sorted({row["user"] for row in rows if row["database"] != "pgbouncer"})
+
+    def keyring(self) -> dict[str, Any] | None:
+        """The keyring; none before there is one."""
+        path = self.places.keyring
+        return read_keyring(path, self.places.keyring_password) if path.exists() else None
 
     def close(self) -> None:
         """Stop everything, the client first."""
@@ -158,50 +153,25 @@ class Scene(Running):
             if not self._keep:
                 shutil.rmtree(self.run_dir, ignore_errors=True)
 
-    def _prepare(self) -> tuple[str, str]:
-        """Make the database as it was before anybody thought of rotation; gives the role's password and verifier."""
-        admin_password, password = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-        self.postgres.execute(f"CREATE DATABASE {DATABASE}")
-        connection = self.postgres.connect(DATABASE)
-        verifiers = [
-            psycopg2.extensions.encrypt_password(text, name, connection, "scram-sha-256")
-            for text, name in ((admin_password, ADMIN), (password, ROLES[0]))
-        ]
-        names: dict[str, Any] = {
-            "owner": sql.Identifier(OWNER),
-            "admin": sql.Identifier(ADMIN),
-            "role": sql.Identifier(ROLES[0]),
-            "admin_verifier": sql.Literal(verifiers[0]),
-            "role_verifier": sql.Literal(verifiers[1]),
-        }
-        with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(_PREPARE).format(**names))
-            cursor.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, article text NOT NULL)")
-            cursor.execute(
-                f"ALTER TABLE orders OWNER TO {OWNER}; ALTER DATABASE {DATABASE} OWNER TO {OWNER}"
-            )
-        connection.close()
-        self._write_secret(
-            "postgres-admin.json", json.dumps({"username": ADMIN, "password": admin_password})
-        )
-        admin = {"username": self.pgbouncer.admin_user, "password": self.pgbouncer.admin_password}
-        self._write_secret("pgbouncer-admin.json", json.dumps(admin))
-        self._write_secret("shop_a", password)
+    def _keep_secrets(self, shop: Shop) -> None:
+        """Write what a person supplies to files, and know it."""
+        self._write_login("postgres-admin.json", ADMIN, shop.admin_password)
+        admin, admin_password = self.pgbouncer.admin_user, self.pgbouncer.admin_password
+        self._write_login("pgbouncer-admin.json", admin, admin_password)
+        write_secret(self.places.secret(ROLES[0]), shop.password)
         keyring_password = secrets.token_urlsafe(24)
-        self._write_secret(self.places.keyring_password.name, keyring_password)
+        write_secret(self.places.keyring_password, keyring_password)
         self.known = {
             "the superuser's password": self.postgres.password,
-            "the rotating role's password": admin_password,
-            "PgBouncer's admin password": self.pgbouncer.admin_password,
-            "the first password of shop_a": password,
+            "the rotating role's password": shop.admin_password,
+            "PgBouncer's admin password": admin_password,
+            f"the first password of {ROLES[0]}": shop.password,
             "the keyring's password": keyring_password,
         }
-        return password, verifiers[1]
 
-    def _write_secret(self, name: str, content: str) -> None:
-        handle = os.open(self.places.secret(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(content)
+    def _write_login(self, name: str, user: str, password: str) -> None:
+        login = {"username": user, "password": password}
+        write_secret(self.places.secret(name), json.dumps(login))
 
     def _write_facts(self) -> None:
         facts = {
@@ -218,3 +188,10 @@ class Scene(Running):
             "env_file": str(self.places.env_file),
         }
         self.places.facts.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def read_keyring(path: Path, password: Path) -> dict[str, Any]:
+    """What ``ansible-vault view`` shows of a keyring."""
+    library = VaultLib([("default", VaultSecret(password.read_bytes().strip()))])
+    document: dict[str, Any] = json.loads(library.decrypt(path.read_bytes()))
+    return document

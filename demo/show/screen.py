@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-WIDTH = 100
+WIDEST, NARROWEST = 100, 40
 INDENT = "    "
 DEEPER = INDENT + " " * 9
 _HEADING = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:.* : )?(?P<name>.*?)\] \**$")
@@ -31,9 +32,57 @@ def heading(text: str) -> str:
     return f"\n{text}\n{'-' * len(text)}"
 
 
+def width() -> int:
+    """How many characters a line of text may have."""
+    columns = shutil.get_terminal_size((WIDEST, 24)).columns
+    return max(NARROWEST, min(columns, WIDEST))
+
+
 def paragraph(text: str) -> str:
     """A text in lines of the screen's width."""
-    return textwrap.fill(" ".join(text.split()), WIDTH)
+    return textwrap.fill(" ".join(text.split()), width())
+
+
+def indented(text: str) -> str:
+    """A text in lines of the screen's width, all of them indented, and those after the first one more so."""
+    return _filled(text, INDENT, f"{INDENT}  ")
+
+
+def described(rows: Sequence[tuple[str, str]]) -> str:
+    """Names with what each is, in two columns."""
+    first = max(len(name) for name, _what in rows) + 2
+    rest = INDENT + " " * first
+    return "\n".join(
+        _filled(" ".join(what.split()), INDENT + name.ljust(first), rest) for name, what in rows
+    )
+
+
+def _filled(text: str, first: str, others: str) -> str:
+    """A text in lines of the screen's width that begin so; paths and names stay whole."""
+    return textwrap.fill(
+        text,
+        width(),
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+class Screen:
+    """Shows lines as they come, and keeps them for the search at the end."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def say(self, text: str, end: str = "\n") -> None:
+        """Show a text."""
+        self._lines.append(text + end)
+        print(text, end=end, flush=True)
+
+    def text(self) -> str:
+        """All that was shown."""
+        return "".join(self._lines)
 
 
 class Compact:
@@ -74,7 +123,7 @@ class Compact:
         elif self._task in _PRINTING and line:
             yield f"{INDENT}{line}"
         elif line.startswith("  "):
-            yield f"{INDENT}...      {line.strip().partition(': ')[2]}"
+            yield from _step(line.strip().partition(": ")[2])
         else:
             self._in_diff = False
 
@@ -85,7 +134,20 @@ class Compact:
         if status in _QUIET or self._task.startswith(_OWN_TASKS):
             return
         yield f"{INDENT}{status:<8} {self._task}{f': {item}' if item else ''}"
-        yield from (f"{DEEPER}{line}" for line in (*diff, *_message(result["rest"])))
+        yield from (f"{DEEPER}{line}" for line in diff)
+        yield from (_wrapped(line) for line in _message(result["rest"]))
+
+
+def _step(text: str) -> Iterator[str]:
+    """A step that is begun. That one failed is told by the result of its task, too."""
+    if text and not text.startswith("FAILED: "):
+        yield _filled(text, f"{INDENT}...      ", DEEPER)
+
+
+def _wrapped(line: str) -> str:
+    """A line of a message; one of several keeps its own indentation."""
+    indent = DEEPER + " " * (len(line) - len(line.lstrip()))
+    return _filled(line.strip(), indent, indent)
 
 
 def _of_diff(line: str) -> Iterator[str]:
@@ -116,9 +178,15 @@ def warnings(stderr: str) -> list[str]:
 
 
 def table(
-    titles: Sequence[str], rows: Sequence[Sequence[str]], last: Sequence[str] | None = None
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    last: Sequence[str] | None = None,
+    left: bool = False,
 ) -> str:
-    """A table: the first column to the left, the others, numbers, to the right; a last row below a ruler."""
+    """A table: the first column to the left, the others, numbers, to the right; a last row below a ruler.
+
+    :param left: all columns to the left: they are texts.
+    """
     every = [titles, *rows, *([last] if last else [])]
     widths = [max(len(row[column]) for row in every) for column in range(len(titles))]
 
@@ -126,7 +194,10 @@ def table(
         first, *others = row
         cells = [
             first.ljust(widths[0]),
-            *(text.rjust(width) for text, width in zip(others, widths[1:], strict=True)),
+            *(
+                text.ljust(width) if left else text.rjust(width)
+                for text, width in zip(others, widths[1:], strict=True)
+            ),
         ]
         return "  ".join(cells).rstrip()
 

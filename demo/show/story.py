@@ -5,26 +5,22 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from ansible.parsing.vault import VaultLib, VaultSecret
 from estate.collection import ROOT
+from estate.load import LoadClient
 from estate.playbook import Ansible, PlaybookResult, RunningPlaybook
 from estate.processes import wait_until
 
 from show.acts import COLLECTION, Scenario
 from show.leaks import STAGES, CommandLines, Search, secrets_of
-from show.scene import Scene
-from show.screen import INDENT, Compact, heading, paragraph, warnings
+from show.screen import INDENT, Compact, heading, indented, paragraph, warnings
 
-INVENTORY = ROOT / "inventories" / "demo"
 COUNTERS = ("transactions", "failed_logins", "failed_transactions")
 MARKS = ("failed", "compromised", "adopted")
 
@@ -47,8 +43,30 @@ class Act:
     began: float = 0.0
 
 
+class Stage(Protocol):
+    """What acts are played on.
+
+    :ivar client: the application under load.
+    """
+
+    client: LoadClient
+
+    def state(self) -> list[str]:
+        """All that a run could change, as digests or versions."""
+
+    def users(self) -> list[str]:
+        """Who works with the database at this moment."""
+
+    def keyring(self) -> dict[str, Any] | None:
+        """The keyring; none before there is one."""
+
+
+StageT = TypeVar("StageT", bound=Stage)
+ScenarioT = TypeVar("ScenarioT", bound=Scenario)
+
+
 @dataclass
-class Story:
+class Story(Generic[StageT, ScenarioT]):
     """Plays acts one after the other.
 
     :param scene: the estate.
@@ -56,14 +74,14 @@ class Story:
     :ivar acts: what was counted in each.
     """
 
-    scene: Scene
+    scene: StageT
     ansible: Ansible
     say: Callable[[str], None]
     search: Search = field(default_factory=Search)
     command_lines: CommandLines = field(default_factory=CommandLines)
     acts: list[Act] = field(default_factory=list)
 
-    def play(self, scenario: Scenario) -> None:
+    def play(self, scenario: ScenarioT) -> None:
         """One act: a playbook, shown in few lines.
 
         :raises Broken: when the playbook fails, ends before it could be killed, or leaves things as they must not be.
@@ -71,10 +89,13 @@ class Story:
         self.say(heading(f"{len(self.acts) + 1}. {scenario.title}"))
         self.say(paragraph(scenario.why))
         playbook = f"{COLLECTION}.{scenario.playbook}"
-        shown = ["ansible-playbook", "-i", "inventories/demo", playbook, *scenario.arguments]
+        inventory = self.ansible.inventory
+        place = [] if inventory is None else ["-i", str(inventory.relative_to(ROOT))]
+        shown = ["ansible-playbook", *place, playbook, *scenario.arguments]
         self.say(f"\n{INDENT}$ {shlex.join(shown)}")
         self._wait_for_grace(scenario)
-        before, state = self.scene.client.status(), self.scene.state()
+        before = self.scene.client.status()
+        state = self.scene.state() if scenario.reads_only else []
         began, started = time.time(), time.monotonic()
         self._run(playbook, scenario)
         seconds = time.monotonic() - started
@@ -86,16 +107,21 @@ class Story:
             raise Broken(f"{playbook} was only to read, and wrote something")
         self._check(scenario, counts)
 
-    def _check(self, scenario: Scenario, counts: Mapping[str, int]) -> None:
+    def _check(self, scenario: ScenarioT, counts: Mapping[str, int]) -> None:
         """Show how things stand, and compare that with how they have to."""
-        keyring, users = describe(self._keyring()), ", ".join(sorted(set(self._users_now())))
-        self.say(f"\n{INDENT}keyring: {keyring}")
+        document, users = self.scene.keyring(), ", ".join(self.scene.users())
+        keyring = describe(document) if document else ""
+        self.say("")
+        if keyring:
+            self.say(indented(f"keyring: {keyring}"))
         self.say(
-            f"{INDENT}the shop: {counts['transactions']} transactions meanwhile, {counts['failed_logins']} failed logins, "
-            f"{counts['failed_transactions']} failed transactions; works as {users}"
+            indented(
+                f"the shop: {counts['transactions']} transactions meanwhile, {counts['failed_logins']} failed logins, "
+                f"{counts['failed_transactions']} failed transactions; works as {users}"
+            )
         )
         if keyring != scenario.keyring:
-            raise Broken(f"the keyring has to have {scenario.keyring}, and has {keyring}")
+            raise Broken(f"the keyring has to have '{scenario.keyring}', and has '{keyring}'")
         if users != scenario.user:
             raise Broken(f"the shop has to work as {scenario.user}, and works as {users}")
 
@@ -112,6 +138,11 @@ class Story:
             if result.returncode != -9:
                 raise Broken(
                     f"{playbook} ended before it could be killed after '{scenario.kill_after[0]}'"
+                )
+        elif scenario.fails:
+            if not result.returncode or scenario.fails not in result.output:
+                raise Broken(
+                    f"{playbook} had to fail with '{scenario.fails}', and ended with status {result.returncode}"
                 )
         elif result.returncode:
             raise Broken(f"{playbook} ended with status {result.returncode}:\n{result.output}")
@@ -135,9 +166,11 @@ class Story:
     def _wait_for_grace(self, scenario: Scenario) -> None:
         """A fast machine would retire too early."""
         if scenario.playbook == "retire_due":
-            end = datetime.fromisoformat(
-                self._keyring()["stages"]["previous"]["retire_after"].replace("Z", "+00:00")
-            )
+            document = self.scene.keyring()
+            if document is None:
+                raise Broken("there is no keyring, and so nothing to retire")
+            told = document["stages"]["previous"]["retire_after"]
+            end = datetime.fromisoformat(told.replace("Z", "+00:00"))
             wait_until(lambda: datetime.now(timezone.utc) > end, 10, "the end of the grace period")
 
     def _fresh_status(self) -> dict[str, Any]:
@@ -149,18 +182,11 @@ class Story:
         wait_until(lambda: bool(client.status()["updated"] > now), 10, "the client's counters")
         return client.status()
 
-    def _users_now(self) -> list[str]:
-        rows = self.scene.pgbouncer.show("CLIENTS")
-        return [row["user"] for row in rows if row["database"] != "pgbouncer"]
-
-    def _keyring(self) -> dict[str, Any]:
-        return read_keyring(self.scene.places.keyring, self.scene.places.keyring_password)
-
     def _learn(self) -> None:
         """Know every secret that the keyring holds at this moment, so that it can be searched for."""
-        if not self.scene.places.keyring.exists():
-            return
-        self.search.know(secrets_of(self._keyring()))
+        document = self.scene.keyring()
+        if document:
+            self.search.know(secrets_of(document))
 
 
 def describe(document: Mapping[str, Any]) -> str:
@@ -172,10 +198,3 @@ def describe(document: Mapping[str, Any]) -> str:
             marks = [stage["status"], *(mark for mark in MARKS if stage.get(mark))]
             shown.append(f"{name} {stage['fields']['username']} ({', '.join(marks)})")
     return ", ".join(shown)
-
-
-def read_keyring(path: Path, password: Path) -> dict[str, Any]:
-    """What ``ansible-vault view`` shows of a keyring."""
-    library = VaultLib([("default", VaultSecret(password.read_bytes().strip()))])
-    document: dict[str, Any] = json.loads(library.decrypt(path.read_bytes()))
-    return document
