@@ -38,6 +38,7 @@ from playbook_fixtures import (
     run_playbook,
     warm_servers,
 )
+from vault_fixtures import production_vault
 
 __all__ = [
     "ansible",
@@ -45,6 +46,7 @@ __all__ = [
     "collections",
     "machine",
     "podman",
+    "production_vault",
     "run_playbook",
     "warm_servers",
 ]

@@ -24,7 +24,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Union
 from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
@@ -115,6 +115,21 @@ def aws_settings(reference: Reference, context: Context, option: str) -> AwsSett
     )
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What a task has of one service as one identity.
+
+    :param clock: AWS's, which is heard with each answer that the client gets.
+    """
+
+    client: Any
+    clock: ServerClock
+
+    def close(self) -> None:
+        """Hang up."""
+        self.client.close()
+
+
 class AwsCaller:
     """Calls of one service of AWS, as one identity. Threads may share it within :meth:`lent`.
 
@@ -194,12 +209,11 @@ class AwsCaller:
             environ = tuple(sorted(self._context.environ.items()))
             identity = ("aws", self._service, *about, *more, *limits, environ)
             try:
-                found = sessions.get(identity) or self._connect()
-                client, self._clock = found
-                self._address = f" at {_address(client.meta.endpoint_url)}"
+                session = sessions.get(identity) or self._connect()
+                self._address = f" at {_address(session.client.meta.endpoint_url)}"
             except Exception as error:
                 raise explain(error, where, "") from None
-            self._client, sessions[identity] = client, found
+            self._client, self._clock, sessions[identity] = session.client, session.clock, session
         return self._client
 
     def _retried(self, place: str, action: str, function: Callable[[], Any], writes: bool) -> Any:
@@ -237,8 +251,7 @@ class AwsCaller:
         """What AWS's clock says now, to the second; none before its first answer."""
         return self._clock.time()
 
-    def _connect(self) -> Tuple[Any, ServerClock]:
-        """A client, and AWS's clock, which is heard with each of its answers."""
+    def _connect(self) -> _Session:
         environ, settings = self._context.environ, self._settings
         region = settings.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
         keys = {name: value.reveal() for name, value in settings.keys.items()}
@@ -253,7 +266,7 @@ class AwsCaller:
             clock.hear(((response_dict or {}).get("headers") or {}).get("Date"))
 
         client.meta.events.register("response-received", hear)
-        return client, clock
+        return _Session(client, clock)
 
     def _open(self, session: Any, service: str, endpoint: Optional[str], **identity: str) -> Any:
         import botocore.config

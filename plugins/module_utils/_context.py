@@ -61,6 +61,13 @@ class Context:
         return cls(**changes)
 
     def close(self) -> None:
-        """End the sessions that were made for this call."""
+        """End the sessions that were made for this call; what was done stays done, whether or not that works."""
         while self.sessions:
-            self.sessions.popitem()[1].close()
+            session = self.sessions.popitem()[1]
+            try:
+                session.close()
+            except Exception as error:
+                # Its text may quote what was sent.
+                self.warn(
+                    f"{type(session).__name__}: it could not be ended ({type(error).__name__})"
+                )

@@ -26,11 +26,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from estate.authority import Authority
 from estate.vault import AppRole, VaultServer
 from login_world import ONE, LoginWorld, refusal
-from vault_fixtures import production_vault, vault_approle
+from vault_fixtures import vault_approle
 from vault_world import proxied
 
-__all__ = ["production_vault", "vault_approle"]
-
+__all__ = ["vault_approle"]
 
 NAMESPACE = b"x-vault-namespace"
 

@@ -20,10 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import ModuleCore, execute
 from estate.vault import VaultServer, vault_binary
 from vault_cluster import holders
-from vault_fixtures import production_vault
 from vault_rights import rules, without
-
-__all__ = ["production_vault"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "vault-posture.md"
 [POLICY] = re.findall(r"```hcl\n(.*?)\n```", PAGE.read_text("utf-8"), re.DOTALL)

@@ -18,9 +18,6 @@ from backends import RIGHTS
 from estate.vault import AppRole, VaultServer
 from racing import Racers
 from store_page import WRITES, as_text, case_of, conformance, faults, page
-from vault_fixtures import production_vault
-
-__all__ = ["production_vault"]
 
 FAULT = "fault"
 

@@ -47,7 +47,7 @@ CELLS: list[tuple[type[Kept], str, str, tuple[str, ...]]] = [
     (Keyring, "", WRITE, (*DISK, "Conflict")),
     (Sink, "", PUBLISH, (*DISK, "Corrupt")),
     (EnvSink, ", env file", PUBLISH, DISK),
-    (Ledger, ", ledger", WRITE, (FULL, FULL, FULL)),
+    (Ledger, ", ledger", WRITE, DISK),
 ]
 """What is kept, how the table names it beside the fault, the operation, and how it ends with each of the faults."""
 
