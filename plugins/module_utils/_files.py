@@ -351,7 +351,8 @@ def check_replaceable(path: str, option: str) -> None:
         raise file_error(OSError(errno.ENOENT, ""), option, path, "write")
     os.close(open_directory(path, option))
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise file_error(OSError(errno.EACCES, ""), option, path, "write")
+        fixed = os.statvfs(directory).f_flag & os.ST_RDONLY
+        raise file_error(OSError(errno.EROFS if fixed else errno.EACCES, ""), option, path, "write")
 
 
 @contextmanager

@@ -172,15 +172,13 @@ def previous(case: Case) -> Gate:
             f"the previous value{who} is being retired: run the retire_due playbook to its end first",
         )
     until = previous.retire_after
-    when = (
-        f"its grace ends at {format_time(until)}"
-        if until and until > case.now
-        else "its grace is over"
-    )
+    waits = until is not None and until > case.now
+    when = f"its grace ends at {format_time(until)}" if until and waits else "its grace is over"
+    then = "then" if waits else "now"
     return Gate(
         "previous",
         False,
-        f"the previous value{who} is still kept, {when}: run the retire_due playbook then, and rotate after it",
+        f"the previous value{who} is still kept, {when}: run the retire_due playbook {then}, and rotate after it",
     )
 
 

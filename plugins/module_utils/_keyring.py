@@ -387,7 +387,8 @@ def _load(text: str, where: str) -> Dict[str, Any]:
         ) from None
     if not isinstance(body, dict) or body.get("kind") != KIND:
         raise Corrupt(
-            f"{where}: this is no keyring (expected a JSON object with kind '{KIND}'); check the reference"
+            f"{where}: this is no keyring (expected a JSON object with kind '{KIND}'); check the reference. If it is right, somebody "
+            "overwrote it: restore the last good version of the keyring"
         )
     schema = _want(body, "schema", int, where)
     if schema > SCHEMA:

@@ -70,13 +70,15 @@ def _demands_value(params: Params, stage: Stage) -> bool:
     )
 
 
-def _predicting(params: Params, stage: Optional[Stage]) -> bool:
+def _predicting(params: Params, stage: Optional[Stage], context: Context) -> bool:
     """Whether, in check mode, what has to be done before this proof may be only predicted."""
     # Whether the value was applied is not known of one that is given without a keyring; with one, it is in use (adopt).
     given = bool(params["value"] and params["keyring"])
     waits = stage is not None and stage.status in _NOT_YET and not given
     taken = any(step["transition"] not in _OF_RUNS for step in params["replay"])
-    return taken or params["expect"] == REFUSED or waits
+    # Nobody accepts a generated value before the sink of who checks it has it.
+    shown = params["issuer"].get("type") == "generated" and bool(context.foreseen)
+    return taken or params["expect"] == REFUSED or waits or shown
 
 
 def _check_demand(params: Params, stage: Stage, chosen: List[int]) -> None:
@@ -162,7 +164,7 @@ def run(params: Params, context: Context) -> Result:
         tuple(params["consumers"]),
         params["expect"],
         _patience(params),
-        predicting=context.check_mode and _predicting(params, stage),
+        predicting=context.check_mode and _predicting(params, stage, context),
     )
     evidence = _run_all(params, stage, chosen, ctx) if stage else []
     return {

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +119,14 @@ class Pair:
         finally:
             connection.close()
 
+    def knows(self, tokens: str) -> None:
+        """Tell the hub what to accept, past any playbook."""
+        (self.folder / "hub.tokens").write_text(tokens)
+        os.kill(self.hub.pid, signal.SIGHUP)
+        second = self.value("pending")
+        status = 200 if second in tokens else 401
+        wait_until(lambda: self.asks(second) == status, 10, "the hub to hear of it")
+
     def answers(self) -> dict[str, int]:
         """What the runner was answered so far, by status, once it has asked some times more."""
         before = sum(self._counted().values())
@@ -215,3 +225,26 @@ def test_one_token_at_a_time_is_cut_over(pair: Pair) -> None:
     assert (pair.asks(pair.first), pair.asks(second)) == (401, 200)
     answers = pair.answers()
     assert pair.answers().get("401", 0) == answers.get("401", 0), "calls are still refused"
+
+
+@pytest.mark.parametrize("pair", [True], indirect=True)
+def test_a_dry_run_goes_on_where_a_run_ended_before_it_showed_the_value(pair: Pair) -> None:
+    """Who checks the value does not know it yet, so the dry run can only foresee its proof."""
+    pair.adopt()
+    pair.run("rotate", "--tags", "preflight,stage,apply", keyturn_force=True).check()
+    pending = pair.document().pending
+    assert pending
+    assert pending.status == "applied"
+    # As a run leaves it that is killed right before.
+    shown = pair.folder / "hub.tokens"
+    tokens = shown.read_text()
+    pair.knows(pair.first)
+    predicted = pair.run("rotate", "--check").check()
+    assert pair.document().pending == pending
+    assert shown.read_text() == pair.first
+    assert "changed=1" in predicted.stdout
+    pair.knows(tokens)
+    pair.run("rotate").check()
+    current = pair.document().current
+    assert current
+    assert current.rotation_id == pending.rotation_id
