@@ -37,6 +37,7 @@ unit: setup  ## the pure parts; ARGS='-k name' is passed to pytest, also below
 integration: setup  ## the modules, roles and playbooks on real servers
 	@scripts/vault-binary >/dev/null || true
 	@scripts/kubernetes-binary >/dev/null || true
+	@scripts/dotenv-binary >/dev/null || true
 	@scripts/systemd-image >/dev/null || true
 	@scripts/pytest integration tests/integration $(ATTACKS) $(ARGS)
 
