@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from estate.moto import MotoServer
@@ -17,6 +19,16 @@ REGION = "eu-west-1"
 POLICY = "rights"
 EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 Statement = dict[str, Any]
+
+# How botocore finds a setting: its name in a file, its variable, what it is otherwise, its type.
+_NO_FILE = (None, None, os.devnull, None)
+_OURS = MappingProxyType(
+    {
+        "profile": (None, None, None, None),
+        "config_file": _NO_FILE,
+        "credentials_file": _NO_FILE,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -43,16 +55,20 @@ class AwsAccount:
         server.check_rights(True)
 
     def client(self, service: str) -> Any:
-        """boto3's client, as the administrator."""
+        """boto3's client, as the administrator; the settings for AWS and the proxy of whoever starts this do not count."""
         import boto3
+        import botocore.config
+        import botocore.session
 
         who = self.administrator
-        return boto3.client(
+        alone = botocore.session.Session(session_vars=_OURS)
+        return boto3.Session(botocore_session=alone).client(
             service,
             region_name=REGION,
             endpoint_url=self._server.address,
             aws_access_key_id=who.key_id,
             aws_secret_access_key=who.key,
+            config=botocore.config.Config(proxies={}),
         )
 
     def add_user(self, name: str, rights: Sequence[Statement]) -> AwsUser:

@@ -8,10 +8,17 @@ policy that names its resources would allow anything. Here it is told what a req
 has it for AWS Systems Manager and AWS Secrets Manager: a parameter, or the path that is listed, by its ARN; each one of several; ``*``
 for DescribeParameters; a secret by its ARN with the six characters at the end, or without them where there is none yet.
 A parameter that is made with tags needs the right to tag it, too. Rights on KMS keys are not compared.
+
+moto also has a page that shows everything, and commands, such as the one that turns rights off, which need no identity. They are for
+the one who started the server: a request for them bears the token that stands in the server's environment. A page in a browser is
+never served: neither one of another address (``Origin``), nor one whose name leads here (``Host``).
 """
 
 from __future__ import annotations
 
+import hmac
+import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -24,6 +31,16 @@ from werkzeug.serving import WSGIRequestHandler, run_simple
 
 NAMES = ("Name", "Names", "Path", "ResourceId")
 """What requests to Parameter Store call the parameters that they are about."""
+
+COMMANDS = "moto_api"
+SERVED = ("iam", "kms", "secretsmanager", "ssm", "sts", COMMANDS)
+"""Of what moto can stand for, as it calls it."""
+
+TOKEN = "KEYTURN_AWS_TOKEN"
+"""The variable with what requests for moto's own commands bear in the header ``X-Keyturn-Token``."""
+
+# Any port: a proxy passes the address on that it was asked at, because requests are signed with it.
+_HERE = re.compile(r"(127\.0\.0\.1|localhost):[0-9]+", re.ASCII)
 
 _CHECK = "_authenticate_and_authorize_normal_action"
 
@@ -89,18 +106,52 @@ SERVICES = MappingProxyType(
 """By what requests begin their X-Amz-Target with: who serves them, and what they are about."""
 
 
+def refuse(_environ: Any, start_response: Any) -> list[bytes]:
+    """Serve nothing, and say no more than that."""
+    start_response("403 Forbidden", [("Content-Length", "0"), ("Connection", "close")])
+    return []
+
+
+def for_commands(serve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Serve only the one who started the server."""
+    token = os.environ.get(TOKEN, "")
+
+    def call(environ: Any, start_response: Any) -> Any:
+        given = environ.get("HTTP_X_KEYTURN_TOKEN", "").encode("utf-8", "replace")
+        known = bool(token) and hmac.compare_digest(given, token.encode())
+        return (serve if known else refuse)(environ, start_response)
+
+    return call
+
+
+def service(name: Any) -> Any:
+    """What serves a service, as moto calls it."""
+    if name not in SERVED:
+        return refuse
+    made: Any = create_backend_app(name)
+    return for_commands(made) if name == COMMANDS else made
+
+
+def is_program(environ: Any) -> bool:
+    """Whether no page of a browser asks."""
+    here = _HERE.fullmatch(environ.get("HTTP_HOST", ""))
+    return bool(here) and "HTTP_ORIGIN" not in environ
+
+
 def application() -> Callable[[Any, Any], list[bytes]]:
     """One request after the other: AWS does one change of a thing at a time, and moto's threads could both find a name free."""
-    serve: Any = DomainDispatcherApplication(create_backend_app)
+    serve: Any = DomainDispatcherApplication(service)
     one, told = threading.Lock(), set[str]()
 
     def call(environ: Any, start_response: Any) -> list[bytes]:
-        service = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")[0]
+        if not is_program(environ):
+            return refuse(environ, start_response)
+        target = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")[0]
         with one:
-            if service in SERVICES and service not in told:
-                module, name, resources = SERVICES[service]
+            if target in SERVICES and target not in told:
+                module, name, resources = SERVICES[target]
                 setattr(getattr(import_module(module), name), _CHECK, checks(resources))
-                told.add(service)
+                told.add(target)
             return list(serve(environ, start_response))
 
     return call

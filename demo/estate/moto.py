@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import importlib.util
+import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from estate.ports import reserve
 from estate.processes import Daemon, Running
 from estate.users import make_run_dir
 
+TOKEN = "KEYTURN_AWS_TOKEN"
 PROGRAM = Path(__file__).with_name("aws_server.py")
 
 
@@ -23,6 +25,7 @@ class MotoServer(Running):
     """One server; a context manager that starts and stops it. It serves plain HTTP and forgets all when it ends.
 
     :param run_dir: where its log goes; a fresh temporary directory, removed by :meth:`close`, when none is given.
+    :ivar token: what moto's own commands ask for.
     :raises Missing: when moto, or what its server needs, is not installed.
     """
 
@@ -36,7 +39,10 @@ class MotoServer(Running):
         self._port = reserve()
         # Not as a file: Python would find this module in its folder, where it looks for moto's own.
         argv = [sys.executable, "-c", PROGRAM.read_text("utf-8"), str(self._port.number)]
-        self._daemon = Daemon("moto", argv, self.run_dir / "moto.log")
+        # In its environment, which other users cannot read, as they can a command line.
+        self.token = secrets.token_urlsafe(24)
+        env = {TOKEN: self.token}
+        self._daemon = Daemon("moto", argv, self.run_dir / "moto.log", env=env)
 
     @property
     def address(self) -> str:
@@ -70,7 +76,7 @@ class MotoServer(Running):
         """The status; 0 when there is no answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port.number, timeout=10)
         try:
-            connection.request("POST", f"/moto-api/{what}", body)
+            connection.request("POST", f"/moto-api/{what}", body, {"X-Keyturn-Token": self.token})
             return connection.getresponse().status
         except (OSError, http.client.HTTPException):
             return 0

@@ -22,10 +22,17 @@ attributes:
     description: Running it again changes nothing when everything is as asked.
     support: full
   action_group:
-    description: Use C(group/keyturn.runbooks.keyturn) in C(module_defaults) to give the shared options once.
+    description:
+      - With C(group/NAME) in C(module_defaults), the options that the members of a group have in common are given once. Those of
+        C(keyturn.runbooks.keyturn) are C(keyring), C(credential), C(ledger) and others of the keyring, and those of
+        C(keyturn.runbooks.vault) say which Vault and as whom.
     support: full
     membership:
       - keyturn.runbooks.keyturn
+  platform:
+    description: Where it runs, on the controller or on the host that it is delegated to.
+    support: full
+    platforms: posix
 """
 
     INFO = r"""
@@ -41,8 +48,23 @@ attributes:
     description: Changes nothing.
     support: full
   action_group:
-    description: Use C(group/keyturn.runbooks.keyturn) in C(module_defaults) to give the shared options once.
+    description:
+      - With C(group/NAME) in C(module_defaults), the options that the members of a group have in common are given once. Those of
+        C(keyturn.runbooks.keyturn) are C(keyring), C(credential), C(ledger) and others of the keyring, and those of
+        C(keyturn.runbooks.vault) say which Vault and as whom.
     support: full
     membership:
       - keyturn.runbooks.keyturn
+  platform:
+    description: Where it runs, on the controller or on the host that it is delegated to.
+    support: full
+    platforms: posix
+"""
+
+    FILE = r"""
+options: {}
+attributes:
+  safe_file_operations:
+    description: A file is replaced as a whole, by one that was written beside it. A reader sees the old one or the new one.
+    support: full
 """

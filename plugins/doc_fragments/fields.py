@@ -25,6 +25,8 @@ options:
         V({type: hex, bytes: 32}). One that is there is left as it is."
       - "The types are V(password) with V(length), V(classes), V(exclude) and V(url_safe); V(hex), V(base64) and V(base64url) with V(bytes);
         V(uuid); and V(fernet), which is a key as Fernet takes it. V(base64) has padding, V(base64url) has none."
+      - Below 128 bits of entropy a value is refused unless V(allow_weak) is true; V(uuid) has 122 and needs it. V(length) is 40 and
+        V(bytes) 32 without saying.
       - This is for a first value. To replace one that is in use is a rotation, which needs a keyring.
     type: dict
     default: {}

@@ -15,12 +15,20 @@ options:
     description:
       - The kubeconfig, or several with V(:) between, which are merged as kubectl does it.
       - Without it E(K8S_AUTH_KUBECONFIG), E(KUBECONFIG), C(~/.kube/config), and then the cluster of the pod that this runs in.
+      - The other options and their variables are laid over it, as in the modules of kubernetes.core. So where E(K8S_AUTH_HOST) and
+        E(K8S_AUTH_API_KEY) are set, as AWX does for its credentials, they decide, and no kubeconfig is read; where this one is
+        meant, empty those variables in the task's C(environment).
     type: str
   context:
-    description: The context of the kubeconfig. Without it E(K8S_AUTH_CONTEXT), then the current one of the file.
+    description:
+      - The context of the kubeconfig. Without it E(K8S_AUTH_CONTEXT), then the current one of the file.
+      - E(K8S_AUTH_CONTEXT) does not count where O(kubeconfig) is given, because it names a context of another file.
     type: str
   in_cluster:
-    description: Use the cluster and the service account of the pod that this runs in, also where there is a kubeconfig.
+    description:
+      - Use the cluster and the service account of the pod that this runs in, also where there is a kubeconfig.
+      - No E(K8S_AUTH_HOST) and no other variable of a login counts then, so nothing is sent to another server than the pod's own. It
+        takes no O(kubeconfig), O(context) and O(host); the other options of the task count.
     type: bool
     default: false
   host:
@@ -61,7 +69,9 @@ options:
     description: The user to act as; also E(K8S_AUTH_IMPERSONATE_USER).
     type: str
   impersonate_groups:
-    description: The groups to act as, with O(impersonate_user); also E(K8S_AUTH_IMPERSONATE_GROUPS), with commas between.
+    description:
+      - The groups to act as; also E(K8S_AUTH_IMPERSONATE_GROUPS), with commas between.
+      - Without O(impersonate_user) or its variable they are refused, as Kubernetes takes no groups alone.
     type: list
     elements: str
   timeout:
@@ -69,6 +79,8 @@ options:
       - How long one question or one write may take with all its retries, as a duration such as V(30s). Without it
         E(KEYTURN_K8S_TIMEOUT), then 20 seconds.
     type: str
+requirements:
+  - kubernetes
 notes:
   - Options and environment variables have the names that the modules of kubernetes.core know. References to Kubernetes
     (C(ref+k8s://)) and keyrings in it read the same variables.

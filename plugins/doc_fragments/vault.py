@@ -14,7 +14,8 @@ options:
   url:
     description:
       - The address of Vault, such as V(https://vault.example:8200). Without it E(ANSIBLE_HASHI_VAULT_ADDR), then
-        E(VAULT_AGENT_ADDR), then E(VAULT_ADDR).
+        E(VAULT_AGENT_ADDR), then E(VAULT_ADDR). Where the task's own C(environment) sets E(VAULT_ADDR) and not
+        E(VAULT_AGENT_ADDR), the latter is passed over.
       - This and the options below count before the environment, also for the references to Vault in this task.
     type: str
   auth_method:
@@ -22,7 +23,7 @@ options:
       - How to log in. Without it E(ANSIBLE_HASHI_VAULT_AUTH_METHOD), then E(VAULT_AUTH_METHOD), else what is there. The options
         that are given come first, then a token in the environment, then an AppRole, then a token file.
       - V(none) is for an agent or a proxy that adds the token. It is meant, too, where E(VAULT_AGENT_ADDR) is the address and there are no
-        credentials.
+        credentials, nor a part of some, such as a role id without a secret id.
       - A token that was made by a login of this task is renewed when it nears its end, and revoked when the task ends. A token that was
         given is left alone.
     type: str
@@ -58,8 +59,9 @@ options:
     description:
       - O(secret_id) is a wrapping token with the secret id in it. Without it E(ANSIBLE_HASHI_VAULT_SECRET_ID_WRAPPED), then
         E(VAULT_SECRET_ID_WRAPPED).
-      - It is checked that it comes from this AppRole method, and it is unwrapped once. So it is good for one task only. When it is not
-        valid any more, somebody else may have unwrapped it; destroy the secret id by its accessor then.
+      - It is checked that it comes from this AppRole method, and it is unwrapped once. So it is good for one task only,
+        and in a C(loop) for one item. When it is not valid any more, somebody else may have
+        unwrapped it; destroy the secret id by its accessor then.
     type: bool
   jwt:
     description:

@@ -15,7 +15,9 @@ description:
     C(no_log=true), or the value is in its output at C(-vvv), in callbacks and in logs. A C(set_fact) puts it into the fact cache if one is
     kept. A module that writes it to a file of its own, or puts it into a command line, does so.
   - Every module of this collection takes references itself and needs no lookup.
-  - The lookup reads anew each time it is evaluated. A variable that holds it is evaluated wherever the variable is used.
+  - The lookup reads anew each time it is evaluated, and a method of Vault that logs in then logs in anew. A variable that holds it is
+    evaluated wherever the variable is used. Several references in one C(query) share one login. A wrapped secret id is good for one
+    evaluation only.
 options:
   _terms:
     description:
@@ -108,8 +110,14 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
             warn=Display().warning,
             vault_secrets=getattr(getattr(self._loader, "_vault", None), "secrets", None),
         )
-        with contextlib.closing(context):
-            return [self._value(term, context, "default" in kwargs) for term in terms]
+        try:
+            with contextlib.closing(context):
+                return [self._value(term, context, "default" in kwargs) for term in terms]
+        except AnsibleLookupError:
+            raise
+        except Exception as error:
+            # The text of an error that nobody foresaw may quote a value.
+            raise AnsibleLookupError(failure(error)["msg"]) from None
 
     def _value(self, term: Any, context: Context, may_be_absent: bool) -> Any:
         try:
@@ -119,9 +127,6 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
             if may_be_absent:
                 return self.get_option("default")
             raise AnsibleLookupError(error.message) from None
-        except Exception as error:
-            # The text of an error that nobody foresaw may quote a value.
-            raise AnsibleLookupError(failure(error)["msg"]) from None
 
     def _resolved(self, reference: Reference, context: Context) -> str:
         if reference.scheme != KEYRING:

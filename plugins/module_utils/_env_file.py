@@ -151,6 +151,8 @@ def prepare(params: Params, context: Context) -> Params:
     attributes_of(params)
     keep_of(params)
     found = given(params, context)
+    if not found.names:
+        raise BadInput("fields: nothing is asked for; give fields or generate")
     EnvCodec(params["dialect"]).check({**found.missing, **found.fields}, _where(params))
     contents = Sealed(seal(found))
     contents.guard = found.guard

@@ -240,8 +240,9 @@ def recipe(spec: Mapping[str, Any], context: Context, option: str) -> Recipe:
     if made.bits < MINIMUM_BITS:
         size = f"such a {kind} has {math.floor(made.bits)} bits of entropy, and {MINIMUM_BITS} are the least"
         if not weak_allowed:
+            stronger = "make it longer" if allowed else "take another type"
             raise BadInput(
-                f"{option}: {size}; make it longer, or say allow_weak: true if its user takes nothing stronger"
+                f"{option}: {size}; {stronger}, or say allow_weak: true if its user takes nothing stronger"
             )
         context.warn(f"{option}: {size}; it is made all the same because of allow_weak")
     return made

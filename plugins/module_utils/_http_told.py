@@ -33,8 +33,13 @@ class ServerClock:
             self._ahead = told - self._now()
 
     def time(self) -> Optional[datetime]:
-        """What the server's clock says now, to the second; none before its first answer."""
-        return None if self._ahead is None else self._now() + self._ahead
+        """What the server's clock says now, to the second; none before its first answer, or beyond the last year of a calendar."""
+        if self._ahead is None:
+            return None
+        try:
+            return self._now() + self._ahead
+        except OverflowError:
+            return None
 
 
 def wished_seconds(retry_after: Optional[str]) -> float:

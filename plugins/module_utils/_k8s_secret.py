@@ -51,6 +51,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task impo
 
 NAME = "k8s_secret"
 _SHOWN = 10
+_OF_PRESENT = ("fields", "generate", "labels", "annotations", "type", "replace_immutable")
+"""What says how a Secret is to be, beside ``immutable``."""
 _MARK_NAME = re.compile(
     r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z"
 )
@@ -136,11 +138,13 @@ def _removed(secret: KubernetesSecret, where: str, params: Params, context: Cont
     :raises BadInput: when the task says too what is to be in it.
     :raises Conflict: when others keep writing to it in between.
     """
-    said = [name for name in ("fields", "generate", "labels", "annotations") if params.get(name)]
+    said = [name for name in _OF_PRESENT if params.get(name)]
+    if params.get("immutable") is not None:
+        said.append("immutable")
     if said:
         raise BadInput(f"{said[0]}: with 'state: absent' the Secret goes as a whole; leave it out")
     body, stand_in = secret.read(), StandIn(secret)
-    left = _stands_in(stand_in, body, context)
+    left = _stands_in(stand_in, context)
     if context.check_mode:
         if left:
             stand_in.check_remove()
@@ -164,19 +168,19 @@ def _removed(secret: KubernetesSecret, where: str, params: Params, context: Cont
     return result
 
 
-def _stands_in(stand_in: StandIn, body: Optional[Body], context: Context) -> bool:
-    """Whether a run that was killed left a copy of the Secret beside it.
+def _stands_in(stand_in: StandIn, context: Context) -> bool:
+    """Whether a run that was killed left a copy of the Secret beside it; a warning where this identity may not see that.
 
     :raises Unreachable: without an answer.
     """
     try:
         return stand_in.find() is not None
     except Denied:
-        if body is None or body.get("immutable"):
-            context.warn(
-                f"{stand_in.where}: this identity may not read '{stand_in.name}', where an interrupted replacement keeps the values; if "
-                "there is one, it stays. Allow the verbs get and delete on that name, and run again"
-            )
+        # Of a Secret that can be changed, too: somebody may have made it after the replacement was interrupted.
+        context.warn(
+            f"{stand_in.where}: this identity may not read '{stand_in.name}', where an interrupted replacement keeps the values; if "
+            "there is one, it stays. Allow the verbs get and delete on that name, and run again"
+        )
         return False
 
 

@@ -6,10 +6,10 @@
 ===========  ==============================================================================================
 cluster      ``?inCluster`` (the pod that this runs in), ``?kubeConfigPath=``, K8S_AUTH_KUBECONFIG, KUBECONFIG (several
              files are merged, as kubectl does) or ``~/.kube/config``, in this order; without any, that of the pod
-context      ``?kubeContext=``, K8S_AUTH_CONTEXT, else the current one of the file
+context      ``?kubeContext=``; K8S_AUTH_CONTEXT, where the task or the reference names no kubeconfig; else the current one
 over these   K8S_AUTH_HOST, _API_KEY, _SSL_CA_CERT, _CERT_FILE, _KEY_FILE, _VERIFY_SSL, _PROXY, _NO_PROXY,
              _IMPERSONATE_USER, _IMPERSONATE_GROUPS: as kubernetes.core reads them. Host with key or certificate needs no
-             kubeconfig. They do not count where the reference itself names a cluster
+             kubeconfig. They do not count where the reference itself names a cluster, or the task the one of its pod
 deadline     KEYTURN_K8S_TIMEOUT: for one question or one write with all its retries; 20 s
 ===========  ==============================================================================================
 
@@ -172,8 +172,19 @@ class _Reader:
         return tuple(filter(None, (item.strip() for item in listed)))
 
     def login(self) -> Login:
-        """All of it."""
-        host = self.text("host")
+        """All of it.
+
+        :raises BadInput: for groups without a user.
+        :raises Denied: as :meth:`secret`.
+        """
+        host, user = self.text("host"), self.text("impersonate_user")
+        groups = self.names("impersonate_groups")
+        if groups and not user:
+            # Kubernetes takes no groups alone.
+            raise BadInput(
+                f"{self._option}: 'impersonate_groups' (K8S_AUTH_IMPERSONATE_GROUPS) needs a user; set 'impersonate_user' "
+                "(K8S_AUTH_IMPERSONATE_USER), or leave both out"
+            )
         return Login(
             host=host.rstrip("/") if host else None,
             api_key=self.secret("api_key"),
@@ -183,16 +194,18 @@ class _Reader:
             validate_certs=self.flag("validate_certs"),
             proxy=self.text("proxy"),
             no_proxy=self.text("no_proxy"),
-            impersonate_user=self.text("impersonate_user"),
-            impersonate_groups=self.names("impersonate_groups"),
+            impersonate_user=user,
+            impersonate_groups=groups,
         )
 
     def deadline(self) -> float:
         """Seconds."""
-        text = self._given.get("timeout") or self.environ("KEYTURN_K8S_TIMEOUT")
+        given = self._given.get("timeout")
+        text = given or self.environ("KEYTURN_K8S_TIMEOUT")
         if not text:
             return DEADLINE
-        return parse_duration(str(text), f"{self._option}: KEYTURN_K8S_TIMEOUT").total_seconds()
+        name = "timeout" if given else "KEYTURN_K8S_TIMEOUT"
+        return parse_duration(str(text), f"{self._option}: {name}").total_seconds()
 
     def kubeconfig(self, named: Optional[str], where: str) -> str:
         """The files that are there; empty for none.
@@ -258,6 +271,8 @@ def settings_of_task(params: Mapping[str, Any], context: Context, option: str) -
     :raises BadInput, Denied: when no cluster is named, or its kubeconfig or token is not there.
     """
     in_pod, files, name = params["in_cluster"], params.get("kubeconfig"), params.get("context")
-    if in_pod and (files or name):
-        raise BadInput(f"{option}: 'in_cluster' takes no 'kubeconfig' and no 'context'")
-    return _Reader(params, context, option).settings(bool(in_pod), files, name, option)
+    if in_pod and (files or name or params.get("host")):
+        raise BadInput(f"{option}: 'in_cluster' takes no 'kubeconfig', no 'context' and no 'host'")
+    # What the environment says must not move a task that names the pod's own cluster to another server.
+    reader = _Reader(params, context, option, environment=not in_pod)
+    return reader.settings(bool(in_pod), files, name, option)

@@ -52,18 +52,17 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_plan import 
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
-_CHOICES: Mapping[str, Sequence[str]] = {
-    "type": ("SecureString", "String", "StringList"),
-    "tier": ("Standard", "Advanced", "Intelligent-Tiering"),
-}
-# The choices are looked at here: on its way to another machine, an option that was left out of an item is null there.
 _ATTRIBUTES: Mapping[str, Any] = {
-    "type": {"type": "str"},
+    "type": {
+        "type": "str",
+        "choices": ["SecureString", "String", "StringList"],
+        "aliases": ["string_type"],
+    },
     "key_id": {"type": "str", "aliases": ["kms_key_id"]},
-    "tier": {"type": "str"},
+    "tier": {"type": "str", "choices": ["Standard", "Advanced", "Intelligent-Tiering"]},
     "description": {"type": "str"},
     "data_type": {"type": "str"},
-    "tags": {"type": "dict"},
+    "tags": {"type": "dict", "aliases": ["resource_tags"]},
 }
 _SENT = {"key_id": "KeyId", "tier": "Tier", "description": "Description", "data_type": "DataType"}
 _ONE: Mapping[str, Any] = {
@@ -75,6 +74,13 @@ _ONE: Mapping[str, Any] = {
 _SHOWN_ERRORS = 5
 
 
+def _refuse_values(item: Mapping[str, Any], option: str) -> None:
+    """:raises BadInput: for what only one that is to be there can have."""
+    extra = [name for name in ("value", "generate", "tags") if item.get(name) is not None]
+    if extra:
+        raise BadInput(f"{option}{extra[0]}: it has no meaning with state=absent; leave it out")
+
+
 def _wish(
     item: Mapping[str, Any],
     params: Params,
@@ -84,12 +90,10 @@ def _wish(
 ) -> Wish:
     name = check_parameter_name(str(item["name"]), f"{option}name")
     about = {key: params.get(key) if item.get(key) is None else item[key] for key in _ATTRIBUTES}
-    for key, choices in _CHOICES.items():
-        if about[key] is not None and about[key] not in choices:
-            raise BadInput(f"{option}{key}: '{about[key]}' is none of {', '.join(choices)}")
     given = {_SENT[key]: str(about[key]) for key in _SENT if about[key] not in (None, "")}
     tags = {str(key): str(value) for key, value in (about["tags"] or {}).items()}
     if params["state"] == "absent":
+        _refuse_values(item, option)
         return Wish(name, None)
     wish, value = item.get("generate"), item.get("value")
     if wish is not None and value is not None:
@@ -107,6 +111,8 @@ def _wish(
 
 def _wishes(params: Params, context: Context, access: Optional[KeyringAccess]) -> List[Wish]:
     many = params.get("parameters")
+    if params["state"] == "absent":
+        _refuse_values(params, "")
     if many is None:
         return [_wish(params, params, context, "", access)]
     wishes = [
@@ -188,7 +194,9 @@ def run(params: Params, context: Context) -> Result:
     :raises BadInput: for a list that makes no sense; nothing was asked of AWS then.
     :raises KeyturnError: for parameters that could not be brought up to date, after all others were.
     """
-    threads = max(1, int(params["threads"]))
+    threads = int(params["threads"])
+    if threads < 1:
+        raise BadInput("threads: expected 1 or more")
     seconds = parse_duration(params["timeout"], "timeout").total_seconds()
     access = _access(params, context)
     over, settings = with_aws_options(params, context, threads)
@@ -221,7 +229,6 @@ MODULE = ModuleCore(
         **KEYRING_OPTIONS,
         **AWS_OPTIONS,
         **_ONE,
-        **{key: {"type": "str", "choices": list(_CHOICES[key])} for key in _CHOICES},
         "name": {"type": "str"},
         "parameters": {"type": "list", "elements": "dict", "options": dict(_ONE)},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -92,6 +92,7 @@ class VaultClient:
         function: Callable[[Any], Any],
         writes: bool = False,
         absent: Optional[Callable[[Any], Any]] = None,
+        repeats: bool = False,
     ) -> Any:
         """Ask Vault something, again while it is only busy, until the deadline.
 
@@ -100,6 +101,8 @@ class VaultClient:
         :param function: gets the hvac client; its result is the answer.
         :param writes: the call changes something: it is sent again only where the first one took no effect.
         :param absent: makes the answer of "no such secret", from what Vault says of it beside that; else it raises Absent.
+        :param repeats: a write does no harm when it is sent again after it took effect: with check-and-set that is refused, and
+            another one changes nothing then. So it is sent again, too, when what stands before Vault answers 503.
         :raises Absent, BadInput, Conflict, Denied, Sealed, Unreachable: ``details["uncertain"]`` tells that a write may have
             been done all the same.
         """
@@ -110,13 +113,13 @@ class VaultClient:
             once = self._settings.identity.method == APPROLE
             login = f"{self.option}: Vault login"
             try:
-                self._retried(login, "log in", lambda: session.log_in(self.option), writes=once)
+                self._retried(login, "log in", lambda: session.log_in(self.option), once, True)
             except KeyturnError as error:
                 # Nothing was written yet, whatever became of the login.
                 error.details["uncertain"] = False
                 raise
         where = f"{self.option}: {place}"
-        return self._retried(where, what, lambda: self._ask(function, absent), writes)
+        return self._retried(where, what, lambda: self._ask(function, absent), writes, repeats)
 
     def _ask(self, function: Callable[[Any], Any], absent: Optional[Callable[[Any], Any]]) -> Any:
         try:
@@ -138,7 +141,9 @@ class VaultClient:
                 raise
             return absent(answer_of(error))
 
-    def _retried(self, where: str, what: str, function: Callable[[], Any], writes: bool) -> Any:
+    def _retried(
+        self, where: str, what: str, function: Callable[[], Any], writes: bool, repeats: bool
+    ) -> Any:
         session, uncertain = self._session, False
         tries = Tries(session.left, self._sleep, self._context.randbytes, self._settings.retries)
         while True:
@@ -153,7 +158,7 @@ class VaultClient:
             # Where nothing was answered, nobody asked for a pause.
             answered = isinstance(caught, hvac.exceptions.VaultError)
             asked = session.pause_asked if answered else 0.0
-            if not is_passing(caught, writes) or not tries.again(asked):
+            if not is_passing(caught, writes, repeats) or not tries.again(asked):
                 meant = explain(caught, where, what, self.named)
                 meant.details["uncertain"] = writes and (uncertain or may_be_done(caught))
                 if isinstance(meant, Denied) and self._settings.identity.method == NONE:

@@ -97,12 +97,18 @@ def is_from_vault(error: Any) -> bool:
     return plain or "data" in answer
 
 
-def is_passing(error: Exception, writes: bool) -> bool:
-    """Whether the same call may succeed in a moment, and could not have taken effect if it writes."""
+def is_passing(error: Exception, writes: bool, repeats: bool = False) -> bool:
+    """Whether the same call may succeed in a moment, and could not have taken effect if it writes.
+
+    What Vault itself answers with 503 took no effect. What stands before it may say so after it passed the call on.
+
+    :param repeats: the call does no harm when it is sent again after it took effect.
+    """
     if isinstance(error, hvac.exceptions.RateLimitExceeded) or never_sent(error):
         return True
     if isinstance(error, hvac.exceptions.VaultDown):
-        return not said(error, "Vault is sealed")
+        own = not writes or repeats or is_from_vault(error)
+        return own and not said(error, "Vault is sealed")
     if isinstance(error, hvac.exceptions.InvalidRequest):
         # A KV engine that was mounted a moment ago is still being made ready.
         return said(error, "Upgrading from non-versioned")
@@ -145,6 +151,8 @@ def may_be_done(error: Exception) -> bool:
     )
     if isinstance(error, (hvac.exceptions.InternalServerError, *lost)):
         return not _is_too_large(error)
+    if isinstance(error, hvac.exceptions.VaultDown):
+        return not is_from_vault(error)
     return _is_strange(error)
 
 

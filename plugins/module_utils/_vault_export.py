@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
-from typing import Dict, List, Mapping, Optional, Tuple
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._env_file import (
@@ -24,6 +25,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import p
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
+    KeyturnError,
     ProbeFailed,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._export_run import (
@@ -59,6 +61,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import pars
 
 WHOLE = ""
 PRIVATE = "0600"
+_FIELD = re.compile(r"\Afields\.")
 _STARTING = re.compile(
     r"(?:LD_|DYLD_|BASH_FUNC_|PYTHON|PERL5|RUBY|GIT_)|(?:PATH|IFS|ENV|BASH_ENV|SHELLOPTS|NODE_OPTIONS)\Z"
 )
@@ -107,7 +110,7 @@ def _collected(params: Params, context: Context) -> Given:
     :raises BadInput: when there are none, a name is given twice, or is no name.
     :raises Absent: when no source has a key that is asked for.
     """
-    own = given({**params, "fields": params["variables"], "generate": {}}, context)
+    own = _own(params, context)
     variables: Dict[str, Optional[Secret]] = {}
     origin: Dict[str, str] = {}
     seen: List[str] = []
@@ -127,6 +130,15 @@ def _collected(params: Params, context: Context) -> Given:
     if not variables:
         raise BadInput("sources, variables: nothing to export; name a reference in one of them")
     return replace(own, fields=variables)
+
+
+def _own(params: Params, context: Context) -> Given:
+    """Those of ``variables``, which messages name by that option."""
+    try:
+        return given({**params, "fields": params["variables"], "generate": {}}, context)
+    except KeyturnError as error:
+        error.message = _FIELD.sub("variables.", error.message)
+        raise
 
 
 def _once(name: str, origin: Dict[str, str], source: str) -> None:
@@ -152,6 +164,7 @@ def prepare(params: Params, context: Context) -> Params:
     :raises BadInput: for wrong options, names, and values that the file or an environment cannot hold.
     :raises KeyturnError: as the references give cause.
     """
+    _refuse_idle(params)
     if params["argv"]:
         read_argv(params["argv"], "argv")
         read_codes(params["rc"], "rc")
@@ -162,6 +175,18 @@ def prepare(params: Params, context: Context) -> Params:
     else:
         _check_environment(found.fields)
     return {**params, "variables": {}, "contents": seal(found)}
+
+
+def _refuse_idle(params: Params) -> None:
+    """:raises BadInput: for an option that is for the other of the two, the command and the file."""
+    one, other, idle = (
+        ("dest", "argv", _OF_COMMANDS) if params["dest"] else ("argv", "dest", _OF_FILES)
+    )
+    for name, default in idle.items():
+        if params.get(name, default) != default:
+            raise BadInput(
+                f"{name}: it has no meaning with '{one}', and is for '{other}' alone; leave it out"
+            )
 
 
 def _check_environment(values: Mapping[str, Optional[Secret]]) -> None:
@@ -241,23 +266,35 @@ def run(params: Params, context: Context) -> Result:
     return (_write_file if params["dest"] else _run_command)(params, found, context)
 
 
-MODULE = ModuleCore(
-    name="vault_export",
-    argument_spec={
-        **KEYRING_OPTIONS,
-        **FILE_OPTIONS,
-        "sources": {"type": "list", "elements": "str", "default": []},
-        "only": {"type": "list", "elements": "str"},
-        "names": {"type": "dict", "default": {}},
-        "prefix": {"type": "str", "default": ""},
-        "variables": {"type": "dict", "no_log": True, "default": {}},
-        "argv": {"type": "list", "elements": "str"},
+_COMMAND_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
         "chdir": {"type": "path"},
         "creates": {"type": "path"},
         "removes": {"type": "path"},
         "rc": {"type": "list", "elements": "int", "default": [0]},
         "timeout": {"type": "str", "default": "5m"},
         "return_output": {"type": "bool", "default": False},
+    }
+)
+
+
+def _defaults(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType({name: option.get("default") for name, option in options.items()})
+
+
+_OF_COMMANDS, _OF_FILES = _defaults(_COMMAND_OPTIONS), _defaults(FILE_OPTIONS)
+MODULE = ModuleCore(
+    name="vault_export",
+    argument_spec={
+        **KEYRING_OPTIONS,
+        **FILE_OPTIONS,
+        **_COMMAND_OPTIONS,
+        "sources": {"type": "list", "elements": "str", "default": []},
+        "only": {"type": "list", "elements": "str"},
+        "names": {"type": "dict", "default": {}},
+        "prefix": {"type": "str", "default": ""},
+        "variables": {"type": "dict", "no_log": True, "default": {}},
+        "argv": {"type": "list", "elements": "str"},
         "dest": {"type": "path"},
         "contents": {"type": "dict", "no_log": True},
     },

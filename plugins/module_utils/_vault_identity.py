@@ -15,7 +15,8 @@ jwt            ANSIBLE_HASHI_VAULT_JWT, as the role ..._ROLE_ID
 kubernetes     the same; without a JWT the pod's own service account token is read
 cert           ANSIBLE_HASHI_VAULT_CERT_AUTH_PUBLIC_KEY and ..._PRIVATE_KEY, else VAULT_CLIENT_CERT and VAULT_CLIENT_KEY; as the
                role ..._ROLE_ID, or as whichever fits
-none           nothing: an agent or a proxy adds the token; also where VAULT_AGENT_ADDR is used and there is nothing else
+none           nothing: an agent or a proxy adds the token; also where VAULT_AGENT_ADDR is used and there is nothing else, not even a
+               part of what another method needs
 =============  ==========================================================================================
 """
 
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import TASK_VARIABLES
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Denied
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import read_with_mode
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
@@ -40,7 +42,20 @@ TOKEN, APPROLE, JWT, KUBERNETES, CERT, NONE = (
     "cert",
     "none",
 )
+AGENT = "VAULT_AGENT_ADDR"
 METHODS = (TOKEN, APPROLE, JWT, KUBERNETES, CERT, NONE)
+# Each is a part of what a login needs, or a method's that has to be named. An agent's identity must not stand in for such a one.
+_PARTS = (
+    "ANSIBLE_HASHI_VAULT_ROLE_ID",
+    "VAULT_ROLE_ID",
+    "ANSIBLE_HASHI_VAULT_SECRET_ID",
+    "VAULT_SECRET_ID",
+    "ANSIBLE_HASHI_VAULT_JWT",
+    "ANSIBLE_HASHI_VAULT_CERT_AUTH_PUBLIC_KEY",
+    "ANSIBLE_HASHI_VAULT_TOKEN_FILE",
+    "VAULT_TOKEN_FILE",
+    "ANSIBLE_HASHI_VAULT_TOKEN_PATH",
+)
 POD_IDENTITY = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
@@ -84,10 +99,14 @@ class IdentityReader(ABC):
         )
 
     def agent(self) -> str:
-        """The address of an agent or a proxy that adds the token, unless another address is named before it."""
+        """The address of an agent or a proxy that adds the token, unless another address is named before it.
+
+        A task whose own ``environment`` names a Vault means that one, and not an agent that the run has from elsewhere.
+        """
+        own = self.context.environ.get(TASK_VARIABLES, "").split()
         if self.params.get("address") or self.env("ANSIBLE_HASHI_VAULT_ADDR"):
             return ""
-        return self.env("VAULT_AGENT_ADDR")
+        return "" if "VAULT_ADDR" in own and AGENT not in own else self.env(AGENT)
 
     @abstractmethod
     def flag(self, name: str) -> Optional[bool]:
@@ -184,18 +203,24 @@ class IdentityReader(ABC):
             return Identity(APPROLE, self._mount(APPROLE), role, secret_id, self._is_wrapped())
         if method != APPROLE and token is None:
             token = self._token_file()
-        if token is None and not method and self.agent():
+        if token is not None:
+            return Identity(TOKEN, secret=token)
+        part = next((name for name in _PARTS if self.env(name)), "")
+        if not method and self.agent() and not part:
             return Identity(NONE)
-        if token is None:
-            missing = (
-                "VAULT_ROLE_ID and VAULT_SECRET_ID"
-                if method == APPROLE
-                else "VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID"
-            )
-            raise BadInput(
-                f"{self.option}: no credentials for Vault; set {missing}, or log in so that there is a token file"
-            )
-        return Identity(TOKEN, secret=token)
+        raise self._no_credentials(method, part)
+
+    def _no_credentials(self, method: str, part: str) -> BadInput:
+        """:param part: the variable with something that is not enough to log in with."""
+        missing = (
+            "VAULT_ROLE_ID and VAULT_SECRET_ID"
+            if method == APPROLE
+            else "VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID"
+        )
+        given = f" ({part} alone is not enough)" if part else ""
+        return BadInput(
+            f"{self.option}: no credentials for Vault{given}; set {missing}, or log in so that there is a token file"
+        )
 
     def _secret_id(self) -> Optional[Secret]:
         text = self.env("ANSIBLE_HASHI_VAULT_SECRET_ID", "VAULT_SECRET_ID")
@@ -218,14 +243,18 @@ class IdentityReader(ABC):
         return Secret(self.env(name))
 
     def _token_file(self) -> Optional[Secret]:
-        path = self.params.get("token_file")
+        path, named = self.params.get("token_file"), "token_file"
         if not path:
-            name = self.env("ANSIBLE_HASHI_VAULT_TOKEN_FILE", "VAULT_TOKEN_FILE") or ".vault-token"
-            path = os.path.join(self.env("ANSIBLE_HASHI_VAULT_TOKEN_PATH", "HOME") or "~", name)
+            places = ("ANSIBLE_HASHI_VAULT_TOKEN_FILE", "VAULT_TOKEN_FILE")
+            folder = "ANSIBLE_HASHI_VAULT_TOKEN_PATH"
+            named = next((name for name in (*places, folder) if self.env(name)), "")
+            path = os.path.join(
+                self.env(folder, "HOME") or "~", self.env(*places) or ".vault-token"
+            )
         found = read_with_mode(os.path.expanduser(path), f"{self.option}: Vault's token file")
         if found is None:
-            if "token_file" in self.params:
-                raise Denied(f"{self.option}: there is no file {path}, which token_file names")
+            if named:
+                raise Denied(f"{self.option}: there is no file {path}, which {named} names")
             return None
         if found[1] & 0o077:
             self.context.warn(

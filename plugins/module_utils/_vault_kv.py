@@ -161,7 +161,7 @@ class KvSecret:
             answer = kv.create_or_update_secret(self._path, dict(data), expected, self._mount)
             return int(answer["data"]["version"])
 
-        number: int = self._client.call(self.place, "write to it", ask, writes=True)
+        number: int = self._client.call(self.place, "write to it", ask, writes=True, repeats=True)
         return number
 
     def time(self) -> Optional[datetime]:

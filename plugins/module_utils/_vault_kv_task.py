@@ -255,7 +255,8 @@ def _absent(job: Job) -> Result:
         job.given.guard()
         job.metadata.remove()
     lost = {f"version {number}": (state, "(absent)") for number, state in found.states.items()}
-    return _gone(job, lost or {"metadata": ("present", "(absent)")}, found)
+    gone = _gone(job, lost or {"metadata": ("present", "(absent)")}, found)
+    return gone if job.context.check_mode else {**gone, "version": None}
 
 
 def _gone(job: Job, changes: Mapping[str, Tuple[str, str]], found: Optional[Metadata]) -> Result:
@@ -326,7 +327,7 @@ def _refuse_values(params: Params) -> None:
     """:raises BadInput: for values beside a state that writes none."""
     own = ("fields", "generate", *CUSTOM_OPTIONS)
     kept = ("keep",) if params["state"] in ("deleted", "destroyed") else ()
-    extra = [name for name in own if params.get(name) and name not in kept]
+    extra = [name for name in own if params.get(name) not in (None, {}) and name not in kept]
     if params["state"] != "present" and extra:
         raise BadInput(f"{extra[0]}: it has no meaning with state={params['state']}; leave it out")
     if params["state"] in ("present", "absent") and params["versions"]:

@@ -134,19 +134,20 @@ class KvMetadata:
         self._check(custom, keep)
 
     def _patched(self, body: Mapping[str, Any]) -> bool:
-        """Merge; false where the policy does not allow it."""
+        """Merge; false where the policy does not allow it. Merging the same again changes nothing, so it may be sent again."""
 
         def ask(client: Any) -> None:
             url = api_url(self.path)
             client.adapter.request("patch", url, json=body, headers={"Content-Type": _MERGE})
 
         try:
-            self._client.call(self.place, "change its metadata", ask, writes=True)
+            self._client.call(self.place, "change its metadata", ask, writes=True, repeats=True)
         except Denied:
             return False
         return True
 
     def _replace(self, custom: Mapping[str, Optional[str]], more: Mapping[str, Any]) -> None:
+        """Write the whole. Sent again, it could undo what somebody else wrote in between, so it is not."""
         found = self.read()
         merged = {**(found.custom if found else {}), **custom}
         kept = {name: value for name, value in merged.items() if value is not None}
@@ -169,6 +170,8 @@ class KvMetadata:
     def change_versions(self, action: str, numbers: Sequence[int], state: str) -> None:
         """Delete, undelete or destroy versions, and make sure that they are.
 
+        They are named, so it may be sent again: what is deleted or destroyed already stays as it is.
+
         :param action: ``delete``, ``undelete`` or ``destroy``.
         :param state: what they are to be afterwards.
         :raises Conflict: when they are not.
@@ -180,7 +183,9 @@ class KvMetadata:
             client.adapter.post(url, json={"versions": list(numbers)})
 
         try:
-            self._client.call(self.place, f"{action} versions of it", ask, writes=True)
+            self._client.call(
+                self.place, f"{action} versions of it", ask, writes=True, repeats=True
+            )
         except Unreachable as error:
             if not error.details.get("uncertain"):
                 raise
@@ -195,6 +200,8 @@ class KvMetadata:
     def remove(self) -> None:
         """Remove the secret with all its versions and its metadata.
 
+        It may be sent again: what is gone stays gone. What somebody else makes in between goes with it, as it does without that.
+
         :raises Denied, Sealed, Unreachable: as the error says.
         """
 
@@ -202,7 +209,7 @@ class KvMetadata:
             client.adapter.delete(api_url(self.path))
 
         try:
-            self._client.call(self.place, "remove it", ask, writes=True)
+            self._client.call(self.place, "remove it", ask, writes=True, repeats=True)
         except Unreachable as error:
             if not error.details.get("uncertain") or self._is_there():
                 raise

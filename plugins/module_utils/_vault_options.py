@@ -20,6 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
     resolve,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_identity import (
+    AGENT,
     APPROLE,
     CERT,
     JWT,
@@ -76,6 +77,15 @@ def _method(given: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     if "jwt" in given and named not in (JWT, KUBERNETES):
         raise BadInput("auth_method: a jwt was given; say whether it is for 'jwt' or 'kubernetes'")
     return CERT if "cert_auth_public_key" in given and not named else named
+
+
+def to_the_node(context: Context) -> Context:
+    """The context in which a Vault is asked itself, and no agent before it.
+
+    An agent would be given shares of the unseal key, would show its own certificate, and adds its token to what is asked as nobody.
+    """
+    environ = {name: value for name, value in context.environ.items() if name != AGENT}
+    return replace(context, environ=environ)
 
 
 def with_vault_options(params: Mapping[str, Any], context: Context) -> Context:

@@ -27,6 +27,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import pars
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_client import VaultClient
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_options import (
     VAULT_OPTIONS,
+    to_the_node,
     with_vault_options,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_posture_findings import (
@@ -47,8 +48,8 @@ Ask = Callable[[Any], Any]
 
 
 def open_client(params: Mapping[str, Any], context: Context) -> VaultClient:
-    """A client for the Vault that a task's options name; connects at the first call."""
-    within = with_vault_options(params, context)
+    """A client for the Vault that a task's options name, and for no agent before it; connects at the first call."""
+    within = with_vault_options(params, to_the_node(context))
     return VaultClient(vault_settings(Reference("vault", "", {}), within, "url"), within, "url")
 
 
@@ -147,7 +148,7 @@ def look_at(params: Params, context: Context, found: Findings) -> Mapping[str, A
 
     :returns: what the Vault says of its seal; empty when it says nothing.
     """
-    outside = with_vault_options({**params, "auth_method": "none"}, context)
+    outside = with_vault_options({**params, "auth_method": "none"}, to_the_node(context))
     nobody = vault_settings(Reference("vault", "", {}), outside, "url")
     least = parse_duration(params["certificate_left"], "certificate_left")
     look_at_certificate(nobody.address, nobody.verify, least, context.now(), found)

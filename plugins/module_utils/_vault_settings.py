@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which Vault, and as whom: from a reference's parameters and the environment.
 
+VAULT_AGENT_ADDR is passed over where the task's own ``environment`` names VAULT_ADDR and not it.
+
 The names are those of Vault's own command line and of ``community.hashi_vault``; where both are set, the latter's count, as
 there. A reference's parameters count before both. A module's own options are laid over the environment (``_vault_options``).
 

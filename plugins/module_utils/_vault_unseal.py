@@ -36,6 +36,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_client imp
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import said
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_options import (
     VAULT_OPTIONS,
+    to_the_node,
     with_vault_options,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_settings import vault_settings
@@ -93,9 +94,12 @@ class SealState:
 
 
 def anonymous(params: Mapping[str, Any], context: Context) -> Context:
-    """The context in which a Vault is reached as nobody: what is asked of a seal needs no login, and has no namespace."""
+    """The context in which a Vault is reached as nobody: what is asked of a seal needs no login, and has no namespace.
+
+    No agent is asked: it would get the shares.
+    """
     given = {name: params.get(name) for name in _REACHING}
-    found = with_vault_options({**given, "auth_method": "none"}, context)
+    found = with_vault_options({**given, "auth_method": "none"}, to_the_node(context))
     environ = {name: value for name, value in found.environ.items() if name not in _NAMESPACES}
     return replace(found, environ=environ)
 

@@ -21,6 +21,7 @@ description:
     tells. Add them to the file, put the host into a group of your inventory, and take it over with the playbook C(adopt).
 extends_documentation_fragment:
   - keyturn.runbooks.attributes
+  - keyturn.runbooks.attributes.file
 attributes:
   diff_mode:
     description: Shows the files that are written. They hold no secret.

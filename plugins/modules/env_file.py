@@ -17,6 +17,7 @@ description:
   - Values are quoted so that their readers get back exactly what was given, or refused (O(dialect)).
   - The file is replaced as a whole, under a lock. A reader sees the old file or the new one, and tasks that write different variables
     at the same time lose none. When nothing differs, nothing is written.
+  - At least one variable is named, in O(fields) or O(generate). For the mode or owner of a file alone there is C(ansible.builtin.file).
   - References are resolved on the controller. The values go to the host over the connection and are in no result.
   - A path that is itself a symbolic link is refused, and a folder is never made.
 extends_documentation_fragment:
@@ -25,6 +26,7 @@ extends_documentation_fragment:
   - keyturn.runbooks.fields
   - keyturn.runbooks.env
   - keyturn.runbooks.attributes
+  - keyturn.runbooks.attributes.file
 options:
   path:
     description: The file, as an absolute path.

@@ -43,6 +43,8 @@ options:
       - V(absent). The Secret is removed, and before it the stand-in that a replacement left which was killed (O(replace_immutable)), as
         that holds the same values and a later run would make the Secret from it. What somebody else writes in between is read again
         and removed, too.
+      - An identity that may not C(get) the stand-in removes the Secret alone, and a warning says so.
+      - V(absent) takes no option that says how the Secret is to be, such as O(fields), O(type) or O(immutable).
     type: str
     default: present
     choices: [present, absent]

@@ -156,6 +156,8 @@ notes:
   - The verifier itself is in the server's log when that logs statements. Nobody can log in with it.
   - C(VALID UNTIL) is not copied from the role named in O(like); the password has no end, and a warning says so. Otherwise an end
     that is still to come is left alone, and one that has passed is taken away.
+requirements:
+  - psycopg2
 author:
   - keyturn.runbooks contributors (@keyturn)
 """

@@ -11,12 +11,14 @@ module: publish
 short_description: Write a credential to the places that it is published to, where they differ
 version_added: 0.1.0
 description:
-  - Renders the sinks of a credential from its keyring, reads what each of them holds, and writes those that differ. Sinks that
-    share a file or a Vault path are written together, by one write.
-  - Everything else that a file or a Vault path holds is kept, and a place that holds the right values already is not touched.
+  - Renders the sinks of a credential from its keyring, reads what each of them holds, and writes those that differ. A place is a file,
+    a secret of Vault, of AWS Secrets Manager or of Kubernetes, or a parameter of AWS Systems Manager. Sinks that share a place are
+    written together, by one write.
+  - Everything else that a place holds is kept, and a place that holds the right values already is not touched.
   - A file is replaced as a whole under a lock, so that several credentials can be published to one file at once, and a reader sees
-    the old file or the new one. A Vault path is written by check-and-set on the version that was read; when somebody else wrote in
-    between, it is read and planned again.
+    the old file or the new one. Secrets of Vault, Secrets Manager and Kubernetes are only written over the version that was read; when
+    somebody else wrote in between, the place is read and planned again. A parameter of Systems Manager has no such check. A write of
+    somebody else's in between is detected there by the version that AWS tells, and is an error.
   - Inside of a rotation, the claim on the keyring is looked at again right before each write. Beside a rotation of another run, the
     module refuses; in check mode it reads all the same.
   - The first place that cannot be written ends the task. What was written before stays, is told in the result, and needs no
@@ -25,6 +27,7 @@ extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
+  - keyturn.runbooks.attributes.file
 options:
   keyring:
     required: true
@@ -37,6 +40,12 @@ options:
       - C(ref) is where the sink is. V(ref+vault://MOUNT/PATH#/FIELD) is a field of a KV version 2 secret, V(ref+file:///PATH) a whole
         file, V(ref+file:///PATH?format=env#/KEY) a line of an env file, V(ref+file:///PATH?format=json#/KEY) a top-level key of a
         JSON file. With C(fields), the part from V(#) on is left out.
+      - V(ref+awsssm://PATH/OF/PARAMETER) is a whole parameter of AWS Systems Manager, and with V(?mode=singleparam#/KEY) a key of the JSON
+        in it. C(kms_key_id) names the KMS key of the parameter. Without it one that is there keeps its own.
+      - V(ref+awssecrets://NAME) is the whole text of a secret of AWS Secrets Manager, and with V(#/KEY) a key of the JSON in it.
+        C(version_stage) is the label of the version that is read and written, V(AWSCURRENT), V(AWSPENDING) or V(AWSPREVIOUS), and
+        C(kms_key_id) the KMS key of a secret that is made.
+      - V(ref+k8s://v1/Secret/NAMESPACE/NAME/KEY), or with V(#/KEY) at its end, is a key of a Secret of Kubernetes.
       - C(template) is the text to publish. V({current.password}) stands for the field C(password) of the stage C(current), and
         V({current,pending,previous.value|join:,}) for the field C(value) of those of these stages that are there. The stages are
         C(pending), C(current), C(previous) and C(retained).
@@ -63,8 +72,8 @@ options:
       - C(mode) is the file's mode, as a quoted octal number. Without it, a new file gets V("0600") and a file that is there keeps its
         own; one that everybody on the machine can read is warned about.
       - C(owner) and C(file_group) are the file's owner and group, by name or number. Without them, a file that is there keeps its own.
-      - C(create) says whether a file or a Vault path that is not there is made; the default is V(true). A file's directory is never
-        made.
+      - C(create) says whether a place that is not there is made; the default is V(true). The directory of a file and the namespace of a
+        Secret are never made.
       - C(absent) says what happens to a field while what its template names is absent. V(keep), the default, leaves it as it is;
         V(remove) takes it out, and removes a text file.
     type: list
@@ -80,6 +89,11 @@ options:
   contents:
     description: The rendered values on their way to a host. Made by the collection; what is given here is not used.
     type: dict
+requirements:
+  - hvac for sinks or a keyring in Vault
+  - boto3 for those in AWS
+  - kubernetes for those in Kubernetes
+  - cryptography for the filter V(jwks)
 author:
   - keyturn.runbooks contributors (@keyturn)
 """
@@ -162,7 +176,9 @@ sinks:
       type: dict
       sample: {DATABASE_URL: {before: "hmac:8c1f0d6a33b1d3c0", after: "hmac:52b1a7c4409e1d77"}}
     version:
-      description: The place's own version after the task; in check mode, the one that was read. None for a file.
+      description:
+        - The place's own version after the task; in check mode, the one that was read. None for a file and for a place that is not there.
+        - A number in Vault and Systems Manager, the version's id in Secrets Manager, and C(resourceVersion) in Kubernetes.
       type: str
     digest:
       description: A keyed digest of what the sink should hold, as receipts of consumers have it.

@@ -40,6 +40,8 @@ options:
         parameter that is there is left alone, whatever it holds, with its tags and labels."
       - "The types are V(password) with V(length), V(classes), V(exclude) and V(url_safe); V(hex), V(base64) and V(base64url) with V(bytes);
         V(uuid); and V(fernet), which is a key as Fernet takes it."
+      - Below 128 bits of entropy a value is refused unless V(allow_weak) is true; V(uuid) has 122 and needs it. V(length) is 40 and
+        V(bytes) 32 without saying.
       - This takes the place of O(value), and is for a first value. To replace one that is in use is a rotation, which needs a keyring.
     type: dict
   parameters:
@@ -63,6 +65,8 @@ options:
       type:
         description: As O(type), which is the default.
         type: str
+        choices: [SecureString, String, StringList]
+        aliases: [string_type]
       key_id:
         description: As O(key_id), which is the default.
         type: str
@@ -70,6 +74,7 @@ options:
       tier:
         description: As O(tier), which is the default.
         type: str
+        choices: [Standard, Advanced, Intelligent-Tiering]
       description:
         description: As O(description), which is the default.
         type: str
@@ -79,8 +84,11 @@ options:
       tags:
         description: As O(tags), which is the default.
         type: dict
+        aliases: [resource_tags]
   state:
-    description: Whether they are to be there. Ten are removed with one call.
+    description:
+      - Whether they are to be there. Ten are removed with one call.
+      - With V(absent), a parameter is given by its name alone. O(value), O(generate) and O(tags) are refused.
     type: str
     default: present
     choices: [present, absent]
@@ -90,6 +98,7 @@ options:
       - AWS changes the type of no parameter. One that is there with another type is refused.
     type: str
     choices: [SecureString, String, StringList]
+    aliases: [string_type]
   key_id:
     description:
       - The KMS key of a SecureString, as an id, an alias or an ARN. Without it a parameter keeps its key, and a new one gets the
@@ -117,6 +126,7 @@ options:
       - A new parameter gets them with the write. For one that is there this takes a call more to read them, and one to set those that
         differ.
     type: dict
+    aliases: [resource_tags]
   overwrite_value:
     description:
       - When a parameter that is there is written. V(changed) stands for one that differs from what is given.
@@ -140,7 +150,7 @@ options:
     type: bool
     default: false
   threads:
-    description: How many calls are under way at once.
+    description: How many calls are under way at once; V(1) or more.
     type: int
     default: 12
   timeout:

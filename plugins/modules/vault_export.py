@@ -13,6 +13,8 @@ version_added: 0.1.0
 description:
   - Takes keys of a path in Vault, or of another place that a reference names, as environment variables. With O(argv) it runs a
     command that has them in its environment; with O(dest) it writes a file of them, by default of all, for programs that read one.
+  - An option that is for a command alone, such as O(chdir), is refused with O(dest), and one that is for a file alone, such as O(mode),
+    with O(argv).
   - References are resolved on the controller. The command runs, or the file is written, where the task runs. The values are in no
     result and in no command line, and a command is the only process that gets them.
   - The command inherits what programs need to work (C(PATH), C(HOME), locale and the like) and the task's C(environment), but

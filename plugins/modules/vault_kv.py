@@ -27,6 +27,9 @@ extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.keyring.step
   - keyturn.runbooks.attributes
+attributes:
+  action_group:
+    membership: [keyturn.runbooks.keyturn, keyturn.runbooks.vault]
 options:
   engine_mount_point:
     description: Where the KV engine is mounted.
@@ -150,7 +153,9 @@ metadata:
   type: dict
   sample: {owner: {before: null, changed: true}}
 version:
-  description: The secret's newest version after the task; in check mode, the one that was read. None with an engine of version 1.
+  description:
+    - The secret's newest version after the task; in check mode, the one that was read.
+    - None with an engine of version 1, and after O(state=absent).
   returned: success
   type: str
   sample: "4"
@@ -160,7 +165,9 @@ version_before:
   type: str
   sample: "3"
 versions:
-  description: By number, what each version that was changed was before and is afterwards.
+  description:
+    - By number, what each version that was changed was before and is afterwards.
+    - With O(state=absent) of a secret without versions the key is V(metadata), and with an engine of version 1 it is V(secret).
   returned: with another O(state) than V(present)
   type: dict
   sample: {"3": [live, destroyed]}

@@ -21,6 +21,9 @@ description:
 extends_documentation_fragment:
   - keyturn.runbooks.vault
   - keyturn.runbooks.attributes.info
+attributes:
+  action_group:
+    membership: [keyturn.runbooks.vault]
 options:
   certificate_left:
     description: How long the certificate should still be valid, as a duration.
@@ -35,6 +38,8 @@ options:
     type: str
     default: 768h
 notes:
+  - E(VAULT_AGENT_ADDR) is not read, because the look is at the node itself, and what is asked as nobody must not get an agent's token.
+    Without O(url) it is E(ANSIBLE_HASHI_VAULT_ADDR), then E(VAULT_ADDR).
   - On the controller this runs inside Ansible's own process; delegated to another host it runs there as an ordinary module,
     with the same options and the same result.
 seealso:

@@ -20,6 +20,9 @@ description:
 extends_documentation_fragment:
   - keyturn.runbooks.attributes
 attributes:
+  action_group:
+    support: none
+    membership: []
   check_mode:
     description: Looks as otherwise. The place where the look at the audit log ended is not kept.
   diff_mode:

@@ -16,6 +16,9 @@ description:
   - The screen gets the plain lines or the JSON document, with nothing of Ansible's in it.
   - This runs on the controller alone and reads nothing but its options.
 attributes:
+  action:
+    description: An action plugin of the same name does all of it, on the controller.
+    support: full
   check_mode:
     description: Prints the report, but does not write the file.
     support: full
@@ -25,6 +28,13 @@ attributes:
   idempotent:
     description: A file is written each time.
     support: none
+  platform:
+    description: Where it runs, which is the controller.
+    support: full
+    platforms: posix
+  safe_file_operations:
+    description: The file is replaced as a whole. A reader sees the old one or the new one.
+    support: full
 options:
   results:
     description:

@@ -23,6 +23,9 @@ description:
 extends_documentation_fragment:
   - keyturn.runbooks.vault
   - keyturn.runbooks.attributes.info
+attributes:
+  action_group:
+    membership: [keyturn.runbooks.vault]
 options:
   shares:
     description:
@@ -54,6 +57,8 @@ options:
     type: str
     default: 120s
 notes:
+  - E(VAULT_AGENT_ADDR) is not read, because a snapshot holds all of a Vault and comes from the node itself.
+    Without O(url) it is E(ANSIBLE_HASHI_VAULT_ADDR), then E(VAULT_ADDR).
   - On the controller this runs inside Ansible's own process; delegated to another host it runs there as an ordinary module,
     with the same options and the same result.
 seealso:

@@ -24,6 +24,9 @@ description:
 extends_documentation_fragment:
   - keyturn.runbooks.attributes
 attributes:
+  action_group:
+    support: none
+    membership: []
   diff_mode:
     description: Shows which nodes are sealed and unsealed.
 options:
@@ -31,7 +34,7 @@ options:
     description:
       - The addresses of Vault's nodes, such as V(https://vault1.example:8200). Each node is sealed for itself. Nodes that are down do not
         keep the others from being unsealed; the task fails in the end.
-      - Without it E(ANSIBLE_HASHI_VAULT_ADDR), then E(VAULT_ADDR).
+      - Without it E(ANSIBLE_HASHI_VAULT_ADDR), then E(VAULT_ADDR). E(VAULT_AGENT_ADDR) is not read, because a share is for the node itself.
     type: list
     elements: str
   ca_cert:
@@ -124,21 +127,27 @@ nodes:
       type: bool
     sealed_before:
       description: Whether it was sealed.
+      returned: when the node answered
       type: bool
     progress_before:
       description: How many shares it had been given before, of how many it needs, such as V(2 of 3).
+      returned: when the node answered
       type: str
     threshold:
       description: How many shares open it.
+      returned: when the node answered
       type: int
     shares:
       description: Of how many there are.
+      returned: when the node answered
       type: int
     seal_type:
       description: V(shamir), or the service by which it unseals itself.
+      returned: when the node answered
       type: str
     version:
       description: The server's version.
+      returned: when the node answered
       type: str
 """
 

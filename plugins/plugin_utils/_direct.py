@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.errors import AnsibleValidationError, UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -79,6 +80,31 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
+
+
+def _told(error: AnsibleValidationError) -> str:
+    """What Ansible says of an argument; that an option is unsupported it leaves to its own modules to say."""
+    begin = "unsupported option: " if isinstance(error, UnsupportedError) else ""
+    return f"{begin}{error.msg}"
+
+
+def _said(spec: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that say something, each under one name, also inside of other options."""
+    aliases = {alias for option in spec.values() for alias in option.get("aliases") or ()}
+    return {
+        name: _inside(spec.get(name, {}), value)
+        for name, value in params.items()
+        if value is not None and name not in aliases
+    }
+
+
+def _inside(option: Mapping[str, Any], value: Any) -> Any:
+    inner = option.get("options")
+    if inner and isinstance(value, Mapping):
+        return _said(inner, value)
+    if inner and isinstance(value, list):
+        return [_inside(option, item) for item in value]
+    return value
 
 
 class DirectAction(ActionBase):
@@ -152,8 +178,9 @@ class DirectAction(ActionBase):
         spec = {called[name]: dict(option) for name, option in self.module.argument_spec.items()}
         given = {called[name]: untagged(value) for name, value in arguments.items()}
         validation = ArgumentSpecValidator(spec, **self.module.constraints).validate(given)
-        if validation.error_messages:
-            hidden = remove_values("; ".join(validation.error_messages), validation._no_log_values)
+        if validation.errors.errors:
+            told = "; ".join(_told(error) for error in validation.errors.errors)
+            hidden = remove_values(told, validation._no_log_values)
             raise BadInput(f"{COLLECTION}.{self.module.name}: {hidden}")
         found = validation.validated_parameters
         # Not under its aliases, too, which the module would be given again.
@@ -231,9 +258,7 @@ class DirectAction(ActionBase):
             result: dict[str, Any] = self._execute_module(
                 module_name=name,
                 # An ordinary module takes none for a choice that there is not.
-                module_args=Arguments(
-                    {option: value for option, value in params.items() if value is not None}
-                ),
+                module_args=Arguments(_said(self.module.argument_spec, params)),
                 task_vars=variables,
                 wrap_async=wrap,
             )

@@ -259,6 +259,24 @@ def test_a_secret_of_somebody_else_with_that_name_stays(world: TaskWorld) -> Non
     assert world.values(STAND_IN) == {"theirs": b"x"}
 
 
+@pytest.mark.parametrize("theirs", [None, {}, {"immutable": True}])
+def test_a_copy_that_may_not_be_seen_is_always_warned_of(
+    world: TaskWorld, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, Any] | None
+) -> None:
+    killed_half_way(world, monkeypatch)
+    if theirs is not None:
+        world.make("app", {"password": "theirs"}, **theirs)
+    world.allow("reader", ["get", "delete"], names=["app"])
+    world.use("reader")
+    for check in (True, False):
+        world.warnings.clear()
+        assert world.run(check=check, state="absent")["changed"] is (theirs is not None)
+        [warning] = world.warnings
+        assert f"may not read '{STAND_IN}'" in warning
+        assert "if there is one, it stays" in warning
+    assert world.exists(STAND_IN)
+
+
 def test_who_may_not_remove_the_copy(world: TaskWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     killed_half_way(world, monkeypatch)
     world.make("app", {"password": "theirs"}, immutable=True)

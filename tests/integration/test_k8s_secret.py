@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import kubernetes.config.incluster_config
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
@@ -19,6 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve
 from estate.kubernetes import KubernetesServer
 from k8s_task import TaskWorld, refusal, refused
+from k8s_world import road_to
 
 
 @pytest.fixture
@@ -96,7 +98,12 @@ def test_a_type_that_lacks_its_keys(world: TaskWorld) -> None:
         ({"name": "A"}, "no name of a Secret"),
         ({"namespace": "a.b"}, "no name of a namespace"),
         ({"in_cluster": True, "context": "x"}, "takes no 'kubeconfig'"),
-        ({"state": "absent", "fields": {"a": "b"}}, "goes as a whole"),
+        ({"in_cluster": True, "host": "https://h"}, "no 'host'"),
+        ({"state": "absent", "fields": {"a": "b"}}, "fields: with 'state: absent' the Secret goes"),
+        ({"state": "absent", "type": "Opaque"}, "type: with 'state: absent'"),
+        ({"state": "absent", "immutable": False}, "immutable: with 'state: absent'"),
+        ({"state": "absent", "replace_immutable": True}, "replace_immutable: with 'state: absent'"),
+        ({"impersonate_groups": ["system:masters"]}, "'impersonate_groups'"),
     ],
 )
 def test_what_cannot_be_meant(world: TaskWorld, options: dict[str, Any], problem: str) -> None:
@@ -187,6 +194,29 @@ def test_options_and_environment_of_kubernetes_core(world: TaskWorld) -> None:
     world.run(fields={"password": "5"})
     assert any("is not checked" in warning for warning in world.warnings)
     assert world.values("app") == {"password": b"5", "more": b"4"}
+
+
+def test_the_environment_moves_no_pod_to_another_server(
+    world: TaskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = world.home / "token"
+    token.write_text(world.server.tokens["admin"])
+    pod = kubernetes.config.incluster_config
+    monkeypatch.setattr(pod, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(pod, "SERVICE_CERT_FILENAME", str(world.server.tls.certificate))
+    host, port = world.server.address.rpartition("/")[2].split(":")
+    world.environ.update(KUBERNETES_SERVICE_HOST=host, KUBERNETES_SERVICE_PORT=port)
+    with road_to(world.server) as (road, address):
+        world.environ["K8S_AUTH_HOST"] = address
+        world.run(in_cluster=True, fields={"password": "1"})
+        world.environ["K8S_AUTH_API_KEY"] = secrets.token_urlsafe(16)
+        world.run(in_cluster=True, fields={"password": "2"})
+        assert road.seen == []
+        # The same listener is asked where the task does not name its pod.
+        with pytest.raises(Denied):
+            world.run(fields={"password": "3"})
+        assert road.seen == ["GET"]
+    assert world.values("app") == {"password": b"2"}
 
 
 def test_a_reference_that_names_its_cluster_does_not_take_the_environments_login(

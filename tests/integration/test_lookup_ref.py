@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleLookupError
+from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible_collections.keyturn.runbooks.plugins.lookup.ref import LookupModule
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
     Stage,
@@ -164,3 +168,23 @@ def test_a_file_that_others_may_read_is_warned_about(play: Play) -> None:
     (play.place / "given").chmod(0o644)
     play.copy("plain", f"lookup('{NAME}', '{reference}')")
     assert "has mode 0644" in " ".join(play.run().check().output.split())
+
+
+def test_an_error_at_the_end_quotes_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = secrets.token_urlsafe(16)
+    place = tmp_path / "value"
+    place.touch(mode=0o600)
+    place.write_text(value)
+
+    def close(_context: Context) -> None:
+        raise ValueError(f"this was sent: {value}")
+
+    monkeypatch.setattr(Context, "close", close)
+    monkeypatch.setattr(LookupModule, "set_options", lambda *_args, **_options: None)
+    lookup = LookupModule(loader=DataLoader())
+    with pytest.raises(AnsibleLookupError) as caught:
+        lookup.run([f"ref+file://{place}"], {})
+    assert value not in str(caught.value)
+    assert "ValueError" in str(caught.value)

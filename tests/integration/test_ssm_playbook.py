@@ -38,7 +38,7 @@ def tasks(world: AwsWorld, scratch: Path, prefix: str) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = [
         {"name": many[0]["name"], "value": many[0]["value"], "description": "of the app"},
         {"parameters": many, "labels": True, "tags": {"owner": "platform"}},
-        {"parameters": [*many, made]},
+        {"parameters": [{**many[0], "string_type": "SecureString"}, many[1], made]},
         {"parameters": [{"name": item["name"]} for item in many], "state": "absent"},
     ]
     modes = ({"check_mode": True}, {}, {})

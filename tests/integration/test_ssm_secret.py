@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from typing import Any
 
 import fault_proxy as harm
 import pytest
@@ -43,6 +44,11 @@ def make(count: int) -> dict[str, str]:
     return {f"p{number}": secrets.token_urlsafe(16) for number in range(count)}
 
 
+def remove(aws: AwsWorld, values: dict[str, str], **options: bool) -> dict[str, Any]:
+    many = [{"name": aws.name(key)} for key in values]
+    return aws.run(parameters=many, state="absent", **options)
+
+
 # --- what it does
 
 
@@ -75,7 +81,7 @@ def test_a_write_for_each_that_differs_and_a_read_for_ten(aws: AwsWorld) -> None
         assert count(proxy, "PutParameter") == 1
         assert len(proxy.asked) <= 6
         proxy.asked.clear()
-        aws.bring(values, state="absent")
+        remove(aws, values)
         assert count(proxy, "DeleteParameters") == 3
 
 
@@ -228,8 +234,17 @@ def test_lists_that_make_no_sense_are_refused_before_anything_is_asked(aws: AwsW
         assert "name" in fails(BadInput, lambda n=wrong: aws.run(name=n, value="x")).message
     fails(BadInput, lambda: aws.run(name=name, value="x", profile="a", access_key="b"))
     fails(BadInput, lambda: aws.run(name=name, value="x", access_key="b"))
-    typed = [{"name": name, "value": "x", "type": "Text"}]
-    assert "none of SecureString" in fails(BadInput, lambda: aws.run(parameters=typed)).message
+    fails(BadInput, lambda: aws.run(name=name, value="x", threads=0))
+    no_values = ({"value": "x"}, {"generate": {"type": "hex"}}, {"tags": {"a": "b"}})
+    for extra in no_values:
+        only = f"{next(iter(extra))}: it has no meaning with state=absent"
+        gone = {"parameters": [{"name": name, **extra}], "state": "absent"}
+        one = fails(BadInput, lambda e=extra: aws.run(name=name, state="absent", **e))
+        assert one.message.startswith(only)
+        listed = fails(BadInput, lambda g=gone: aws.run(**g))
+        assert listed.message.startswith(f"parameters[0].{only}")
+    shared = {"parameters": [{"name": name}], "state": "absent", "resource_tags": {"a": "b"}}
+    assert "tags: it has no" in fails(BadInput, lambda: aws.run(**shared)).message
     fails(BadInput, lambda: aws.run(name=name, value="x", aws_config={"nothing": 1}))
 
 
@@ -510,14 +525,14 @@ def test_removing(aws: AwsWorld) -> None:
     values = make(13)
     aws.bring(values)
     both = {**values, "never": "there"}
-    predicted = aws.bring(both, state="absent", check=True)
+    predicted = remove(aws, both, check=True)
     assert aws.held("p0")[1] == 1
     with aws.proxy() as proxy:
         proxy.faults.append(harmed(harm.lost, ["DeleteParameters"]))
-        done = aws.bring(both, state="absent")
+        done = remove(aws, both)
     assert [item["changed"] for item in done["parameters"]] == [True] * 13 + [False]
     assert done["diff"] == predicted["diff"] or done["diff"]["after"] == predicted["diff"]["after"]
-    assert not aws.bring(both, state="absent")["changed"]
+    assert not remove(aws, both)["changed"]
 
 
 def test_nothing_of_what_aws_says_is_passed_on(aws: AwsWorld) -> None:

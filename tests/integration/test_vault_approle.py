@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     Unreachable,
 )
+from backends import Upstream
+from estate.playbook import Ansible
 from estate.vault import AppRole, VaultServer
+from fault_proxy import proxy_before
 from login_world import ONE, TWO, LoginWorld, refusal
 from vault_fixtures import vault_approle
 from vault_world import proxied
@@ -41,6 +48,39 @@ def test_one_login_for_all_clients_of_a_task(
     world.context.close()
     assert world.tokens(role.mount) == []
     assert world.warnings == []
+
+
+def test_each_item_of_a_loop_and_each_lookup_logs_in(
+    world: LoginWorld, vault_approle: Callable[..., AppRole], scratch: Path, ansible: Ansible
+) -> None:
+    role = vault_approle(world.rules)
+    world.use(role)
+    base = f"ref+vault://{world.mount}/app0#/KEY"
+    lookup = "keyturn.runbooks.ref"
+    options = {
+        "engine_mount_point": world.mount,
+        "path": "app{{ item }}",
+        "fields": {"KEY": secrets.token_urlsafe(8)},
+    }
+    one, both = f"lookup('{lookup}', '{base}')", f"query('{lookup}', '{base}', '{base}')"
+    asked: dict[str, dict[str, Any]] = {
+        "loop": {"keyturn.runbooks.vault_kv": options, "loop": [0, 1, 2]},
+        "lookups": {"ansible.builtin.debug": {"msg": f"{{{{ {one} == {one} }}}}"}},
+        "query": {"ansible.builtin.debug": {"msg": f"{{{{ {both} | length }}}}"}},
+    }
+    told = {}
+    target = Upstream("127.0.0.1", int(world.server.address.rpartition(":")[2]))
+    book = scratch / "play.yml"
+    with proxy_before(target, lambda *_asked: False) as proxy:
+        world.environ["VAULT_ADDR"] = f"http://127.0.0.1:{proxy.port}"
+        for name, task in asked.items():
+            play = {"hosts": "localhost", "gather_facts": False, "tasks": [task]}
+            book.write_text(yaml.safe_dump([play]))
+            proxy.asked.clear()
+            ansible.run(str(book), env=dict(world.environ)).check()
+            paths = [request.path for request in proxy.asked]
+            told[name] = paths.count(f"/v1/auth/{role.mount}/login")
+    assert told == {"loop": 3, "lookups": 2, "query": 1}
 
 
 def test_two_identities_are_two_logins(

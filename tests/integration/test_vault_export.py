@@ -34,6 +34,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_export imp
 from estate.vault import VaultServer
 
 KEYS = ["AOS_API_KEY", "WEBHOOK_KEY"]
+NO_MEANING = "it has no meaning with"
 DUMP = "import json, os, sys; json.dump([dict(os.environ), sys.argv[2:]], open(sys.argv[1], 'w'))"
 
 
@@ -311,6 +312,31 @@ REFUSED: list[tuple[dict[str, Any], type[KeyturnError], str]] = [
         "chdir",
     ),
     ({"sources": ["app-prod"], "only": KEYS, "argv": ["/etc/passwd"]}, BadInput, "was not found"),
+    ({"variables": {"A": True}}, BadInput, "variables.A: "),
+    ({"variables": {"A": "ref+nowhere://x"}}, BadInput, "variables.A: "),
+    *(
+        ({"variables": {"A": "x"}, "argv": None, "dest": "/no/such", **idle}, BadInput, NO_MEANING)
+        for idle in (
+            {"chdir": "/"},
+            {"creates": "/x"},
+            {"removes": "/x"},
+            {"timeout": "1s"},
+            {"return_output": True},
+            {"rc": [1]},
+        )
+    ),
+    *(
+        ({"variables": {"A": "x"}, **idle}, BadInput, NO_MEANING)
+        for idle in (
+            {"mode": "0600"},
+            {"owner": "root"},
+            {"group": "root"},
+            {"dialect": "compose"},
+            {"backup": True},
+            {"backup_keep": "1d"},
+            {"backup_count": 1},
+        )
+    ),
 ]
 
 

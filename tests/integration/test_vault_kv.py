@@ -151,6 +151,8 @@ def test_a_deleted_secret_is_told(world: KvWorld) -> None:
     [
         ({}, "nothing is asked for"),
         ({"fields": {"a": "1"}, "state": "absent"}, "no meaning with state=absent"),
+        ({"keep": 3, "state": "absent"}, "keep: it has no meaning with state=absent"),
+        ({"keep": 0, "state": "absent"}, "keep: it has no meaning with state=absent"),
         ({"keep": 3, "state": "undeleted"}, "no meaning with state=undeleted"),
         ({"keep": 3, "state": "deleted", "versions": [1]}, "either these or 'keep'"),
         ({"versions": [1]}, "versions: it has no meaning"),
@@ -250,6 +252,22 @@ def test_lost_answers_are_looked_up(world: KvWorld) -> None:
             assert proxy.lose_replies == 0
             assert world.run(**options)["changed"] is False
     assert world.state() is None
+
+
+@pytest.mark.parametrize(("kv_version", "looks"), [("auto", 1), ("2", 0)])
+def test_how_many_requests_a_task_sends(world: KvWorld, kv_version: str, looks: int) -> None:
+    upstream = Upstream("127.0.0.1", int(world.server.address.rpartition(":")[2]))
+    sent = []
+    with proxy_before(upstream, lambda method, *_rest: method != "GET") as proxy:
+        world.environ["VAULT_ADDR"] = f"http://127.0.0.1:{proxy.port}"
+        for value in ("one", "two", "two"):
+            # Each task has a session of its own.
+            before = len(proxy.asked)
+            world.run(fields={"a": value}, kv_version=kv_version)
+            world.context.close()
+            sent.append(len(proxy.asked) - before)
+    # Where nothing is there, the engine is asked what it is in any case.
+    assert sent == [4, 3 + looks, 1 + looks]
 
 
 def reading_back(answer: Callable[[Exchange], None]) -> Fault:

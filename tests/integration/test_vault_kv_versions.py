@@ -105,7 +105,8 @@ def test_versions(world: KvWorld) -> None:
     assert "nothing brings it back" in refusal(Refused, world.run, state="undeleted", versions=[2])
     assert "the newest is version 4" in refusal(Absent, world.run, state="deleted", versions=[9])
     assert world.data() == {"a": "3"}
-    world.quartet(state="absent")
+    done = world.quartet(state="absent")
+    assert (done["version_before"], done["version"]) == ("4", None)
     assert world.state() is None
     assert "nothing to bring back" in refusal(Absent, world.run, state="undeleted")
     assert world.run(state="deleted")["changed"] is False

@@ -107,7 +107,18 @@ class AwsWorld:
         found = validation.validate(options)
         assert not found.error_messages, found.error_messages
         context = self.context(check_mode=check, diff=diff)
-        return MODULE.run(found.validated_parameters, context)
+        try:
+            return MODULE.run(found.validated_parameters, context)
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close what the call shared, as a task does, and keep it: a client of AWS connects anew when it is used again."""
+        told: list[str] = []
+        ended = Context(sessions=dict(_sessions()), warn=told.append)
+        ended.close()
+        assert not told, told
+        assert not ended.sessions
 
     def bring(self, values: dict[str, str], **options: Any) -> dict[str, Any]:
         """Several parameters at once."""

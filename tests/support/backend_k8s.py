@@ -9,12 +9,17 @@ import base64
 import json
 import secrets
 import ssl
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from backend_port import NO_TEXT, Backend, Upstream
 from estate.kubernetes import KubernetesSaysNo, KubernetesServer
+
+if TYPE_CHECKING:
+    from fault_proxy import FaultProxy
 
 
 class KubernetesBackend(Backend):
@@ -38,20 +43,39 @@ class KubernetesBackend(Backend):
         super().__init__()
         self.server = server
         self.namespace = f"t{secrets.token_hex(5)}"
-        self._file = folder / "kubeconfig"
+        self._file, self._counted = folder / "kubeconfig", folder / "kubeconfig-counted"
         self._cluster: dict[str, Any] = {}
         self._token = ""
+        self._counter: FaultProxy | None = None
         server.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
         self._configure()
         self.environ = {"KUBECONFIG": str(self._file), "HOME": str(folder)}
 
     def _configure(self, **changes: Any) -> None:
         self._cluster.update(changes)
-        config = self.server.kubeconfig(**self._cluster)
+        self._write(self._file, self._cluster)
+        if self._counter:
+            near = {"server": f"http://127.0.0.1:{self._counter.port}"}
+            self._write(self._counted, {**near, **self._cluster})
+
+    def _write(self, file: Path, cluster: dict[str, Any]) -> None:
+        config = self.server.kubeconfig(**cluster)
         if self._token:
             config["users"][0]["user"]["token"] = self._token
-        self._file.write_text(json.dumps(config), encoding="utf-8")
-        self._file.chmod(0o600)
+        file.write_text(json.dumps(config), encoding="utf-8")
+        file.chmod(0o600)
+
+    def context(self, **changes: Any) -> Context:
+        """By way of what counts, once something is counted; processes that race have the straight road of ``environ``."""
+        found = super().context(**changes)
+        if self._counter and found.environ.get("KUBECONFIG") == str(self._file):
+            return replace(found, environ={**found.environ, "KUBECONFIG": str(self._counted)})
+        return found
+
+    def end(self) -> None:
+        super().end()
+        if self._counter:
+            self._counter.close()
 
     def patience(self, seconds: float) -> None:
         self.environ["KEYTURN_K8S_TIMEOUT"] = str(seconds)
@@ -100,8 +124,8 @@ class KubernetesBackend(Backend):
         return f"{self._secrets}/{self._named('db_app')}"
 
     def keyring_version(self, name: str = "db_app") -> str:
-        found = self.server.request("GET", f"{self._secrets}/{self._named(name)}")
-        return str(found["metadata"]["resourceVersion"])
+        """As :meth:`writes`."""
+        return self.writes(self._named(name))
 
     def note_keyring(self) -> str:
         """``kubectl get secret NAME -o json | jq '{data}'``."""
@@ -178,9 +202,28 @@ class KubernetesBackend(Backend):
         where = f"{self._secrets}/{name}" if there else self._secrets
         self.server.request("PUT" if there else "POST", where, body)
 
-    def writes(self, name: str) -> int | str:
+    def writes(self, name: str) -> str:
+        """The resourceVersion, and how many requests of this process there were that change something, since this was first asked.
+
+        An update that changes nothing leaves the resourceVersion as it was, so the requests themselves are counted, on their way.
+        """
+        if self._counter is None:
+            self._counter = self._count()
+            self._configure()
         found = self._read(name)
-        return "" if found is None else str(found["metadata"]["resourceVersion"])
+        version = "" if found is None else str(found["metadata"]["resourceVersion"])
+        sent = sum(asked.writes for asked in list(self._counter.asked))
+        return f"{version} after {sent} writes"
+
+    def _count(self) -> FaultProxy:
+        """A proxy that knows which requests are for Secrets of this namespace and change something."""
+        # It is of the modules that are made of this one.
+        from fault_proxy import FaultProxy
+
+        def is_write(method: str, path: str, _headers: dict[str, str]) -> bool:
+            return method != "GET" and path.partition("?")[0].startswith(self._secrets)
+
+        return FaultProxy(self.upstream(), is_write)
 
     def upstream(self) -> Upstream:
         trust = ssl.create_default_context(cafile=str(self.server.tls.certificate))

@@ -82,6 +82,13 @@ class Backend(ABC):
         about = {"environ": dict(self.environ), "warn": self.warnings.append}
         return Context(sessions=self.sessions, **about, **changes)
 
+    def end(self) -> None:
+        """End the calls of the test as a task does: what they shared is closed, and none of it fails to."""
+        told = len(self.warnings)
+        self.context().close()
+        assert not self.warnings[told:], self.warnings
+        assert not self.sessions
+
     def store(self, name: str = "db_app") -> Store:
         """A keyring's store, opened by its reference."""
         return open_store(parse_reference(self.keyring(name), OPTION), self.context(), OPTION)

@@ -39,10 +39,16 @@ def with_trait(name: str, kinds: Iterable[str] = KINDS) -> list[str]:
 
 
 def make_backend(kind: str, get: Any) -> Backend:
-    """A backend with nothing in it.
+    """A backend with nothing in it; it is ended after the test, or with the process that the test forked.
 
     :param get: gives a fixture by its name.
     """
+    made = _make(kind, get)
+    get("request").addfinalizer(made.end)
+    return made
+
+
+def _make(kind: str, get: Any) -> Backend:
     if kind in ("ssm", "secretsmanager"):
         return (SsmBackend if kind == "ssm" else SecretsManagerBackend)(get("moto"))
     if kind == "vault":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,20 +25,13 @@ from fault_proxy import FaultProxy, proxy_before
 from keeping import CREDENTIAL, InVault
 from rotation import Estate
 from store_faults import is_write
+from vault_rights import in_mount, policy_of, rules
 from writes import name_of
 
 STAGES = ("production", "staging")
 SHARED = "shared"
 # The account in Kubernetes that runs have, and its role.
 ACCOUNT = "reader"
-# What a run needs of Vault; the rights on the sink's own secret come to it.
-RULES = f"""
-path "MOUNT/data/{CREDENTIAL}"             {{ capabilities = ["create", "read", "update"] }}
-path "MOUNT/metadata/{CREDENTIAL}"         {{ capabilities = ["read"] }}
-path "MOUNT/data/{CREDENTIAL}.ledger/*"     {{ capabilities = ["create", "read"] }}
-path "MOUNT/metadata/{CREDENTIAL}.ledger/*" {{ capabilities = ["list"] }}
-path "sys/capabilities-self"              {{ capabilities = ["update"] }}
-"""
 
 
 @dataclass
@@ -65,20 +57,22 @@ class Everywhere(InVault):
     kind = "Vault, all sinks"
 
     def __post_init__(self) -> None:
-        self.policy = self.server.policy(RULES.replace("MOUNT", self.mount))
+        self.policy = self.server.policy(in_mount("rotate", self.mount, SHARED))
         about = {"policies": [self.policy], "no_default_policy": True}
         made = self.server.request("POST", "auth/token/create", about)
         self._token = str(made["auth"]["client_token"])
-        self.let_publish("create", "read", "update")
         self.cluster.act_as(ACCOUNT)
         self.let_replace("get", "create", "update")
         self.env_file.parent.mkdir(mode=0o700)
 
     def let_publish(self, *capabilities: str) -> None:
         """From now on runs have these rights on the sink in Vault."""
-        of_sink = f'path "MOUNT/data/{SHARED}" {{ capabilities = {json.dumps(capabilities)} }}'
-        rules = (RULES + of_sink).replace("MOUNT", self.mount)
-        self.server.request("PUT", f"sys/policies/acl/{self.policy}", {"policy": rules})
+        documented = rules(in_mount("rotate", self.mount, SHARED))
+        here = f"{self.mount}/data/{SHARED}"
+        changed = policy_of(
+            (path, capabilities if path == here else given) for path, given in documented
+        )
+        self.server.request("PUT", f"sys/policies/acl/{self.policy}", {"policy": changed})
 
     def let_replace(self, *verbs: str) -> None:
         """From now on runs have these rights on Secrets in Kubernetes; it takes the API server a moment."""

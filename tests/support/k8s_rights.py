@@ -8,12 +8,13 @@ from __future__ import annotations
 import copy
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from estate.kubernetes import USERS
+from estate.kubernetes import USERS, KubernetesServer
 from k8s_task import TaskWorld
 from k8s_world import RBAC
 
@@ -24,11 +25,39 @@ Right = tuple[str, str]
 """A verb, and the name of the Secret that it is for; none for all of them."""
 
 
+def _objects() -> list[dict[str, Any]]:
+    """The manifests of the page."""
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    return [yaml.safe_load(block) for block in blocks]
+
+
 def roles() -> dict[str, list[Rule]]:
     """The rules of each Role of the page."""
-    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    found = [yaml.safe_load(block) for block in blocks]
+    found = _objects()
     return {role["metadata"]["name"]: role["rules"] for role in found if role["kind"] == "Role"}
+
+
+@contextmanager
+def policy(server: KubernetesServer, namespaces: Sequence[str]) -> Iterator[None]:
+    """The page's admission policy, until the block ends; bound to these namespaces instead of the page's."""
+    base = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
+    kinds = {"ValidatingAdmissionPolicy": "ies", "ValidatingAdmissionPolicyBinding": "ybindings"}
+    found = {item["kind"]: item for item in _objects() if item["kind"] in kinds}
+    [names] = _selected(found["ValidatingAdmissionPolicyBinding"])
+    names["values"] = list(namespaces)
+    for kind, ending in kinds.items():
+        server.request("POST", f"{base}{ending}", found[kind])
+    try:
+        yield
+    finally:
+        for kind, ending in kinds.items():
+            server.request("DELETE", f"{base}{ending}/{found[kind]['metadata']['name']}")
+
+
+def _selected(binding: dict[str, Any]) -> list[dict[str, Any]]:
+    selector = binding["spec"]["matchResources"]["namespaceSelector"]
+    expressions: list[dict[str, Any]] = selector["matchExpressions"]
+    return expressions
 
 
 def rights(rules: list[Rule]) -> Iterator[Right]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,38 @@ def rules(policy: str) -> Iterator[tuple[str, list[str]]]:
         yield found.group(1), re.findall(r'"(\w+)"', found.group(2))
 
 
+def policy_of(given: Iterable[tuple[str, Iterable[str]]]) -> str:
+    """The text of a policy with these paths and their capabilities."""
+    lines = []
+    for path, capabilities in given:
+        words = ", ".join(f'"{item}"' for item in capabilities)
+        lines += [f'path "{path}" {{ capabilities = [{words}] }}'] if words else []
+    return "\n".join(lines)
+
+
+def in_mount(name: str, mount: str, consumers: str) -> str:
+    """A policy of the page for a mount that has the keyrings at its top.
+
+    :param consumers: where the page has ``musehub/*``.
+    """
+    places = (("secret/", f"{mount}/"), ("/keyrings/", "/"), ("musehub/*", consumers))
+    made = []
+    for named, capabilities in rules(policies()[name]):
+        path = named
+        for there, here in places:
+            path = path.replace(there, here)
+        made.append((path, capabilities))
+    return policy_of(made)
+
+
 def without(policy: str, path: str, capability: str) -> str:
     """All of a policy but one capability of one path."""
-    made = []
-    for name, capabilities in rules(policy):
-        kept = [item for item in capabilities if (name, item) != (path, capability)]
-        words = ", ".join(f'"{item}"' for item in kept)
-        made += [f'path "{name}" {{ capabilities = [{words}] }}'] if kept else []
-    assert "\n".join(made) != policy
-    return "\n".join(made)
+    made = policy_of(
+        (name, [item for item in capabilities if (name, item) != (path, capability)])
+        for name, capabilities in rules(policy)
+    )
+    assert made != policy
+    return made
 
 
 class InVault:

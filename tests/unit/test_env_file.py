@@ -103,7 +103,7 @@ DATABASE_URL=not this
 line'
 C = spaced
   D=indented # why
-strange line "
+strange line ""
 """
 
 

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from machines import required
 
-SPECIAL = "'\"\\$`#;&|<>()~ \t\n\r=!*?[]{}%^,:@/.-_anrtxB07é漢\U0001f600\x01\x1b\x7f\x00"
+SPECIAL = "'\"\\$`#;&|<>()~ \t\n\r=!*?[]{}%^,:@/.-_anrtxB07é漢\U0001f600\ufdd0\x01\x1b\x7f\x00"
 QUICK = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

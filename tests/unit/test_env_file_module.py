@@ -293,6 +293,8 @@ def test_a_copy_is_no_leftover_of_a_writer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "told"),
     [
+        ({}, BadInput, "fields: nothing is asked for; give fields or generate"),
+        ({"backup": True, "mode": "0600"}, BadInput, "fields: nothing is asked for"),
         ({"fields": {"A": "x\ny"}}, BadInput, "A: the value holds a line break"),
         ({"fields": {"1A": "x"}}, BadInput, "'1A' is no name of a variable"),
         ({"fields": {"A B": None}}, BadInput, "'A B' is no name of a variable"),

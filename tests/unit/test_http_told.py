@@ -32,6 +32,7 @@ def test_a_clock_that_is_ahead_goes_on() -> None:
         "Sun, 01 Mar 2026 13:00:00 -0000",
         "Sun, 01 Mar 2026 13:00:00 +9999999999",
         "Sun, 01 Mar 99999999999999999999 13:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
     ],
 )
 def test_what_is_no_time_tells_nothing(date: str | None) -> None:

@@ -26,6 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_notes import
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings import (
     OPTIONS,
+    Login,
     Settings,
     settings_of,
     settings_of_task,
@@ -71,6 +72,8 @@ def test_the_order_of_kubeconfigs(home: Path) -> None:
     assert (found.files, found.context) == (str(home / "c"), None)
     found = of_task(home, environ, kubeconfig=str(home / "c"), context="dev")
     assert (found.files, found.context) == (str(home / "c"), "dev")
+    found = of_task(home, environ, kubeconfig=str(home / "c"))
+    assert (found.files, found.context) == (str(home / "c"), None)
 
 
 def test_a_whole_login_needs_no_kubeconfig(home: Path) -> None:
@@ -87,13 +90,50 @@ def test_a_whole_login_needs_no_kubeconfig(home: Path) -> None:
         of_task(home, {}, host="https://h")
 
 
+def test_the_environments_whole_login_comes_before_a_tasks_kubeconfig(home: Path) -> None:
+    environ = {"K8S_AUTH_HOST": "https://h", "K8S_AUTH_API_KEY": "k"}
+    found = of_task(home, environ, kubeconfig=str(home / "a"))
+    assert (found.files, found.login.host) == ("", "https://h")
+    found = of_task(home, dict.fromkeys(environ, ""), kubeconfig=str(home / "a"))
+    assert (found.files, found.login) == (str(home / "a"), Login())
+
+
+def test_the_environment_moves_no_pod_to_another_server(home: Path) -> None:
+    variables = ("HOST", "API_KEY", "SSL_CA_CERT", "CERT_FILE", "KEY_FILE", "VERIFY_SSL", "PROXY")
+    names = (*variables, "NO_PROXY", "IMPERSONATE_USER", "IMPERSONATE_GROUPS")
+    environ = {f"K8S_AUTH_{name}": "x" for name in names}
+    for found in (
+        of_task(home, environ, in_cluster=True),
+        of_reference(home, "?inCluster", **environ),
+    ):
+        assert (found.in_pod, found.login) == (True, Login())
+    found = of_task(home, environ, in_cluster=True, impersonate_user="somebody")
+    assert found.login == Login(impersonate_user="somebody")
+
+
+def test_groups_need_a_user(home: Path) -> None:
+    groups = {"K8S_AUTH_IMPERSONATE_GROUPS": "a, b"}
+    kubeconfig = {"KUBECONFIG": str(home / "a")}
+    for call in (
+        lambda: of_task(home, kubeconfig, impersonate_groups=["a"]),
+        lambda: of_task(home, {**kubeconfig, **groups}),
+        lambda: of_reference(home, **kubeconfig, **groups),
+    ):
+        with pytest.raises(BadInput, match=r"'impersonate_groups'.* needs a user"):
+            call()
+    found = of_task(home, {**kubeconfig, **groups}, impersonate_user="u")
+    assert (found.login.impersonate_user, found.login.impersonate_groups) == ("u", ("a", "b"))
+
+
 def test_the_deadline(home: Path) -> None:
     environ = {"KUBECONFIG": str(home / "a")}
     assert of_reference(home, **environ).deadline == 20
     assert of_reference(home, KEYTURN_K8S_TIMEOUT="1m", **environ).deadline == 60
     assert of_task(home, {**environ, "KEYTURN_K8S_TIMEOUT": "1m"}, timeout="5s").deadline == 5
-    with pytest.raises(BadInput, match="KEYTURN_K8S_TIMEOUT"):
+    with pytest.raises(BadInput, match="x: KEYTURN_K8S_TIMEOUT: 'soon'"):
         of_reference(home, KEYTURN_K8S_TIMEOUT="soon", **environ)
+    with pytest.raises(BadInput, match="x: timeout: 'soon'"):
+        of_task(home, environ, timeout="soon")
 
 
 def status(reason: str, message: str = SECRET, **details: str) -> dict[str, Any]:

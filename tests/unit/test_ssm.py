@@ -10,6 +10,7 @@ import time
 
 import botocore.exceptions as told
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
     THROTTLED,
     TROUBLED,
@@ -52,6 +53,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_plan import 
     needs_attributes,
     plan,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_secret import MODULE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._secretsmanager import (
     token_of,
 )
@@ -268,3 +270,16 @@ def test_a_secret_option_may_be_a_reference() -> None:
     given = {"access_key": "AKIA", "secret_key": "ref+envsubst://$THE_KEY"}
     context, _settings = with_aws_options(given, Context(environ=environ), 4)
     assert context.environ["AWS_SECRET_ACCESS_KEY"] == "value"
+
+
+def test_options_have_the_names_and_choices_that_others_give_them() -> None:
+    many = MODULE.argument_spec["parameters"]["options"]
+    for options in (MODULE.argument_spec, many):
+        assert options["type"]["aliases"] == ["string_type"]
+        assert options["tags"]["aliases"] == ["resource_tags"]
+    strange = {"parameters": [{"name": "/a", "string_type": "Text", "tier": "Large"}]}
+    told = ArgumentSpecValidator(MODULE.argument_spec).validate(strange).error_messages
+    assert [text.split(" must be one of: ")[1].split(",")[0] for text in told] == [
+        "SecureString",
+        "Standard",
+    ]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,10 @@ def said(status: int, body: bytes, **headers: str) -> Answer:
         handler.wfile.write(body)
 
     return act
+
+
+STANDING_BEFORE = said(503, b"<html>No server is available</html>", Content_Type="text/html")
+OWN_503 = said(503, b'{"errors": ["not ready"]}')
 
 
 def trickled(handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -107,6 +112,51 @@ def read(address: str, writes: bool = False, **environ: str) -> object:
 def test_a_busy_server_is_asked_again() -> None:
     with server(said(429, BUSY), said(429, BUSY), said(200, GOOD)) as (address, asked):
         assert read(address) == {"keys": ["one"]}
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "writes", "repeats", "sent"),
+    [
+        (STANDING_BEFORE, False, False, 2),
+        (STANDING_BEFORE, True, True, 2),
+        # It may have passed the write on before, and a second one would do harm.
+        (STANDING_BEFORE, True, False, 1),
+        (OWN_503, True, False, 2),
+    ],
+)
+def test_a_503_is_asked_again_where_that_does_no_harm(
+    answer: Answer, writes: bool, repeats: bool, sent: int
+) -> None:
+    with server(answer, said(200, GOOD)) as (address, asked), ExitStack() as stack:
+        context = Context(environ={"VAULT_ADDR": address, "VAULT_TOKEN": "t"})
+        stack.callback(context.close)
+        client = open_vault(REFERENCE, context, "option")
+        if sent == 1:
+            caught = stack.enter_context(pytest.raises(Unreachable))
+        client.call("it", "do it", lambda hvac: hvac.adapter.get("/v1/x"), writes, repeats=repeats)
+    assert len(asked) == sent
+    if sent == 1:
+        assert caught.value.details["uncertain"] is True
+
+
+def test_named_versions_may_be_sent_again() -> None:
+    """Metadata that is written as a whole may not."""
+    found = {"current_version": 1, "custom_metadata": {"a": "b"}, "max_versions": 0}
+    entry = {"created_time": "2026-01-01T00:00:00Z", "deletion_time": "", "destroyed": True}
+    state = json.dumps({"data": {**found, "versions": {"1": entry}}}).encode()
+    with server(STANDING_BEFORE, said(204, b""), said(200, state)) as (address, asked):
+        context = Context(environ={"VAULT_ADDR": address, "VAULT_TOKEN": "t"})
+        metadata = KvMetadata(open_vault(REFERENCE, context, "option"), "secret", "x")
+        metadata.change_versions("destroy", [1], "destroyed")
+        context.close()
+    assert [path.split("/")[3] for path in asked] == ["destroy", "destroy", "metadata"]
+    with server(said(200, state), STANDING_BEFORE, said(200, state)) as (address, asked):
+        context = Context(environ={"VAULT_ADDR": address, "VAULT_TOKEN": "t"})
+        metadata = KvMetadata(open_vault(REFERENCE, context, "option"), "secret", "x")
+        # It was done all the same, which the look afterwards shows.
+        metadata.set({"a": "b"}, None, None)
+        context.close()
     assert len(asked) == 3
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import TASK_VARIABLES
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Denied,
@@ -261,6 +262,62 @@ def test_what_is_missing(world: World) -> None:
     assert "which token_file names" in world.refusal(Denied, "?token_file=/no/such", **base)
     world.token_file(".vault-token", "\n")
     assert "no credentials" in world.refusal(BadInput, **base)
+
+
+AGENT = {"VAULT_AGENT_ADDR": "http://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize("agent", [{}, AGENT])
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"VAULT_ROLE_ID": "r"}, BadInput),
+        ({"ANSIBLE_HASHI_VAULT_ROLE_ID": "r"}, BadInput),
+        ({"VAULT_SECRET_ID": "s"}, BadInput),
+        ({"ANSIBLE_HASHI_VAULT_SECRET_ID": "s"}, BadInput),
+        ({"ANSIBLE_HASHI_VAULT_JWT": "j"}, BadInput),
+        ({"ANSIBLE_HASHI_VAULT_CERT_AUTH_PUBLIC_KEY": "/c"}, BadInput),
+        ({"VAULT_TOKEN_FILE": "gone"}, Denied),
+        ({"ANSIBLE_HASHI_VAULT_TOKEN_FILE": "gone"}, Denied),
+        ({"ANSIBLE_HASHI_VAULT_TOKEN_PATH": "/no/such"}, Denied),
+        ({"VAULT_TOKEN_FILE": "empty"}, BadInput),
+    ],
+)
+def test_a_part_of_a_login_is_never_an_agents_identity(
+    world: World, agent: dict[str, str], part: dict[str, str], kind: type[KeyturnError]
+) -> None:
+    world.token_file("empty", "\n")
+    address = {"VAULT_ADDR": BASE["VAULT_ADDR"]}
+    [name] = part
+    assert name in world.refusal(kind, **address, **agent, **part)
+
+
+def test_an_agents_identity_is_taken_where_there_is_nothing_else(world: World) -> None:
+    assert world.settings(**AGENT).identity.method == "none"
+    world.token_file(".vault-token", "\n")
+    assert world.settings(**AGENT).identity.method == "none"
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("VAULT_ADDR VAULT_TOKEN", BASE["VAULT_ADDR"]),
+        ("VAULT_ADDR", BASE["VAULT_ADDR"]),
+        ("VAULT_ADDR VAULT_AGENT_ADDR", AGENT["VAULT_AGENT_ADDR"]),
+        ("VAULT_TOKEN", AGENT["VAULT_AGENT_ADDR"]),
+        ("", AGENT["VAULT_AGENT_ADDR"]),
+    ],
+)
+def test_a_tasks_own_address_counts_before_an_agent_that_was_inherited(
+    world: World, own: str, expected: str
+) -> None:
+    assert world.settings(**BASE, **AGENT, **{TASK_VARIABLES: own}).address == expected
+    # Nor is the agent's identity taken for such a task.
+    without = {"VAULT_ADDR": BASE["VAULT_ADDR"], **AGENT, TASK_VARIABLES: own}
+    if expected == BASE["VAULT_ADDR"]:
+        assert "no credentials" in world.refusal(BadInput, **without)
+    else:
+        assert world.settings(**without).identity.method == "none"
 
 
 def test_a_token_file_that_others_may_read_warns(world: World) -> None:

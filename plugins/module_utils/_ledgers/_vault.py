@@ -158,9 +158,10 @@ class VaultLedger:
         beyond = [number for number in numbers if number > known]
         if beyond:
             raise Corrupt(
-                f"{self._option}: the ledger at {self._mount}/{self._path} has lines of {credential} up to number {beyond[-1]}, and the keyring only knows {known}; nothing "
-                "was written. The keyring was set back, or lines were made up: find out which with the verify_ledger module. If you "
-                "restored an older keyring yourself, set keyturn_ledger to another path in the credential's variables, and run again"
+                f"{self._option}: the ledger at {self._mount}/{self._path} has lines of {credential} up to number {beyond[-1]}, and "
+                f"the keyring only knows {known}; nothing was written. The keyring was set back, or lines were made up: find out which "
+                "with the verify_ledger module. If you restored an older keyring yourself, set keyturn_ledger to another path in the "
+                "credential's variables, and run again"
             )
         missing = sorted(set(range(1, known)) - set(numbers))
         return [f"lines are missing: {ranges(missing)}"] if missing else []

@@ -72,8 +72,8 @@ class Dialect:
         """
         if self.never.search(value):
             raise BadInput(
-                f"{where}: the value holds a control character that {self.reader} cannot be given in an env file; encode it, "
-                "as in {current.value|b64}, or publish it to a file of its own"
+                f"{where}: the value holds a control character, or one that is none to Unicode, that {self.reader} cannot be given in an "
+                "env file; encode it, as in {current.value|b64}, or publish it to a file of its own"
             )
         return self.quote(value)
 
@@ -152,7 +152,7 @@ def _joined(parts: Sequence[Optional[str]]) -> Optional[str]:
 def _skip_systemd(text: str) -> Word:
     """A line with an equals sign holds quotes, whatever its name is; a name has one character at least."""
     end = _line_end(text, 0)
-    first = end - len(text[:end].lstrip())
+    first = end - len(text[:end].lstrip(" \t\n\r"))
     equals = text.find("=", first + 1, end) + 1
     if not equals or text[first] in "#;":
         return Word(end, None)
@@ -242,6 +242,10 @@ def _quote_posix(value: str) -> str:
     return "'" + value.replace("'", "'\\''") + "'"
 
 
+NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
+    chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000)
+)
+"""Of a character class: what Unicode assigns to nothing, and what systemd refuses, with the value in its journal."""
 _CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
@@ -251,7 +255,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             _scan_systemd,
             _skip_systemd,
             _quote_systemd,
-            re.compile(f"[{_CONTROLS}\r]"),
+            re.compile(f"[{_CONTROLS}\r{NONCHARACTERS}]"),
             exports=False,
         ),
         "compose": Dialect(

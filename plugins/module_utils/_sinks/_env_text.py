@@ -22,18 +22,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Container, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_dialects import (
+    NONCHARACTERS,
     Dialect,
     Word,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_spans import (
+    Assigned,
+    check_apart,
+    check_swallowed,
+    count_lines,
 )
 
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _BARE_WRITTEN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*\Z")
 _BARE_READ = re.compile(r"[^\s'\"\\$`#;&|<>()~\x00-\x1f\x7f]*\Z")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f{NONCHARACTERS}]")
 _ASSIGNMENT = re.compile(r"\ufeff?[ \t]*(export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)([ \t]*)=([ \t]*)")
 _COMMENT = re.compile(r"[ \t]+(#.*)\Z")
 _COLON = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*:")
@@ -67,9 +74,9 @@ def quote(value: str, where: str, dialect: Optional[Dialect] = None) -> str:
         return dialect.quoted(value, where)
     if _CONTROL.search(value):
         raise BadInput(
-            f"{where}: the value holds a line break or another control character, which an env file cannot carry to every "
-            "reader; encode it, as in {current.value|b64}, publish it to a file of its own, or say with 'dialect' which one reader this "
-            "file is for"
+            f"{where}: the value holds a line break, another control character, or one that is none to Unicode, which an env file "
+            "cannot carry to every reader; encode it, as in {current.value|b64}, publish it to a file of its own, or say with 'dialect' "
+            "which one reader this file is for"
         )
     raise BadInput(
         f"{where}: the value holds a backquote beside a single quote or a backslash; systemd, docker compose and shells have no "
@@ -199,7 +206,7 @@ def parse(text: str, dialect: Optional[Dialect] = None) -> List[Entry]:
         match = _ASSIGNMENT.match(lines[start])
         if not match:
             entries.append(_other(lines, start, dialect))
-            start += entries[-1].text.count("\n") or 1
+            start += count_lines(entries[-1].text)
             continue
         used, value, comment, is_open = _assignment(match, lines, start, dialect)
         if match.group(3) or match.group(4) or _continues(entries):
@@ -310,7 +317,7 @@ def edit(
     :param where: how messages name the file.
     :param dialect: the one reader that the file is for; without it, the file is for all.
     :raises BadInput: for a value that has no form there.
-    :raises Corrupt: when a quote that is never closed would swallow what is written.
+    :raises Corrupt: when a line that is changed or added is, to one of its readers, inside of what another line begins.
     """
     entries = parse(text, dialect)
     forms = {
@@ -318,12 +325,7 @@ def edit(
         for key, value in changes.items()
         if value is not None
     }
-    unclosed = next((entry for entry in entries if entry.open and entry.key not in changes), None)
-    if unclosed:
-        raise Corrupt(
-            f"{where}: the quote opened in line {unclosed.line} is never closed, so readers take the rest of the file for that "
-            "value; close it"
-        )
+    _check(entries, changes, where, dialect)
     counting = standing(entries)
     kept: List[str] = []
     for index, entry in enumerate(entries):
@@ -341,4 +343,37 @@ def edit(
     for key, value in changes.items():
         if key not in counting and value is not None:
             result = _appended(result, f"{key}={forms[key]}\n")
+    # What is behind a line may be read otherwise when that line has other quotes.
+    _check(parse(result, dialect), changes, where, dialect)
     return result
+
+
+def _assigned(entries: List[Entry], names: Container[str]) -> List[Assigned]:
+    found: List[Assigned] = []
+    for index, entry in enumerate(entries):
+        if entry.key is not None and entry.key in names:
+            last = entry.line + count_lines(entry.text) - 1
+            found.append(
+                Assigned(entry.key, entry.text, entry.line, last, _continues(entries[:index]))
+            )
+    return found
+
+
+def _check(
+    entries: List[Entry], names: Container[str], where: str, dialect: Optional[Dialect]
+) -> None:
+    """Refuse a file, as it was or as it would be, in which these names are not where they seem.
+
+    :raises Corrupt: naming the lines.
+    """
+    unclosed = next((entry for entry in entries if entry.open and entry.key not in names), None)
+    if unclosed:
+        raise Corrupt(
+            f"{where}: the quote opened in line {unclosed.line} is never closed, so readers take the rest of the file for that "
+            "value; close it"
+        )
+    there = _assigned(entries, names)
+    if dialect is None or dialect.name == "posix":
+        for item in there:
+            check_swallowed(item, where)
+    check_apart("".join(entry.text for entry in entries), there, where, dialect)
