@@ -145,7 +145,16 @@ class Podman(Running):
         """Remove a container, however it is doing."""
         if container in self._started:
             self._started.remove(container)
-        self.call("rm", "--force", "--ignore", "--time=0", container)
+        # One that podman is just restarting cannot be stopped in that moment.
+        words = ("rm", "--force", "--ignore", "--time=0", container)
+        wait_until(lambda: self._is_done(words), 20, f"podman to remove {container}")
+
+    def _is_done(self, words: Sequence[str]) -> bool:
+        try:
+            self.call(*words)
+        except EstateError:
+            return False
+        return True
 
     def remove_project(self, project: str) -> None:
         """Remove what compose started of a project."""
