@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,23 +21,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file impo
     TextCodec,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import Store, open_store
+from nobody import NOBODY, as_nobody
 
-NOBODY = 65534
 BITS = {"read": stat.S_IRUSR, "write": stat.S_IWUSR, "search": stat.S_IXUSR}
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """With the rights of a user who has no others."""
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 @pytest.fixture

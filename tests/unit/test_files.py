@@ -14,8 +14,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,9 +37,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     read_file,
     read_with_mode,
 )
+from nobody import NOBODY, as_nobody
 
 OPTION = "keyturn_keyring"
-NOBODY = 65534
 PROLOGUE = f"""
 import os, sys, time
 sys.path[:0] = {[path for path in sys.path if path]!r}
@@ -65,17 +63,6 @@ def others(path: Path) -> list[str]:
     """What stands beside a file, without its lock."""
     lock = Path(lock_path(str(path))).name
     return sorted(item.name for item in path.parent.iterdir() if item.name not in (path.name, lock))
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
@@ -124,7 +111,7 @@ def test_owner_and_group_stay_and_share_the_lock(scratch: Path) -> None:
     status = path.stat()
     assert (status.st_uid, status.st_gid, mode_of(path)) == (NOBODY, 12345, 0o640)
     os.chown(path, NOBODY, NOBODY)
-    with nobody():
+    with as_nobody():
         replace(path, b"by its owner")
     assert path.read_bytes() == b"by its owner"
 
@@ -135,7 +122,7 @@ def test_an_owner_that_cannot_be_kept_is_refused_and_nothing_changes(scratch: Pa
     path = scratch / "file"
     path.write_bytes(b"roots")
     path.chmod(0o644)
-    with nobody(), pytest.raises(Denied, match=r"belongs to root .* Run as root$"):
+    with as_nobody(), pytest.raises(Denied, match=r"belongs to root .* Run as root$"):
         replace(path, b"stolen")
     assert path.read_bytes() == b"roots"
     assert others(path) == []
@@ -216,7 +203,7 @@ def test_root_follows_no_link_of_a_user_to_a_folder_that_is_not_theirs(
         folder.mkdir()
     for folder in (home, own, own / "sub"):
         os.chown(folder, NOBODY, NOBODY)
-    with nobody():
+    with as_nobody():
         (home / "app").symlink_to(victim)
         (home / "current").symlink_to("own")
     (home / "roots").symlink_to(victim)
@@ -273,7 +260,7 @@ def test_an_owner_that_cannot_be_given_is_refused_and_nothing_changes(scratch: P
     scratch.chmod(0o777)
     path = scratch / "file"
     says = r"cannot give .* to root .* Run as root$"
-    with nobody(), hold(str(path), OPTION) as held, pytest.raises(Denied, match=says):
+    with as_nobody(), hold(str(path), OPTION) as held, pytest.raises(Denied, match=says):
         held.replace(b"x", uid=0)
     assert not path.exists() and others(path) == []
 

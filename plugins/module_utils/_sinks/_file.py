@@ -11,7 +11,7 @@ import pwd
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Dict, Iterator, Mapping, Optional, Protocol, Tuple
+from typing import Callable, Dict, Iterator, Mapping, Optional, Protocol, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
@@ -91,6 +91,33 @@ class _State:
     """What was read."""
 
     text: str
+
+
+def edited(
+    codec: Codec,
+    before: str,
+    changes: Changes,
+    where: str,
+    check: Optional[Callable[[str], object]] = None,
+) -> Optional[str]:
+    """The text of a place with one text after the changes, all else as it was; none when it is to go.
+
+    :param before: the text as it was read; empty for a place that is not there.
+    :param where: how messages name the place.
+    :param check: refuses a text that the place cannot hold; none where it holds any.
+    :raises BadInput: as ``check`` does.
+    :raises Corrupt: when the text is not what the codec reads.
+    """
+    texts = {name: None if value is None else reveal(value) for name, value in changes.items()}
+    text = codec.edit(before, texts, where)
+    if text is not None and check is not None:
+        check(text)
+    return text
+
+
+def known(changes: Changes) -> Changes:
+    """Those that check mode knows: a value that is made later has no size yet."""
+    return {name: value for name, value in changes.items() if value is None or value.known}
 
 
 class FilePlace:
@@ -176,16 +203,12 @@ class FilePlace:
         """
         check_replaceable(self._path, self._where)
         self._owners()
-        self._edited(
-            observed,
-            {name: value for name, value in changes.items() if value is None or value.known},
-        )
+        self._edited(observed, known(changes))
 
     def _edited(self, observed: Observed, changes: Changes) -> Optional[str]:
         if not isinstance(observed.state, _State):
             raise TypeError("observed by another place")
-        texts = {name: None if value is None else reveal(value) for name, value in changes.items()}
-        return self._codec.edit(observed.state.text, texts, self._where)
+        return edited(self._codec, observed.state.text, changes, self._where)
 
     def write(self, observed: Observed, changes: Changes) -> Optional[str]:
         """Replace the file under the lock that :meth:`exclusive` took.

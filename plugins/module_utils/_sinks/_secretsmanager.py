@@ -37,11 +37,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secretsmanager i
     Held,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import WHOLE
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._edited import (
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
+    Codec,
     edited,
     known,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import Codec
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Changes,
     Observed,

@@ -25,11 +25,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._edited import (
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
+    Codec,
     edited,
     known,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import Codec
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Changes,
     Observed,
