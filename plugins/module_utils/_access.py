@@ -18,10 +18,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     Conflict,
+    Corrupt,
+    KeyturnError,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
     Document,
+    LedgerHead,
     dump_text,
     parse_document,
 )
@@ -162,13 +165,24 @@ class KeyringAccess:
         """What the store's own clock says, where it tells it."""
         return self._store.time()
 
+    def check_write(self) -> None:
+        """Find out, without a step, what would keep this run from writing the keyring.
+
+        :raises KeyturnError: as the store would at a step.
+        """
+        self._store.check_write(self.version)
+
     def look_at_ledger(self) -> None:
-        """Reach the audit log and read its end, as the next step does.
+        """Reach the audit log, review it as a run's first step does, and find out whether a line may be added.
 
         :raises BadInput, Denied, Refused, Sealed, Unreachable, Corrupt: naming the place.
         """
-        ledger, head = self._ledger(), self.document.ledger if self.document else None
-        ledger.review(self.credential, head, False, False)
+        ledger, head, owner = self._ledger(), self._head(), self._owner()
+        found = ledger.review(owner, head, self._is_first(), False)
+        ledger.check_append(owner, head)
+        if self.context.check_mode:
+            # Nothing will be written that this could be told with.
+            self._warn_of(found.faults)
 
     def refuse_others(self) -> None:
         """Refuse what another run is at work on; called before a value is proposed, which would tell of that run's traces alone.
@@ -235,8 +249,7 @@ class KeyringAccess:
                     self._recover(ledger, first=False)
                 return False
             if self.context.check_mode:
-                self.replay.append(request_to_replay(asked))
-                self.document = self._told_of(after, asked, message, outcome)
+                self._foresee(ledger, after, asked, message, outcome)
                 return True
             if only_claimed(self.document, after):
                 asked = replace(asked, transition="claim")
@@ -246,6 +259,15 @@ class KeyringAccess:
         raise Conflict(
             f"{self.credential}: the keyring changed {_TRIES} times while writing to it; find out who else writes there"
         )
+
+    def _foresee(
+        self, ledger: Ledger, after: Document, request: Request, message: str, outcome: str
+    ) -> None:
+        if not self.replay:
+            self.check_write()
+            ledger.check_append(self._owner(), self._head())
+        self.replay.append(request_to_replay(request))
+        self.document = self._told_of(after, request, message, outcome)
 
     def _new_salt(self) -> bytes:
         return bytes(SALT_BYTES) if self.context.check_mode else self.context.randbytes(SALT_BYTES)
@@ -261,9 +283,13 @@ class KeyringAccess:
         self, ledger: Ledger, after: Document, request: Request, message: str, outcome: str
     ) -> bool:
         self.context.still_wanted()
-        head = self.document.ledger if self.document else None
-        first = head is None or head.line.get("run_id") != self.run.run_id
-        faults = self._recover(ledger, first, failed=outcome != "done")
+        try:
+            faults = self._recover(ledger, self._is_first(), failed=outcome != "done")
+        except Corrupt:
+            if not self._was_changed():
+                raise
+            # It was compared with a keyring that another run has written since.
+            return False
         after = self._told_of(after, request, message, outcome)
         text = dump_text(after)
         try:
@@ -274,14 +300,38 @@ class KeyringAccess:
         self.context.parsed[self._reference.text] = (text, after)
         self._warn_of(faults)
         if after.ledger:
-            ledger.append(after.ledger.line)
+            self._append(ledger, after.ledger.line)
         return True
+
+    @staticmethod
+    def _append(ledger: Ledger, line: Mapping[str, Any]) -> None:
+        try:
+            ledger.append(line)
+        except KeyturnError as error:
+            # The keyring's own part is done; the line is brought to the ledger by the next step.
+            error.details.setdefault("changed", True)
+            raise
+
+    def _owner(self) -> str:
+        """Whose lines of the ledger these are."""
+        return self.document.credential if self.document else self.credential
+
+    def _head(self) -> Optional[LedgerHead]:
+        """The last line of the ledger that the keyring knows of."""
+        return self.document.ledger if self.document else None
+
+    def _is_first(self) -> bool:
+        """Whether the next line is the first one of this run."""
+        head = self._head()
+        return head is None or head.line.get("run_id") != self.run.run_id
+
+    def _was_changed(self) -> bool:
+        found = self._store.read()
+        return bool((found[1] if found else None) != self.version)
 
     def _recover(self, ledger: Ledger, first: bool, failed: bool = False) -> Tuple[str, ...]:
         """Add the line that a killed run could not; returns what else is wrong, by the document as it was read."""
-        head = self.document.ledger if self.document else None
-        owner = self.document.credential if self.document else self.credential
-        found = ledger.review(owner, head, first, failed)
+        found = ledger.review(self._owner(), self._head(), first, failed)
         if found.lost:
             ledger.append(found.lost)
         return tuple(found.faults)

@@ -124,11 +124,20 @@ class AnsibleVault:
         """
         library = self._library("ansible.parsing.vault")
         secrets = self._secrets()
-        label, secret = self._pick(
-            secrets, label_of(old) if old is not None and is_encrypted(old) else ""
-        )
+        label, secret = self._picked(secrets, old)
         encrypted: bytes = library.VaultLib(secrets).encrypt(content, secret=secret, vault_id=label)
         return bytes(encrypted)
+
+    def check_encrypt(self, old: Optional[bytes]) -> None:
+        """See whether :meth:`encrypt` could be done.
+
+        :raises Denied, MissingLibrary: as :meth:`decrypt`.
+        """
+        self._library("ansible.parsing.vault")
+        self._picked(self._secrets(), old)
+
+    def _picked(self, secrets: Secrets, old: Optional[bytes]) -> Tuple[str, Any]:
+        return self._pick(secrets, label_of(old) if old is not None and is_encrypted(old) else "")
 
     def _pick(self, secrets: Secrets, old_label: str) -> Tuple[str, Any]:
         named = self._label or old_label

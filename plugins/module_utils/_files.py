@@ -350,9 +350,23 @@ def check_replaceable(path: str, option: str) -> None:
     if not os.path.isdir(directory):
         raise file_error(OSError(errno.ENOENT, ""), option, path, "write")
     os.close(open_directory(path, option))
-    if not os.access(directory, os.W_OK | os.X_OK):
-        fixed = os.statvfs(directory).f_flag & os.ST_RDONLY
-        raise file_error(OSError(errno.EROFS if fixed else errno.EACCES, ""), option, path, "write")
+    if not takes_files(directory):
+        raise file_error(refusal_of(directory), option, path, "write")
+
+
+def takes_files(directory: str) -> bool:
+    """Whether it is one, and this process may make files in it."""
+    own = os.access in os.supports_effective_ids
+    may = os.access(directory, os.W_OK | os.X_OK, effective_ids=own)
+    return may and os.path.isdir(directory)
+
+
+def refusal_of(directory: str) -> OSError:
+    """What the kernel would say to whoever makes a file in a directory that takes none from them."""
+    if not os.path.isdir(directory):
+        return OSError(errno.ENOTDIR, "")
+    fixed = os.statvfs(directory).f_flag & os.ST_RDONLY
+    return OSError(errno.EROFS if fixed else errno.EACCES, "")
 
 
 @contextmanager

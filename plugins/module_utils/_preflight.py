@@ -329,6 +329,7 @@ def run(params: Params, context: Context) -> Result:
     if what == NOTHING and params["not_due"] == "skip" and not problems.sentences:
         return _result(case, defined, what, message, found)
     if access:
+        problems.attempt("keyring", access.check_write)
         problems.attempt("ledger", access.look_at_ledger)
         case = replace(
             case, may_stage=not _STAGE_GATES & {gate.name for gate in found if not gate.passed}

@@ -42,6 +42,13 @@ class Store(Protocol):
         :raises Conflict: somebody else wrote meanwhile; nothing was written.
         """
 
+    def check_write(self, expected: Optional[str]) -> None:
+        """Find out, without a write, what would stop :meth:`write`, as far as the store tells it to whoever asks.
+
+        :param expected: as :meth:`write` would get it.
+        :raises Absent, Conflict, Refused, BadInput, MissingLibrary: as :meth:`write` would.
+        """
+
     def time(self) -> Optional[datetime]:
         """What the store's own clock said when it was last asked something; none where it has none of its own, or tells no time."""
 

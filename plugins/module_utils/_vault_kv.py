@@ -24,6 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_client imp
     VaultClient,
     open_vault,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_rights import need_rights
 
 _CLOCK = timedelta(seconds=2)
 """A server tells its clock in whole seconds."""
@@ -146,6 +147,17 @@ class KvSecret:
                 f"{self._client.option}: {self.place}: the engine at '{self._mount}' is {engine}; expected a KV engine of version 2, "
                 "the only one with check-and-set"
             )
+
+    def check_write(self, known: bool, where: str) -> None:
+        """Ask Vault whether this token may write a version, without one.
+
+        :param known: Vault counts versions of it already, so that it takes another right than the first one.
+        :param where: how a message begins.
+        :raises Denied: when it may not.
+        :raises Sealed, Unreachable: as the error says.
+        """
+        needed = {f"{self._mount}/data/{self._path}": ("update" if known else "create",)}
+        need_rights(self._client, self.place, needed, where)
 
     def write(self, data: Mapping[str, Any], expected: int) -> int:
         """Write a version.

@@ -25,6 +25,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
+    refusal_of,
+    takes_files,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import LedgerHead
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
     encode_line,
@@ -92,6 +96,21 @@ class FileLedger:
         lost = missing_line(last, head)
         return Review(lost, () if lost else tuple(tail_faults([last] if last else [], head)))
 
+    def check_append(self, credential: str, head: Optional[LedgerHead]) -> None:
+        """See whether this user may append to the file, or make it.
+
+        :raises BadInput, Denied, Refused, Unreachable: naming the file.
+        """
+        try:
+            with self._opened(os.O_RDWR | os.O_APPEND):
+                return
+        except FileNotFoundError:
+            folder = _nearest(os.path.dirname(self.path) or ".")
+            if not takes_files(folder):
+                raise self._meaning(refusal_of(folder), "write") from None
+        except OSError as error:
+            raise self._meaning(error, "write") from None
+
     def read(self, credential: str) -> Reading:
         """All lines of a credential; of an exported file also those with something before the JSON.
 
@@ -158,6 +177,13 @@ class FileLedger:
         return kind(
             f"{where}: {reason}; give this user the right to append to it, or name another ledger"
         )
+
+
+def _nearest(folder: str) -> str:
+    """The folder, or the first one above it that is there: those below it would be made."""
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder) or "."
+    return folder
 
 
 def _write_all(handle: int, data: bytes) -> None:

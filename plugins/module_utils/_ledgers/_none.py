@@ -26,6 +26,9 @@ class NoLedger:
         """Know nothing."""
         return Review()
 
+    def check_append(self, credential: str, head: Optional[LedgerHead]) -> None:
+        """Nothing stops it."""
+
     def read(self, credential: str) -> Reading:
         """Know nothing."""
         return Reading()

@@ -59,6 +59,12 @@ class Ledger(Protocol):
         :raises Corrupt: when no line can be added without hiding what is wrong.
         """
 
+    def check_append(self, credential: str, head: Optional[LedgerHead]) -> None:
+        """Find out, without a line, what would stop the next one, as far as the place tells it to whoever asks.
+
+        :raises BadInput, Refused: as :meth:`append` would.
+        """
+
     def read(self, credential: str) -> Reading:
         """All lines of a credential.
 

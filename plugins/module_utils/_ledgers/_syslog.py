@@ -18,8 +18,9 @@ import errno
 import os
 import re
 import socket
+from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, List, Mapping, Optional, Tuple
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -122,8 +123,28 @@ class SyslogLedger:
 
         :raises Denied, Unreachable: naming the socket or the receiver.
         """
-        try:
+        with self._told():
             self._send(line)
+
+    def check_append(self, credential: str, head: Optional[LedgerHead]) -> None:
+        """Reach the socket or the receiver, and send nothing; a receiver of datagrams cannot be seen, but its name is looked up.
+
+        :raises Denied, Unreachable: naming the socket or the receiver.
+        """
+        host, port = self._target
+        with self._told():
+            if not port:
+                _open_socket(host).close()
+            elif self._protocol == "udp":
+                _open_udp(host, port).close()
+            else:
+                socket.create_connection((host, port), timeout=_TIMEOUT).close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What goes wrong inside, in words."""
+        try:
+            yield
         except socket.gaierror:
             raise Unreachable(
                 f"{self._option}: the name of the syslog receiver {self._place} is not known; check it"
@@ -143,9 +164,11 @@ class SyslogLedger:
                 "set to take (rsyslog: maxMessageSize, 8 kB); a cut line does not verify"
             )
         if not port:
-            _to_socket(host, message)
+            with _open_socket(host) as sender:
+                sender.send(message)
         elif self._protocol == "udp":
-            _over_udp(host, port, message)
+            with _open_udp(host, port) as sender:
+                sender.send(message)
         else:
             _over_tcp(host, port, message)
 
@@ -181,20 +204,25 @@ class SyslogLedger:
         )
 
 
-def _to_socket(path: str, message: bytes) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+def _connected(sender: socket.socket, address: Any) -> socket.socket:
+    try:
         sender.settimeout(_TIMEOUT)
-        sender.connect(path)
-        sender.send(message)
+        sender.connect(address)
+    except OSError:
+        sender.close()
+        raise
+    return sender
 
 
-def _over_udp(host: str, port: int, message: bytes) -> None:
+def _open_socket(path: str) -> socket.socket:
+    return _connected(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), path)
+
+
+def _open_udp(host: str, port: int) -> socket.socket:
     family, kind, _protocol, _name, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_DGRAM
     )[0]
-    with socket.socket(family, kind) as sender:
-        sender.connect(address)
-        sender.send(message)
+    return _connected(socket.socket(family, kind), address)
 
 
 def _over_tcp(host: str, port: int, message: bytes) -> None:

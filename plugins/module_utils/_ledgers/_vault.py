@@ -152,6 +152,15 @@ class VaultLedger:
             return Review(lost, (*faults, *_gone(known, found)))
         return Review(None, (*faults, *tail_faults([_to_line(found.data)], head)))
 
+    def check_append(self, credential: str, head: Optional[LedgerHead]) -> None:
+        """Ask Vault whether this token may make the next line.
+
+        :raises Denied: when it may not.
+        :raises Sealed, Unreachable: as the error says.
+        """
+        following = (head.number if head else 0) + 1
+        self._secret(credential, following).check_write(False, self._option)
+
     def _missing(self, credential: str, known: int) -> List[str]:
         """Numbers before the keyring's last one that are not there."""
         numbers, _others = self._numbers(credential)

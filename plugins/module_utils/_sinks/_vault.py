@@ -36,7 +36,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_kv import 
     KvSecret,
     kv_location,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_rights import need_rights
 
 
 class VaultPlace:
@@ -46,8 +45,6 @@ class VaultPlace:
     """
 
     def __init__(self, client: VaultClient, mount: str, path: str, where: str) -> None:
-        self._client = client
-        self._api_path = f"{mount}/data/{path}"
         self._secret = KvSecret(client, mount, path)
         self._where = where
 
@@ -95,9 +92,7 @@ class VaultPlace:
 
         :raises Denied: when it may not.
         """
-
-        needed = "update" if observed.version else "create"
-        need_rights(self._client, self._secret.place, {self._api_path: (needed,)}, self._where)
+        self._secret.check_write(bool(observed.version), self._where)
 
     def write(self, observed: Observed, changes: Changes) -> Optional[str]:
         """Write the next version.

@@ -29,7 +29,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Corrupt,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import refuse_link
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import hold, read_with_mode
+from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
+    check_replaceable,
+    hold,
+    read_with_mode,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._store_port import StoredVersion
 from ansible_collections.keyturn.runbooks.plugins.module_utils._throwaway import refuse_throwaway
@@ -111,6 +115,17 @@ class FileStore:
                 self._warn_plain()
             held.replace(data)
         return _version(data)
+
+    def check_write(self, expected: Optional[str]) -> None:
+        """See whether the file may be replaced, and whether there is a password where it is to be encrypted.
+
+        :raises Denied, Absent, BadInput, MissingLibrary: naming the file.
+        """
+        check_replaceable(self._path, self._option)
+        found = read_with_mode(self._path, self._option)
+        old = found[0] if found else None
+        if self._demanded or (old is not None and is_encrypted(old)):
+            self._vault.check_encrypt(old)
 
     def time(self) -> Optional[datetime]:
         """None: a file has no clock but this machine's."""

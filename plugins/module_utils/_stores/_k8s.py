@@ -108,11 +108,7 @@ class KubernetesStore:
         :raises Absent, Denied, Refused, Unreachable, BadInput: as the error says.
         """
         value = text.encode("utf-8", "surrogatepass")
-        body = self._read()
-        if body is not None and body.get("immutable"):
-            raise Refused(
-                f"{self._secret.where}: the Secret is immutable, so no keyring can be kept in it; name another one"
-            )
+        body = self._writable()
         if expected is None:
             return self._first(value, body)
         if body is None or version_of(body) != expected:
@@ -120,6 +116,22 @@ class KubernetesStore:
                 f"{self._secret.where}: somebody else wrote there first; nothing was written. Run again"
             )
         return version_of(self._secret.replace(self._with(value, body)))
+
+    def check_write(self, expected: Optional[str]) -> None:
+        """Ask Kubernetes whether this identity may write there.
+
+        :raises Absent, Denied, Refused, Unreachable, BadInput: as :meth:`write` would.
+        """
+        body = self._writable()
+        self._secret.need("create" if body is None else "update")
+
+    def _writable(self) -> Optional[Body]:
+        body = self._read()
+        if body is not None and body.get("immutable"):
+            raise Refused(
+                f"{self._secret.where}: the Secret is immutable, so no keyring can be kept in it; name another one"
+            )
+        return body
 
     def _first(self, value: bytes, body: Optional[Body]) -> str:
         if body is None:

@@ -84,6 +84,9 @@ class SecretStore:
         """
         return self._secret.write(text, expected, token_of(expected, text))
 
+    def check_write(self, expected: Optional[str]) -> None:
+        """Nothing: AWS tells rights to whoever may read its policies, and not to whoever has them."""
+
     def time(self) -> Optional[datetime]:
         """What AWS's clock says now, to the second; none before its first answer."""
         return self._secret.time()

@@ -281,6 +281,9 @@ class ParameterStore:
     def _prune(self) -> None:
         self._delete([item.number for item in self._list()[KEPT:]])
 
+    def check_write(self, expected: Optional[str]) -> None:
+        """Nothing: AWS tells rights to whoever may read its policies, and not to whoever has them."""
+
     def time(self) -> Optional[datetime]:
         """What AWS's clock says now, to the second; none before its first answer."""
         return self._caller.time()

@@ -120,6 +120,15 @@ class VaultStore:
                 return str(number + 1)
             raise
 
+    def check_write(self, expected: Optional[str]) -> None:
+        """Ask Vault whether this token may write there.
+
+        :raises Denied: when it may not.
+        :raises Conflict: when there is a document, and none was expected.
+        :raises Sealed, Unreachable, BadInput: as the error says.
+        """
+        self._secret.check_write(bool(self._expected_number(expected)), self._option)
+
     def _expected_number(self, expected: Optional[str]) -> int:
         if expected is not None:
             return int(expected)
