@@ -119,7 +119,9 @@ def _bring(job: _Job) -> Result:
     sinks = parse_sinks(params["sinks"])
     written: List[Any] = []
     if any(not sink.host for sink in sinks):
-        written = job.do(_publish.MODULE, sinks=params["sinks"], host="")["sinks"]
+        written = job.do(
+            _publish.MODULE, sinks=params["sinks"], host="", consumers=params["consumers"]
+        )["sinks"]
     told = _tell(job, sinks, parse_consumers(params["consumers"]), about)
     hosts = sorted({sink.host for sink in sinks if sink.host})
     return {"facts": facts, "sinks": written, "sink_hosts": hosts, **told}

@@ -13,13 +13,19 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
     open_keyring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import check_claim
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
+    lagging,
+    parse_consumers,
+    sinks_read,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
@@ -70,9 +76,13 @@ class Contents(Dict[str, Any]):
 
     :ivar guard: makes sure that the claim is still held. Only in the same process: a plain copy, as it goes to another
         machine, cannot reach the keyring; there the claim was looked at on the controller right before.
+    :ivar take_back: has the keyring forget that what reads these sinks was seen using them; in the same process only, too.
+    :ivar consumers: who reads the sinks, which other machines need not know.
     """
 
     guard: Optional[Guard] = None
+    take_back: Optional[Callable[[Sequence[str]], object]] = None
+    consumers: Sequence[Mapping[str, Any]] = ()
 
 
 def _guard(access: KeyringAccess, document: Document, context: Context) -> Guard:
@@ -83,6 +93,30 @@ def _guard(access: KeyringAccess, document: Document, context: Context) -> Guard
     request = Request("publish", access.run, take_over=access.take_over, holder_dead=is_dead(claim))
     check_claim(document, request, context.now())
     return access.guard if claim.run_id == access.run.run_id else no_guard
+
+
+def _take_back(access: KeyringAccess, params: Params, written: Sequence[str]) -> bool:
+    """Have the keyring forget that the readers of these sinks were seen using what they should: it was not there.
+
+    Somebody had changed the place by hand, or it was lost with its machine: whoever reads it is to be told of it once more.
+
+    :return: whether there was anything to forget.
+    """
+    document, sinks = access.document, parse_sinks(params["sinks"], OPTION)
+    consumers = parse_consumers(params.get("consumers") or ())
+    if document is None or not written or not consumers:
+        return False
+    places = {sink.place for sink in sinks if sink.name in written}
+    names = {name for sink in sinks if sink.place in places for name in (sink.name, sink.group)}
+    late = lagging(document, sinks, consumers)
+    settled = [
+        consumer.name
+        for consumer in consumers
+        if consumer.name not in late and names & set(sinks_read(consumer, sinks))
+    ]
+    return bool(settled) and access.step(
+        Request("receive", access.run, receipts=dict.fromkeys(settled, ""))
+    )
 
 
 def _of_host(rendered: Sequence[RenderedSink], host: Optional[str]) -> List[RenderedSink]:
@@ -154,7 +188,29 @@ def prepare(params: Params, context: Context) -> Params:
     }
     contents = Contents(sealed=base64.b64encode(json.dumps(body).encode()).decode())
     contents.guard = _guard(access, document, context)
-    return {**params, "contents": contents}
+    if not context.check_mode:
+        # Before the write: once the place holds what it should, nobody would know any more.
+        contents.take_back = partial(_take_back, access, params)
+    contents.consumers = params.get("consumers") or ()
+    return {**params, "consumers": [], "contents": contents}
+
+
+def conclude(params: Params, result: Result, context: Context) -> Result:
+    """On the controller, once the places were written: who reads them is to be told.
+
+    :raises KeyturnError: as the keyring's store gives cause.
+    """
+    written = [item["name"] for item in result["sinks"] if item["changed"]]
+    consumers = params["contents"].consumers
+    if not written or not consumers:
+        return result
+    access = open_keyring(params, context)
+    known = {**params, "consumers": consumers}
+    if _take_back(access, known, written) and context.check_mode:
+        # A step that this task is asked to do too must build on this one.
+        params["replay"] = access.replay
+        return {**result, "replay": access.replay}
+    return result
 
 
 @dataclass(frozen=True)
@@ -206,6 +262,19 @@ def _sink_result(job: Job, outcome: Outcome, sent: Mapping[str, Any]) -> Dict[st
     }
 
 
+def _before(
+    job: Job, guard: Guard, take_back: Optional[Callable[[Sequence[str]], object]]
+) -> Guard:
+    """What is done right before each write."""
+
+    def before() -> None:
+        if take_back:
+            take_back([sink["name"] for sink in job.sinks])
+        guard()
+
+    return before
+
+
 def _outcome(job: Job, guard: Guard, context: Context) -> Outcome:
     place = open_place(job.address, job.options, context)
     if job.wanted.fields:
@@ -236,11 +305,13 @@ def run(params: Params, context: Context) -> Result:
 
     :raises KeyturnError: for the first place that cannot be brought up to date; the details tell of those before it.
     """
-    guard = getattr(params.get("contents"), "guard", None) or no_guard
+    contents = params.get("contents")
+    guard = getattr(contents, "guard", None) or no_guard
+    take_back = getattr(contents, "take_back", None)
     done: List[Tuple[Job, Outcome]] = []
     try:
         for job in _jobs(params):
-            outcome = _outcome(job, guard, context)
+            outcome = _outcome(job, _before(job, guard, take_back), context)
             done.append((job, outcome))
             for note in outcome.observed.notes:
                 context.warn(f"{job.address.where}: {note}")
@@ -259,9 +330,11 @@ MODULE = ModuleCore(
         "keyring": {"type": "str", "required": True, "no_log": False},
         "sinks": {"type": "list", "elements": "dict", "required": True},
         "host": {"type": "str"},
+        "consumers": {"type": "list", "elements": "dict", "default": []},
         "contents": {"type": "dict", "no_log": True},
     },
     run=run,
     host=True,
     prepare=prepare,
+    conclude=conclude,
 )

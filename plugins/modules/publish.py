@@ -86,6 +86,14 @@ options:
         over the connection.
       - Without it all sinks are handled where the task runs, which is refused when they name different hosts.
     type: str
+  consumers:
+    description:
+      - What reads the sinks, as in C(keyturn_consumers). When a place has to be written although one of them was seen using what it should
+        hold, because somebody had changed it by hand or its machine was made anew, the keyring forgets that it was seen. So
+        M(keyturn.runbooks.receipts) names it, and M(keyturn.runbooks.consumer) tells it again.
+    type: list
+    elements: dict
+    default: []
   contents:
     description: The rendered values on their way to a host. Made by the collection; what is given here is not used.
     type: dict
@@ -188,6 +196,11 @@ behind:
   returned: success
   type: list
   elements: str
+replay:
+  description: The steps of the keyring predicted so far, for the tasks that follow.
+  returned: in check mode, when a reader of O(consumers) is to be told again
+  type: list
+  elements: dict
 keyring:
   description: The state of the keyring after O(transition).
   returned: when O(transition) is given

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,11 @@ def test_a_machine_that_cannot_be_reached_stops_before_anything_is_begun(estate:
 
 
 def test_drift_there_keeps_the_old_value_until_it_is_mended(estate: Estate) -> None:
+    told = estate.folder / "told"
+    argv = ["sh", "-c", f"echo x >>{told}"]
+    [reader] = estate.variables.pop("keyturn_consumers")
+    estate.variables["keyturn_consumers"] = []
+    estate.add_consumer({**reader, "type": "command", "argv": argv})
     estate.adopt()
     estate.run("rotate_db", extra=FORCE).check()
     right = estate.env_file.read_text()
@@ -79,7 +85,12 @@ def test_drift_there_keeps_the_old_value_until_it_is_mended(estate: Estate) -> N
     assert "--tags promote" in refused.stdout
     previous = estate.document().previous
     assert previous and previous.status == "grace"
-    estate.run("rotate_db", "--tags", "promote").check()
-    assert estate.env_file.read_text() == right
+    # Whoever reads it may have picked up what somebody had put there.
+    told.unlink()
+    looked = estate.run("rotate_db", "--tags", "promote", "--check").check()
+    assert not told.exists()
+    done = estate.run("rotate_db", "--tags", "promote").check()
+    assert [re.findall(r"changed=(\d+)", result.stdout) for result in (looked, done)] == [["4"]] * 2
+    assert estate.env_file.read_text() == right and told.read_text() == "x\n"
     estate.run("retire_due").check()
     assert estate.document().previous is None
