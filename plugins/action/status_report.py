@@ -34,7 +34,7 @@ class ActionModule(ReportAction):
     """Makes the report of what it is given."""
 
     options: ClassVar[dict[str, Any]] = {
-        "fail_on": {"type": "str", "default": "nothing", "choices": list(FAIL_ON)},
+        "fail_on": {"type": "str", "default": "unreadable", "choices": list(FAIL_ON)},
         "width": {"type": "int", "default": 0},
     }
 

@@ -17,6 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
 )
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
+_TOLERATED = f"{CLOCK_TOLERANCE.total_seconds():.0f} s"
 
 
 def same_run(holder: Claim, run: Run) -> bool:
@@ -55,11 +56,18 @@ def clock_fault(
     """
     here = format_time(now)
     if store_time is not None and abs(store_time - now) > CLOCK_TOLERANCE:
-        apart = format_duration(abs(store_time - now))
-        return f"the clock here says {here}, the secret store's {format_time(store_time)}, {apart} apart: set them right (NTP)"
+        apart = round(abs(store_time - now).total_seconds())
+        return (
+            f"the clock here says {here}, the secret store's {format_time(store_time)}, {apart} s apart (at most {_TOLERATED} are "
+            "tolerated): set them right (NTP)"
+        )
     if document and document.updated and document.updated - now > CLOCK_TOLERANCE:
         wrote = format_time(document.updated)
-        return f"the clock here says {here}, but the keyring was written at {wrote}: the clock went back; set it right (NTP)"
+        back = round((document.updated - now).total_seconds())
+        return (
+            f"the clock here says {here}, but the keyring was written at {wrote}, {back} s later (at most {_TOLERATED} are tolerated): the "
+            "clock went back; set it right (NTP)"
+        )
     return ""
 
 

@@ -21,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_shape import is_status
+from ansible_collections.keyturn.runbooks.plugins.module_utils._unconnected import unconnected
 
 _INVALID = (
     BadInput,
@@ -129,10 +130,8 @@ def unanswered(error: Exception, where: str) -> Unreachable:
         return Unreachable(
             f"{where}: the TLS certificate was not accepted; check the CA in the kubeconfig, the name and this machine's clock"
         )
-    if "NewConnectionError" in kinds or "ProxyError" in kinds:
-        return Unreachable(
-            f"{where}: no connection; check that Kubernetes runs there, the name, the proxy and the firewall"
-        )
+    if no_connection(error) or "ProxyError" in kinds:
+        return Unreachable(f"{where}: no connection{unconnected(error, 'Kubernetes')}")
     if "TimeoutError" in kinds:
         return Unreachable(
             f"{where}: no answer in time; run again, check the network, or raise KEYTURN_K8S_TIMEOUT"

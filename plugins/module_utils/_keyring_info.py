@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The core of the module ``keyring_info``: what a keyring shows of itself, without asking a server."""
+"""The core of the module ``keyring_info``: what a keyring shows of itself, without asking any server but its store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
+    OPTION,
     KeyringAccess,
     open_keyring,
 )
@@ -35,7 +36,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._process import (
     describe_process,
     is_dead,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._state import document_state
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import open_store
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
 from ansible_collections.keyturn.runbooks.plugins.module_utils._windows import window_state
 
@@ -69,6 +72,7 @@ def _facts(params: Params, access: KeyringAccess) -> Facts:
         holder_dead=is_dead(document.claim if document else None),
         take_over=bool(params["take_over"]),
         reason=access.run.why,
+        store_time=access.store_time(),
     )
 
 
@@ -103,6 +107,25 @@ def _due(document: Optional[Document], policy: Policy, now: datetime) -> Dict[st
     }
 
 
+def _skew(access: KeyringAccess, now: datetime) -> Optional[int]:
+    """By how many seconds the store's clock is ahead of this one; none where the store tells no time."""
+    told = access.store_time()
+    return None if told is None else round((told - now).total_seconds())
+
+
+def _versions(params: Params, context: Context) -> List[Dict[str, Any]]:
+    """What the store has of the keyring, newest first."""
+    reference = parse_reference(str(params["keyring"]), OPTION)
+    return [
+        {
+            "version": found.version,
+            "state": found.state,
+            "made": format_time(found.made) if found.made else None,
+        }
+        for found in open_store(reference, context, OPTION).versions()
+    ]
+
+
 def _info(params: Params, context: Context) -> Result:
     policy = parse_policy(params["policy"])
     access = open_keyring(params, context)
@@ -116,6 +139,8 @@ def _info(params: Params, context: Context) -> Result:
         "keyring": state,
         "due": _due(document, policy, now),
         "gates": _all_gates(params, access, policy, context),
+        "clock_skew_seconds": _skew(access, now),
+        **({"versions": _versions(params, context)} if params["versions"] else {}),
     }
 
 
@@ -137,5 +162,6 @@ SPEC = {
     "issuer": {"type": "dict", "default": {}},
     "generate": {"type": "dict", "default": {}},
     "owner": {"type": "str", "default": ""},
+    "versions": {"type": "bool", "default": False},
 }
 MODULE = ModuleCore("keyring_info", SPEC, run)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NoReturn, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import OPTION
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
@@ -46,8 +47,22 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 )
 
 _SEEN = ("unreadable", "behind", "unready")
-# Of a failed check, whose refusals say it all.
-_TOO_MUCH = frozenset({"gates", "baseline", "notices"})
+# Of a failed check: its message names all that is closed, and what there would have been to do was not done.
+_TOO_MUCH = frozenset(
+    {
+        "baseline",
+        "can_return",
+        "due",
+        "gates",
+        "interruption",
+        "notices",
+        "overlap",
+        "reason",
+        "refusals",
+        "status",
+        "todo",
+    }
+)
 
 
 class Ended(KeyturnError):
@@ -59,6 +74,20 @@ def _phase_of(step: Step) -> str:
     if step is CHECK:
         return PREFLIGHT
     return max(step.phases, key=PHASES.index) if step.phases else step.key
+
+
+def _without_evidence(keyring: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A keyring's state without what proved its stages, which is most of it: of a failed task Ansible prints all to a person."""
+
+    def short(stage: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: stage[name] for name in stage if name != "evidence"}
+
+    stages = {name: short(stage) for name, stage in keyring["stages"].items()}
+    return {
+        **keyring,
+        "stages": stages,
+        "retained_stages": [*map(short, keyring["retained_stages"])],
+    }
 
 
 class Procedure(Account):
@@ -143,6 +172,9 @@ class Procedure(Account):
         if error.step is CHECK:
             # A closed gate keeps from nobody what comes next.
             progress.checked = {**progress.checked, "notices": error.details.get("notices") or []}
+            # There is no gate to tell of a keyring that could not be opened, and of any other there are some.
+            self.unread = error.details.get("gates") == []
+        self.lost = error.details.get("kind") == "Unreachable" and error.reason.startswith(OPTION)
         if progress.cause:
             how = "was begun and failed too" if progress.turned else "could not be begun"
             self.end(
@@ -172,13 +204,42 @@ class Procedure(Account):
             self.follow(RETURN)
         except Failed as error:
             self.answer(error)
+        self.lost = False
         self.end(
             f"{self.progress.cause}. The previous value was made current again and proved; the failed one is kept until retire_due",
             {"kind": self.progress.kind},
         )
 
+    def tell_of_failure(self, cause: str) -> None:
+        """Write a failure down, tell the owner and let other runs in, as far as the keyring can be reached.
+
+        On a store that does not answer each try takes a whole deadline of its client. So nothing is tried after a check that could
+        not open the keyring, and one thing after a step that lost it: letting other runs in.
+        """
+        progress, away = self.progress, self.unread or self.lost
+        rotation = {"rotation_id": progress.rotation_id}
+        self.known = cause
+
+        def note() -> None:
+            self.do(NOTE, outcome="failed", text=cause, **rotation)
+
+        def tell() -> None:
+            # What the keyring could add to the message is not waited for.
+            place = {"keyring": ""} if away else {}
+            self.notify("failure", cause, phase=progress.failed_in, **rotation, **place)
+
+        noted = not away and self.attempt(note)
+        self.attempt(tell)
+        if noted:
+            # What cannot be remembered as told would be told by every run.
+            self.attempt(self.notices)
+        # Before its first step a run holds no claim.
+        begun = noted or progress.failed_in != PREFLIGHT
+        if begun and self.attempt(lambda: self.do(RELEASE)) and self.lost:
+            self.attempt(note)
+
     def end(self, cause: str, details: Mapping[str, Any]) -> NoReturn:
-        """Write the failure down, tell the owner and let other runs in; whatever of that fails is a warning.
+        """Have everybody told of the failure; whatever of that fails is a warning.
 
         :raises Ended: with the cause.
         """
@@ -186,14 +247,10 @@ class Procedure(Account):
         pending = self.params["purpose"] == "rotate" and progress.staged and not progress.in_use
         begun = self.params["purpose"] != "rotate" and (progress.begun or self.changed)
         cause += advice(pending, begun)
-        rotation = {"rotation_id": progress.rotation_id}
-        self.attempt(lambda: self.do(NOTE, outcome="failed", text=cause, **rotation))
-        self.attempt(lambda: self.notify("failure", cause, phase=progress.failed_in, **rotation))
-        self.attempt(self.notices)
-        self.attempt(lambda: self.do(RELEASE))
+        self.tell_of_failure(cause)
         shown = {name: details[name] for name in details if name not in _TOO_MUCH}
         if self.keyring is not None:
-            shown["keyring"] = self.keyring
+            shown["keyring"] = _without_evidence(self.keyring)
         raise Ended(
             cause,
             **{

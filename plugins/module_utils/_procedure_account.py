@@ -20,6 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
     CHECK,
     PROCEDURES,
+    RELEASE,
     RETURN,
     Progress,
     Step,
@@ -34,18 +35,21 @@ class Failed(KeyturnError):
     """A step failed.
 
     :ivar step: which one.
+    :ivar reason: why, without the name of the step.
     """
 
     def __init__(self, step: Step, message: str, **details: Any) -> None:
         super().__init__(message, **details)
-        self.step = step
+        self.step, self.reason = step, message
 
 
 def _failed(step: Step, said: Mapping[str, Any]) -> Failed:
     """A step's failure as its module would tell it; the check names what is closed by itself."""
     details = {name: said[name] for name in said if name not in ("failed", "msg")}
     prefix = "" if step is CHECK else f"{step.name}: "
-    return Failed(step, f"{prefix}{said['msg']}", **details)
+    error = Failed(step, f"{prefix}{said['msg']}", **details)
+    error.reason = said["msg"]
+    return error
 
 
 class Elsewhere(Exception):
@@ -84,6 +88,9 @@ class Account:
     """One call of the module: it takes steps and keeps account of them.
 
     :ivar keyring: the keyring's state after the latest step that returned it.
+    :ivar unread: the check could not open the keyring, so there is nothing that this run could write there or take out.
+    :ivar lost: a later step could not reach the keyring.
+    :ivar known: what was told of a failure.
     """
 
     def __init__(self, params: Params, context: Context) -> None:
@@ -94,7 +101,8 @@ class Account:
             "transition": None,
             "replay": list(params["replay"] or []) if context.check_mode else [],
         }
-        self.changed = False
+        self.changed = self.unread = self.lost = False
+        self.known = ""
         self.diffs: List[Any] = []
         self.say: List[str] = []
         self.keyring: Optional[Mapping[str, Any]] = None
@@ -172,11 +180,28 @@ class Account:
         self.say.append(f"{self.params['credential']}: {line}")
         self.context.progress(line)
 
-    def attempt(self, act: Callable[[], object]) -> None:
+    def attempt(self, act: Callable[[], object]) -> bool:
+        """Do something whose failure must not hide the one that it answers; returns whether it went well. A reason is told once."""
         try:
             act()
         except Failed as error:
-            self.context.warn(f"{self.params['credential']}: {error.message}")
+            again = error.reason in self.known
+            told = f"{error.step.name}: not done, for the same reason" if again else error.message
+            self.known += error.reason
+            left = self._claim_left() if error.step is RELEASE else ""
+            self.context.warn(f"{self.params['credential']}: {told}{left}")
+            return False
+        return True
+
+    def _claim_left(self) -> str:
+        """What becomes of a claim that could not be taken out."""
+        claim = (self.keyring or {}).get("claim") or {}
+        if claim.get("run_id") != run_of(self.params).run_id:
+            return ""
+        return (
+            f". The claim of this run ends by itself at {claim['expires']}; before that, another run on this machine takes it over at "
+            "once, and one on another machine with -e keyturn_take_over=true"
+        )
 
     def result(self, left: Optional[Elsewhere] = None) -> Result:
         """The task's result.

@@ -21,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Sealed,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._unconnected import unconnected
 
 try:
     import hvac.exceptions
@@ -174,13 +175,15 @@ def unreachable(error: Exception, where: str, address: str) -> KeyturnError:
             f"{where}: the TLS certificate of {address} was not accepted; set VAULT_CACERT to its CA, and check the name, the "
             "expiry and this machine's clock"
         )
+    if never_sent(error) or isinstance(error, requests.exceptions.ProxyError):
+        return Unreachable(f"{where}: no connection to {address}{unconnected(error, 'Vault')}")
     if isinstance(error, requests.exceptions.Timeout):
         return Unreachable(
             f"{where}: {address} did not answer in time; check the server, or raise VAULT_CLIENT_TIMEOUT"
         )
     if isinstance(error, requests.exceptions.ConnectionError):
         return Unreachable(
-            f"{where}: no connection to {address}; check that Vault runs there, the name and the firewall"
+            f"{where}: the connection to {address} ended without an answer; see Vault's log and what stands between, then run again"
         )
     return Unreachable(
         f"{where}: {address} gave an answer that is not Vault's ({type(error).__name__}); check VAULT_ADDR and what stands between"
@@ -218,7 +221,10 @@ def _by_kind(error: Exception, where: str, what: str) -> Optional[KeyturnError]:
     if isinstance(error, hvac.exceptions.InvalidRequest) or _is_too_large(error):
         return _invalid(error, where, what)
     if isinstance(error, hvac.exceptions.VaultDown) and said(error, "Vault is sealed"):
-        return Sealed(f"{where}: Vault is sealed or not initialised; unseal it, then run again")
+        return Sealed(
+            f"{where}: Vault is sealed or not initialised; unseal it, such as with the playbook keyturn.runbooks.vault_unseal, then run "
+            "again"
+        )
     return None
 
 

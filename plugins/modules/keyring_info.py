@@ -14,8 +14,8 @@ description:
   - Reads a keyring and returns its stages with their statuses, ages and fingerprints, who works on it, how due it is, and which gates
     would stop it from being rotated, retired or rolled back.
   - Never returns a value.
-  - No server is asked and no sink or consumer is looked at. So the gates are only those that the keyring, the policy and the
-    credential's definition decide; M(keyturn.runbooks.preflight) checks all of them.
+  - No server is asked but the store of the keyring, and no sink or consumer is looked at. So the gates are only those that the keyring,
+    the policy and the credential's definition decide; M(keyturn.runbooks.preflight) checks all of them.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.keyring.step
@@ -40,6 +40,13 @@ options:
     description: Who is responsible, for RV(owner). By default C(owner) of O(policy).
     type: str
     default: ""
+  versions:
+    description:
+      - Return RV(versions) as well, which costs one more request to the store.
+      - It takes more than reading the keyring in two stores. In Vault it is the capability C(read) on C(metadata) of the keyring's path. In
+        Secrets Manager it is C(secretsmanager:ListSecretVersionIds).
+    type: bool
+    default: false
 seealso:
   - module: keyturn.runbooks.preflight
   - module: keyturn.runbooks.status_report
@@ -55,6 +62,12 @@ EXAMPLES = r"""
     policy: {rotate: age, max_age: 180d, grace: 48h}
   register: db_keyring
 
+- name: Which versions of a keyring its store keeps
+  keyturn.runbooks.keyring_info:
+    keyring: ref+vault://secret/keyrings/db_musehub
+    versions: true
+  register: db_versions
+
 - name: Stop where a rotation would be refused
   ansible.builtin.assert:
     that: db_keyring.gates.rotate | rejectattr('passed') | length == 0
@@ -62,6 +75,34 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+clock_skew_seconds:
+  description:
+    - By how many seconds the clock of the store is ahead of the one where this runs; negative when it is behind. It is measured in whole
+      seconds. Null where the store tells no time, such as a file.
+    - With more than 60 seconds in either direction the gate V(clock) is closed for every purpose, and says what to do.
+  returned: success
+  type: int
+  sample: 0
+versions:
+  description:
+    - What the store has of the keyring, newest first. The list is empty where there is no keyring. Files and Kubernetes keep the present
+      version alone.
+  returned: when O(versions=true)
+  type: list
+  elements: dict
+  contains:
+    version:
+      description: How the store names it. It is no number to count with.
+      type: str
+    state:
+      description: V(current), V(old), V(deleted) (it can be brought back), or V(destroyed).
+      type: str
+    made:
+      description: When it was written; null where the store does not know.
+      type: str
+  sample:
+    - {version: '7', state: current, made: '2026-01-01T02:03:04.000000Z'}
+    - {version: '6', state: old, made: '2025-07-01T02:03:04.000000Z'}
 owner:
   description: Who is responsible. It is also returned when the keyring cannot be read.
   returned: always

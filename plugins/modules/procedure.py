@@ -17,7 +17,9 @@ description:
   - "V(rotate): the gates, a new value, the issuer accepts it, whoever checks credentials is shown it, it is proved, promoted, brought to
     sinks and consumers, and its health is watched. An issuer without overlap takes it right before sinks and consumers do."
   - When a step fails after consumers may hold the new value, the previous one is made current again, everywhere, and proved.
-  - After any failure the ledger and the contacts are told, other runs are let in, and the task fails with the cause and what to do.
+  - After any failure the ledger and the contacts are told, other runs are let in, and the task fails with the cause and what to do. Where
+    the keyring could not even be opened, there is nobody to let in and nothing to write to. Then the contacts alone are told, and the
+    store is not waited for again.
   - A sink or a consumer on another host ends the task with RV(elsewhere). The role C(keyturn.runbooks.keyturn) does that part there
     and calls again, with RV(resume).
   - While it runs inside Ansible on the controller, it prints the name of each step on the standard error stream.
@@ -218,10 +220,23 @@ steps:
       description: Whether it changed something.
       type: bool
       returned: always
+    failed:
+      description: Whether it failed.
+      type: bool
+      returned: when it did
 keyring:
-  description: The state of the keyring afterwards, without values.
+  description:
+    - The state of the keyring afterwards, without values. After a failed step it is without the C(evidence) of stages, which
+      M(keyturn.runbooks.keyring_info) shows.
   returned: when a step returned it
   type: dict
+kind:
+  description:
+    - What kind of failure it is, such as V(Refused) (a gate is closed, or the keyring could not be opened), V(ProbeFailed), V(Denied),
+      V(Sealed), V(Unreachable), V(Conflict) or V(BadInput).
+  returned: failure
+  type: str
+  sample: Refused
 elsewhere:
   description: What is to be done on other hosts before this goes on. Empty at the end.
   returned: success, or after a step failed

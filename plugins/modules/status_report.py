@@ -54,11 +54,11 @@ options:
     default: ""
   fail_on:
     description:
-      - Which credentials are listed in RV(failing). V(overdue) lists those that are overdue, V(due) also those that are due or were never
-        rotated. Both list what could not be read, because nobody knows whether that is in time.
+      - Which credentials are listed in RV(failing). V(unreadable) lists those that could not be read, because nobody knows whether they
+        are in time. V(overdue) lists them and those that are overdue, and V(due) also those that are due or were never rotated.
     type: str
-    choices: [nothing, overdue, due]
-    default: nothing
+    choices: [nothing, unreadable, overdue, due]
+    default: unreadable
   width:
     description: How many columns the table has; V(0) is the width of the screen, or of E(COLUMNS), and at most 120.
     type: int
@@ -99,7 +99,9 @@ report:
       type: dict
       contains:
         state:
-          description: C(state) of RV(keyturn.runbooks.keyring_info#module:due), or V(unreadable).
+          description:
+            - C(state) of RV(keyturn.runbooks.keyring_info#module:due), or V(unreadable). What follows is then null, but for the owner, the
+              attention and the error.
           type: str
         owner:
           description: Who is responsible.
@@ -111,6 +113,9 @@ report:
         error:
           description: Why it could not be read, as C(kind) and C(message); else null.
           type: dict
+        clock_skew_seconds:
+          description: RV(keyturn.runbooks.keyring_info#module:clock_skew_seconds).
+          type: int
         due:
           description: RV(keyturn.runbooks.keyring_info#module:due).
           type: dict

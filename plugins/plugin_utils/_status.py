@@ -21,12 +21,13 @@ KIND = "keyturn.status"
 SCHEMA = 1
 # What a person looks at first.
 STATES = ("overdue", "unreadable", "due", "never_rotated", "soon", "fresh", "on_demand")
-FAIL_ON = ("nothing", "overdue", "due")
+FAIL_ON = ("nothing", "unreadable", "overdue", "due")
 # Which stand in the way of the next rotation however far off that is. What the others say passes by itself.
 _LASTING = frozenset({"clock", "leftover", "issuer"})
 _NO_MORE_THAN_STATES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "nothing": frozenset(),
+        "unreadable": frozenset({"unreadable"}),
         "overdue": frozenset({"overdue", "unreadable"}),
         "due": frozenset({"overdue", "unreadable", "due", "never_rotated"}),
     }
@@ -75,7 +76,8 @@ def _of_gates(result: Result) -> list[str]:
             rotate.pop("previous", None)
             found.append("the grace of the previous value is over: run the retire_due playbook")
         elif "grace" not in retire:
-            found += [f"retire, gate {name}: {text}" for name, text in retire.items()]
+            others = {name: text for name, text in retire.items() if rotate.get(name) != text}
+            found += [f"retire, gate {name}: {text}" for name, text in others.items()]
     return [f"rotate, gate {name}: {message}" for name, message in rotate.items()] + found
 
 
@@ -86,6 +88,7 @@ def _read(result: Result) -> dict[str, Any]:
         "owner": result.get("owner") or "",
         "error": None,
         "attention": _of_claim(result) + _of_gates(result),
+        "clock_skew_seconds": result.get("clock_skew_seconds"),
         "due": due,
         "keyring": keyring,
         "gates": gates,
@@ -102,6 +105,7 @@ def _unread(result: Result) -> dict[str, Any]:
         "owner": result.get("owner") or "",
         "error": {"kind": str(result.get("kind") or "Failed"), "message": message},
         "attention": [message],
+        "clock_skew_seconds": None,
         "due": None,
         "keyring": None,
         "gates": None,

@@ -59,7 +59,7 @@ def test_claim_look_verify_release(scratch: Path, run_playbook: RunPlaybook, dir
     tasks = [
         step("claim"),
         step("claim"),
-        {"keyturn.runbooks.keyring_info": {}},
+        {"keyturn.runbooks.keyring_info": {"versions": True}},
         {"keyturn.runbooks.receipts": {}},
         {"keyturn.runbooks.verify_ledger": {}},
         step("release"),
@@ -70,6 +70,7 @@ def test_claim_look_verify_release(scratch: Path, run_playbook: RunPlaybook, dir
     found = results(done)
     assert [item["changed"] for item in found] == [True, False, False, False, False, True, False]
     assert found[2]["keyring"]["claim"]["run_id"] and found[2]["due"]["state"] == "never_rotated"
+    assert [item["state"] for item in found[2]["versions"]] == ["current"]
     assert found[4]["lines"] == 1 and found[5]["keyring"]["claim"] is None
 
 

@@ -158,8 +158,11 @@ def test_one_table_of_everything_whatever_is_broken(
         inventory=inventory,
         extra_vars={"keyturn_serial": 5},
         env={"VAULT_TOKEN": "none", "VAULT_CLIENT_TIMEOUT": "1", "COLUMNS": "100"},
-    ).check()
+    ).check(2)
     assert estate.snapshot() == before
+    told = done.output.partition("fatal: ")[2]
+    assert all(f"{name} is unreadable: " in told for name in UNREADABLE)
+    assert "db_overdue is " not in told
     assert done.stdout.count("CREDENTIAL ") == 1 and "changed=1" not in done.stdout
     found = rows(done)
     assert set(found) == set(credentials.hosts)
@@ -201,6 +204,26 @@ def test_programs_get_one_document_and_audits_an_exit_code(scratch: Path, ansibl
     assert "db_absent is" not in done.stderr
     for value in credentials.values:
         assert value not in done.output + file.read_text()
+
+
+def test_what_could_not_be_read_fails_unless_that_is_asked_for(
+    scratch: Path, ansible: Ansible
+) -> None:
+    credentials = Credentials(scratch)
+    add_the_broken(credentials)
+    arguments = ("--limit", "db_badref,db_absent")
+    for asked, code in (({}, 2), ({"keyturn_fail_on": "nothing"}, 0)):
+        done = ansible.run(
+            "keyturn.runbooks.status",
+            *arguments,
+            inventory=credentials.inventory(),
+            extra_vars={"output": "json", **asked},
+            env=QUIET,
+        ).check(code)
+        report = json.loads(done.stdout)
+        assert report["summary"]["states"] == {"unreadable": 1, "never_rotated": 1}
+        broken = report["credentials"]["db_badref"]
+        assert broken["state"] == "unreadable" and broken["due"] is None
 
 
 def test_a_limit_gives_one_row_and_the_job_its_artifact(scratch: Path, ansible: Ansible) -> None:

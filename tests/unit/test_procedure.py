@@ -1,16 +1,23 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a procedure may go on: only where an earlier call of the same run stopped."""
+"""Where a procedure may go on, which is only where an earlier call of the same run stopped; and what follows a failure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _procedure_account
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
-from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    Denied,
+    Refused,
+    Unreachable,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure import MODULE, Ended
 
 STOPPED: dict[str, Any] = {
     "purpose": "retire",
@@ -20,14 +27,14 @@ STOPPED: dict[str, Any] = {
 }
 
 
-def go(failure: str = "", **options: Any) -> None:
+def go(failure: str = "", warn: Callable[[str], None] = lambda _line: None, **options: Any) -> None:
     """Call the core as a task would."""
     defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
     given = {"purpose": "retire", "keyring": "ref+file:///nowhere/k.json", "credential": "db"}
     run = {"run": {"run_id": "this"}}
     found = {"unreadable": [], "behind": [], "unready": [], "failure": failure, "kind": "Host"}
     params = {**defaults, **given, **run, "found": found, **options}
-    MODULE.run(params, Context(environ={}))
+    MODULE.run(params, Context(environ={}, warn=warn))
 
 
 @pytest.mark.parametrize(
@@ -43,3 +50,131 @@ def test_it_goes_on_only_where_this_run_stopped(change: dict[str, str]) -> None:
 def test_a_failure_needs_the_place_where_it_was() -> None:
     with pytest.raises(BadInput, match="failure: it needs 'resume'"):
         go(failure="it has failed")
+
+
+class Scripted:
+    """Modules that answer as they are told to, and what they were asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+        self.warnings: list[str] = []
+
+    def execute(self, core: Any, params: dict[str, Any], _context: Context) -> dict[str, Any]:
+        """What the module of that name returns, or its transition, or the event that it tells."""
+        name = params.get("event") or params.get("transition") or core.name
+        self.asked.append(name if params["keyring"] else f"{name} without keyring")
+        found = self.answers.get(name, {})
+        if isinstance(found, Exception):
+            raise found
+        return {"changed": False, **found}
+
+    def failed(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Ended:
+        """Run it to its failure."""
+        monkeypatch.setattr(_procedure_account, "execute", self.execute)
+        contacts = {"policy": {"contacts": [{"type": "command"}]}}
+        with pytest.raises(Ended) as caught:
+            go(warn=self.warnings.append, purpose="rotate", **contacts, **options)
+        return caught.value
+
+
+PLACE = "keyturn_keyring: Vault path secret/db at http://127.0.0.1:8200"
+GONE = Unreachable(f"{PLACE}: no connection")
+CHECKED = {
+    "todo": "rotate",
+    "overlap": True,
+    "can_return": True,
+    "notices": [],
+    "status": {"under_way": False},
+    "msg": "",
+    "reason": "",
+    "interruption": "",
+    "elsewhere": {},
+}
+NOTICE = {"event": "window_opens", "mark": "m", "message": "soon"}
+CLAIMED = {
+    "keyring": {
+        "stages": {"pending": {"rotation_id": "r1", "evidence": [{"type": "postgres"}]}},
+        "retained_stages": [{"rotation_id": "r0", "evidence": [{"type": "postgres"}]}],
+        "claim": {"run_id": "this", "expires": "2026-01-09T12:30:00Z"},
+    }
+}
+
+
+def refused(sentence: str, *gates: str) -> Refused:
+    """A check that found something closed; no gate is told of a keyring that it could not open."""
+    about = {"gates": [{"name": name} for name in gates], "refusals": [sentence], "status": {}}
+    return Refused(
+        f"db: 1 gate is closed. (1) {sentence}", **about, notices=[NOTICE], todo="rotate"
+    )
+
+
+def test_a_keyring_that_cannot_be_opened_is_tried_once_and_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Scripted(preflight=refused(f"keyring: {GONE.message}"))
+    ended = script.failed(monkeypatch)
+    assert script.asked == ["preflight", "failure without keyring"]
+    assert script.warnings == []
+    assert ended.message == f"db: 1 gate is closed. (1) keyring: {GONE.message}"
+    assert set(ended.details) == {"kind", "steps", "say", "elsewhere", "changed"}
+
+
+def test_a_closed_gate_is_noted_and_notices_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"changed": True}
+    script = Scripted(preflight=refused("window: closed", "claim"), window_opens=told)
+    script.failed(monkeypatch)
+    assert script.asked == ["preflight", "note", "failure", "window_opens", "note", "release"]
+
+
+def test_where_the_ledger_refuses_it_is_tried_to_note_and_no_notice_is_told_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger = "keyturn_ledger: Vault denies this token to write"
+    script = Scripted(preflight=refused(f"ledger: {ledger}", "claim"), note=Denied(ledger))
+    script.failed(monkeypatch)
+    assert script.asked == ["preflight", "note", "failure"]
+    assert script.warnings == [
+        "db: Write it down in the keyring and the ledger: not done, for the same reason"
+    ]
+
+
+def test_a_run_that_held_the_claim_and_lost_the_keyring_tries_to_release_it_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Scripted(preflight=CHECKED, stage=CLAIMED, applied=GONE, release=GONE)
+    ended = script.failed(monkeypatch)
+    asked = ["preflight", "stage", "applied", "failure without keyring", "release"]
+    assert script.asked == asked
+    assert GONE.message in ended.message
+    (warning,) = script.warnings
+    assert warning.startswith(
+        "db: Let other runs in again: not done, for the same reason. The claim"
+    )
+    assert "ends by itself at 2026-01-09T12:30:00Z" in warning
+    assert "keyturn_take_over=true" in warning
+
+
+def test_a_keyring_that_is_back_gets_the_note_after_the_release(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Scripted(preflight=CHECKED, stage=CLAIMED, applied=GONE)
+    script.failed(monkeypatch)
+    assert script.asked[3:] == ["failure without keyring", "release", "note"]
+    assert script.warnings == []
+
+
+@pytest.mark.parametrize(
+    "error", [Unreachable("sink 'app': no connection"), Denied(f"{PLACE}: denied")], ids=str
+)
+def test_a_failure_of_something_else_is_noted_first(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    script = Scripted(preflight=CHECKED, stage=CLAIMED, applied=error)
+    ended = script.failed(monkeypatch)
+    assert script.asked[3:] == ["note", "failure", "release"]
+    # Of the keyring's state, which is printed, what a person needs.
+    shown = ended.details["keyring"]
+    assert shown["stages"] == {"pending": {"rotation_id": "r1"}}
+    assert shown["retained_stages"] == [{"rotation_id": "r0"}]
+    assert shown["claim"] == CLAIMED["keyring"]["claim"]

@@ -196,6 +196,20 @@ def test_a_rotation_that_nobody_goes_on_with_is_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("seconds", [-125, 125])
+def test_a_clock_that_differs_from_the_store_s_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    theirs = NOW + timedelta(seconds=seconds)
+    monkeypatch.setattr(_keyring_info.KeyringAccess, "store_time", lambda _access: theirs)
+    previous = stage("app_b", "grace", retire_after=NOW - DAY)
+    seen = {"db": look(tmp_path, current=stage("app_a"), previous=previous)}
+    (clock,) = lines_of(seen, "db")[1:]
+    assert clock.startswith("! rotate, gate clock: the clock here says 2026-01-09T12:00:00")
+    assert clock.endswith("125 s apart (at most 60 s are tolerated): set them right (NTP)")
+    assert build_report(seen, NOW)["credentials"]["db"]["clock_skew_seconds"] == seconds
+
+
 def test_the_report_is_json_and_its_artifact_is_short(tmp_path: Path) -> None:
     results = {
         "db_ok": look(tmp_path, current=stage("app_a")),
@@ -208,6 +222,7 @@ def test_the_report_is_json_and_its_artifact_is_short(tmp_path: Path) -> None:
     gone = report["credentials"]["db_gone"]
     assert gone["state"] == "unreadable" and gone["owner"] == "platform"
     assert gone["error"] == {"kind": "Denied", "message": "vault: denied"}
+    assert [gone[name] for name in ("due", "keyring", "gates", "clock_skew_seconds")] == [None] * 4
     fine = report["credentials"]["db_ok"]
     assert fine["error"] is None and fine["attention"] == []
     assert set(fine["gates"]) == {"rotate", "retire", "rollback"}
@@ -224,7 +239,12 @@ def test_the_report_is_json_and_its_artifact_is_short(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fail_on", "names"),
-    [("nothing", set()), ("overdue", {"late", "gone"}), ("due", {"late", "gone", "due", "none"})],
+    [
+        ("nothing", set()),
+        ("unreadable", {"gone"}),
+        ("overdue", {"late", "gone"}),
+        ("due", {"late", "gone", "due", "none"}),
+    ],
 )
 def test_what_an_audit_fails_on(tmp_path: Path, fail_on: str, names: set[str]) -> None:
     results = {

@@ -181,7 +181,8 @@ def test_release_lets_go_only_of_its_own_claim() -> None:
 
 def test_a_clock_that_went_back_is_refused() -> None:
     document = walk(None, "stage")
-    with pytest.raises(Refused, match="the clock went back; set it right"):
+    told = r"61 s later \(at most 60 s are tolerated\): the clock went back; set it right"
+    with pytest.raises(Refused, match=told):
         transition(document, request("applied"), T0 - timedelta(seconds=61))
     transition(document, request("applied"), T0 - timedelta(seconds=59))
 
