@@ -59,5 +59,5 @@ notes:
   - The environment is the task's own, with C(environment), and not only the one that Ansible was started with.
   - A call with all its retries takes as long as C(KEYTURN_AWS_TIMEOUT) in the task's environment says, 30 seconds without it. Throttling
     is answered with less speed, which grows again with every call that AWS takes, and with pauses that grow and differ, or are as long
-    as the answer asks for.
+    as the answer asks for. Where no connection comes about, nothing was sent, and the call is tried again until then, too.
 """

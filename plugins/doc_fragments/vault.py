@@ -92,6 +92,13 @@ options:
       - Whether the server's certificate is checked. Without it E(ANSIBLE_HASHI_VAULT_VALIDATE_CERTS), then the opposite of
         E(VAULT_SKIP_VERIFY), else it is.
     type: bool
+  proxies:
+    description:
+      - The HTTP proxy on the way to Vault, as a URL, or a mapping of V(http), V(https) or V(all), the scheme of the address of Vault, to
+        one each. Without it E(ANSIBLE_HASHI_VAULT_PROXIES), which may be the mapping as JSON, then E(https_proxy) and the like.
+      - A URL may hold the proxy's user and password; it may also be a reference to a URL, or to the mapping as JSON.
+      - What is sent to this machine itself, such as to an agent, goes through no proxy.
+    type: raw
   timeout:
     description:
       - The deadline of one call with all its retries, as a duration or in seconds. Without it E(ANSIBLE_HASHI_VAULT_TIMEOUT), then

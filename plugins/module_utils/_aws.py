@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
     THROTTLED,
+    TROUBLED,
     explain,
     heard,
     may_be_done,
@@ -44,13 +45,15 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._lent_environ imp
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
+from ansible_collections.keyturn.runbooks.plugins.module_utils._tries import Tries
 
 TIMEOUT = "KEYTURN_AWS_TIMEOUT"
 
 _DEADLINE = 30.0
-_ATTEMPTS = 3
+_RETRIES = 2
+"""How often a trouble of AWS's, or an answer that was lost, is tried again; what AWS did not take counts for nothing here."""
+
 _SECONDS = 5.0
-_FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _SESSION_NAME = "keyturn"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -183,7 +186,7 @@ class AwsCaller:
     def call(
         self, place: str, action: str, function: Callable[[Any], Any], writes: bool = False
     ) -> Any:
-        """Ask AWS something, again while it is only busy, until the deadline.
+        """Ask AWS something, again while it is only busy or not reached, until the deadline.
 
         :param place: what it is about, for messages.
         :param action: the name of the permission that it needs.
@@ -219,7 +222,13 @@ class AwsCaller:
     def _retried(self, place: str, action: str, function: Callable[[], Any], writes: bool) -> Any:
         end = time.monotonic() + self._settings.deadline
         end = min(end, self._until or end)
-        pause, troubles = _FIRST_PAUSE, 0
+        tries = Tries(
+            lambda: end - time.monotonic(),
+            self._sleep,
+            self._context.randbytes,
+            _RETRIES,
+            _LONGEST_PAUSE,
+        )
         while True:
             if not self._pace.wait(end, self._sleep):
                 raise too_fast(self.where(place))
@@ -227,25 +236,18 @@ class AwsCaller:
             try:
                 answer = heard(function)
             except Exception as error:
-                why = passing(error, writes)
-                if why == THROTTLED:
-                    self._pace.slower()
-                else:
-                    troubles += 1
-                # Each waits for a time of its own: those that were refused together do not come back together.
-                wait = pause * (0.5 + self._context.randbytes(1)[0] / 255)
-                wait = max(wait, wished_pause(error))
-                took = time.monotonic() - started
-                late = time.monotonic() + wait + took >= end
-                if not why or late or troubles >= _ATTEMPTS:
-                    meant = explain(error, self.where(place), action)
-                    meant.details["uncertain"] = writes and may_be_done(error)
-                    raise meant from None
+                caught = error
             else:
                 self._pace.faster()
                 return answer
-            self._sleep(wait)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            why = passing(caught, writes)
+            if why == THROTTLED:
+                self._pace.slower()
+            takes = time.monotonic() - started
+            if not why or not tries.again(wished_pause(caught), takes, why == TROUBLED):
+                meant = explain(caught, self.where(place), action)
+                meant.details["uncertain"] = writes and may_be_done(caught)
+                raise meant from None
 
     def time(self) -> Optional[datetime]:
         """What AWS's clock says now, to the second; none before its first answer."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 from contextlib import contextmanager
@@ -127,16 +128,14 @@ class Opener:
         if settings.in_pod:
             self._load_pod(configuration)
             return
-        if not settings.files:
+        if not (settings.files or settings.inline):
             return
-        config, files, context = self._library.config, settings.files, settings.context
+        files, context = settings.files, settings.context
+        named = f"the kubeconfig {files}" if files else "the mapping in 'kubeconfig'"
         try:
-            context = context or _current_context(files)
-            # A token that was renewed meanwhile is not written back: reading changes nothing.
+            context = context or (_current_context(files) if files else None)
             with self._keys_in_memory():
-                config.load_kube_config(
-                    files, context, client_configuration=configuration, persist_config=False
-                )
+                self._load_kubeconfig(configuration, context)
         except OSError as error:
             meant = file_error(error, self._option, str(error.filename or files), "read")
             # A token that is not there says nothing of the Secret.
@@ -144,9 +143,17 @@ class Opener:
         except Exception:
             which = f"context '{context}'" if context else "current context"
             raise BadInput(
-                f"{self._option}: the kubeconfig {files} is no usable one, or its {which} is not complete; "
-                "see what 'kubectl config view' says of it"
+                f"{self._option}: {named} is no usable one, or its {which} is not complete; see what 'kubectl config view' says of it"
             ) from None
+
+    def _load_kubeconfig(self, configuration: Any, context: Optional[str]) -> None:
+        config, inline = self._library.config, self._settings.inline
+        # A token that was renewed meanwhile is not written back: reading changes nothing.
+        about = {"client_configuration": configuration, "persist_config": False}
+        if inline:
+            config.load_kube_config_from_dict(json.loads(inline.reveal()), context, **about)
+        else:
+            config.load_kube_config(self._settings.files, context, **about)
 
     def _load_pod(self, configuration: Any) -> None:
         try:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -14,6 +14,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Conflict,
     Denied,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_inline import shown_of
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_notes import (
     LAST_APPLIED,
     stale_pods,
@@ -219,6 +220,10 @@ def _gone(body: Optional[Body], stand_in: str, where: str) -> Dict[str, str]:
     return {"before_header": where, "after_header": where, "before": before, "after": ""}
 
 
+def _public(params: Params) -> FrozenSet[str]:
+    return shown_of(params.get("kubeconfig"), params.get("fields"), params.get("api_key"))
+
+
 SPEC: Mapping[str, Any] = {
     **KEYRING_OPTIONS,
     **FIELDS_OPTIONS,
@@ -232,4 +237,4 @@ SPEC: Mapping[str, Any] = {
     "immutable": {"type": "bool"},
     "replace_immutable": {"type": "bool", "default": False},
 }
-MODULE = ModuleCore(NAME, SPEC, run)
+MODULE = ModuleCore(NAME, SPEC, run, public=_public)

@@ -5,7 +5,8 @@
 
 ===========  ==============================================================================================
 cluster      ``?inCluster`` (the pod that this runs in), ``?kubeConfigPath=``, K8S_AUTH_KUBECONFIG, KUBECONFIG (several
-             files are merged, as kubectl does) or ``~/.kube/config``, in this order; without any, that of the pod
+             files are merged, as kubectl does) or ``~/.kube/config``, in this order; without any, that of the pod.
+             A task's own may be its content instead of a path (``_k8s_inline``)
 context      ``?kubeContext=``; K8S_AUTH_CONTEXT, where the task or the reference names no kubeconfig; else the current one
 over these   K8S_AUTH_HOST, _API_KEY, _SSL_CA_CERT, _CERT_FILE, _KEY_FILE, _VERIFY_SSL, _PROXY, _NO_PROXY,
              _IMPERSONATE_USER, _IMPERSONATE_GROUPS: as kubernetes.core reads them. Host with key or certificate needs no
@@ -28,6 +29,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     Denied,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_inline import (
+    inline_kubeconfig,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
@@ -74,6 +78,7 @@ class Settings:
     :param files: the kubeconfig, or several with ``:`` between; empty for none.
     :param context: the context of the kubeconfig; none for its current one.
     :param deadline: seconds for one question or one write with its retries.
+    :param inline: the kubeconfig itself, as JSON, where there is no file of it.
     """
 
     in_pod: bool
@@ -81,13 +86,15 @@ class Settings:
     context: Optional[str]
     login: Login
     deadline: float
+    inline: Optional[Secret] = None
 
     def __repr__(self) -> str:
-        return f"Settings({self.files or self.login.host or 'the cluster of this pod'})"
+        other = "a kubeconfig" if self.inline else "the cluster of this pod"
+        return f"Settings({self.files or self.login.host or other})"
 
 
 OPTIONS: Mapping[str, Any] = {
-    "kubeconfig": {"type": "str"},
+    "kubeconfig": {"type": "raw", "no_log": True},
     "context": {"type": "str"},
     "in_cluster": {"type": "bool", "default": False},
     "host": {"type": "str"},
@@ -224,16 +231,24 @@ class _Reader:
         return os.pathsep.join(there)
 
     def settings(
-        self, in_pod: bool, files: Optional[str], context: Optional[str], where: str
+        self,
+        in_pod: bool,
+        files: Optional[str],
+        context: Optional[str],
+        where: str,
+        inline: Optional[Secret] = None,
     ) -> Settings:
         """What follows of all this.
 
         :param files: what the task or the reference names.
+        :param inline: the kubeconfig that the task holds, as JSON.
         :raises BadInput, Denied: when no cluster is named, or its kubeconfig or token is not there.
         """
         login = self.login()
         if in_pod or login.complete:
             return Settings(in_pod, "", None, login, self.deadline())
+        if inline:
+            return Settings(False, "", context or None, login, self.deadline(), inline)
         found = self.kubeconfig(files, where)
         pod = self.environ("KUBERNETES_SERVICE_HOST") and os.path.exists(POD_IDENTITY)
         if not found and not pod:
@@ -270,9 +285,10 @@ def settings_of_task(params: Mapping[str, Any], context: Context, option: str) -
 
     :raises BadInput, Denied: when no cluster is named, or its kubeconfig or token is not there.
     """
-    in_pod, files, name = params["in_cluster"], params.get("kubeconfig"), params.get("context")
-    if in_pod and (files or name or params.get("host")):
+    in_pod, given, name = params["in_cluster"], params.get("kubeconfig"), params.get("context")
+    if in_pod and (given or name or params.get("host")):
         raise BadInput(f"{option}: 'in_cluster' takes no 'kubeconfig', no 'context' and no 'host'")
     # What the environment says must not move a task that names the pod's own cluster to another server.
     reader = _Reader(params, context, option, environment=not in_pod)
-    return reader.settings(bool(in_pod), files, name, option)
+    inline = inline_kubeconfig(given, context)
+    return reader.settings(bool(in_pod), None if inline else given, name, option, inline)

@@ -39,6 +39,10 @@ KEYRING_OPTIONS: Mapping[str, Any] = {
 """The options of every module that reads a keyring; documented in the fragment ``keyturn.runbooks.keyring``."""
 
 
+def _nothing(_params: Params) -> AbstractSet[str]:
+    return frozenset()
+
+
 @dataclass(frozen=True)
 class ModuleCore:
     """A module without its surroundings.
@@ -51,6 +55,7 @@ class ModuleCore:
     :param conclude: runs where ``prepare`` ran, after ``run`` succeeded.
     :param steps: ``run`` does the keyring's transition itself.
     :param surroundings: lays the module's own options, such as those of a login, over the environment for all that it does.
+    :param public: texts in secret options that may be shown, such as a path where a value may stand, too.
     """
 
     name: str
@@ -62,6 +67,7 @@ class ModuleCore:
     conclude: Optional[Callable[[Params, Result, Context], Result]] = None
     steps: bool = False
     surroundings: Optional[Callable[[Params, Context], Context]] = None
+    public: Callable[[Params], AbstractSet[str]] = _nothing
 
 
 def asked(core: ModuleCore, params: Params, **own: Any) -> Params:
@@ -232,7 +238,7 @@ def run_module(core: ModuleCore) -> None:
     )
     try:
         params = dict(module.params)
-        module.no_log_values -= _names(core, params)
+        module.no_log_values -= _names(core, params) | core.public(params)
         with closing(context):
             result = core.run(params, context) if core.host else execute(core, params, context)
     except Exception as error:

@@ -23,6 +23,7 @@ class Tries:
     :param sleep: waits for so many seconds.
     :param randbytes: gives so many bytes of chance.
     :param most: how many times it is tried again at most; none: as often as the deadline lets.
+    :param longest: the seconds that a pause grows to, before chance.
     """
 
     def __init__(
@@ -31,25 +32,30 @@ class Tries:
         sleep: Callable[[float], None],
         randbytes: Callable[[int], bytes],
         most: Optional[int] = None,
+        longest: float = LONGEST_PAUSE,
     ) -> None:
         self._left = left
         self._sleep = sleep
         self._randbytes = randbytes
         self._most = most
+        self._longest = longest
         self._pause = FIRST_PAUSE
         self._count = 0
 
-    def again(self, asked: float = 0.0) -> bool:
+    def again(self, asked: float = 0.0, takes: float = 0.0, counts: bool = True) -> bool:
         """Wait until the next try; false, and no wait, where there is none.
 
         :param asked: the seconds that the service asked to wait.
+        :param takes: the seconds that the next try will need, where it cannot be cut short at the deadline.
+        :param counts: it is one of those of which there are only so many.
         """
         # Each waits for a time of its own: those that were refused together do not come back together.
         chance = 0.5 + self._randbytes(1)[0] / 255
         wait = max(self._pause * chance, asked)
-        if wait >= self._left() or (self._most is not None and self._count >= self._most):
+        used_up = counts and self._most is not None and self._count >= self._most
+        if used_up or wait + takes >= self._left():
             return False
         self._sleep(wait)
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
-        self._count += 1
+        self._pause = min(self._pause * 2, self._longest)
+        self._count += counts
         return True

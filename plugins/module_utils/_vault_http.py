@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP within a deadline, also for an answer that comes byte by byte; and nothing secret where it could be read.
 
-What is sent to this machine stays on it: it goes through no proxy, and no redirect takes it elsewhere in plain text.
+What is sent to this machine stays on it: it goes through no proxy, whoever names one, and no redirect takes it elsewhere in plain
+text.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from typing import Any, List, Mapping, Protocol
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_proxies import Proxies, over
 
 try:
     import requests
@@ -104,11 +107,13 @@ def _check_redirect(address: str, source: str, target: str) -> None:
         raise requests.exceptions.InvalidURL("a redirect to plain http")
 
 
-def in_time(owner: Owner, address: str) -> Any:
+def in_time(owner: Owner, address: str, proxies: Proxies = ()) -> Any:
     """A session of requests that gives each request no more than what is left of the deadline.
 
     :param address: where its requests go, unless they are redirected.
+    :param proxies: on the way there, before those of the environment.
     """
+    named = proxies
 
     class InTime(requests.Session):
         """One for each owner."""
@@ -117,17 +122,16 @@ def in_time(owner: Owner, address: str) -> Any:
             self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
         ) -> Any:
             """What the environment says, but no proxy to this machine: it would get the token, too."""
-            merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
-            if is_loopback(url):
-                merged["proxies"] = {}
+            parent: Any = super()
+            merged = parent.merge_environment_settings(url, proxies, stream, verify, cert)
+            merged["proxies"] = {} if is_loopback(url) else over(merged["proxies"], named)
             return merged
 
         def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Mapping[str, str]:
             """The same after a redirect."""
             if not is_loopback(prepared_request.url):
                 parent: Any = super()
-                rebuilt: Mapping[str, str] = parent.rebuild_proxies(prepared_request, proxies)
-                return rebuilt
+                return over(parent.rebuild_proxies(prepared_request, over(proxies, named)), named)
             prepared_request.headers.pop("Proxy-Authorization", None)
             return {}
 

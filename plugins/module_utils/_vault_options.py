@@ -9,6 +9,7 @@ there is one place that knows what they mean, and a value's ``ref+vault://`` is 
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Dict, Mapping
@@ -46,6 +47,7 @@ VAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "namespace": {"type": "str"},
         "ca_cert": {"type": "path", "aliases": ["cacert"]},
         "validate_certs": {"type": "bool"},
+        "proxies": {"type": "raw", "no_log": True},
         "timeout": {"type": "str"},
         "retries": {"type": "int"},
     }
@@ -59,6 +61,8 @@ _TOKENS = ("ANSIBLE_HASHI_VAULT_TOKEN", "VAULT_TOKEN")
 def _text(name: str, value: Any, context: Context) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return json.dumps(value)
     if VAULT_OPTIONS[name].get("no_log") and looks_like_reference(value):
         return resolve(value, context, name).reveal()
     return str(value)

@@ -116,7 +116,7 @@ class VaultSession:
 
     def _connect(self) -> Any:
         settings = self._settings
-        session = in_time(self, settings.address)
+        session = in_time(self, settings.address, settings.proxies)
         session.verify, session.cert = settings.verify, settings.client_cert
         token = "" if settings.identity.logs_in or not self._secret else self._secret.reveal()
         # The token is passed on even if it is empty: hvac would else look for one on its own.

@@ -13,6 +13,7 @@ address        ``?address=``, ANSIBLE_HASHI_VAULT_ADDR, VAULT_AGENT_ADDR, VAULT_
 namespace      ``?namespace=``, ANSIBLE_HASHI_VAULT_NAMESPACE, VAULT_NAMESPACE
 CA             ANSIBLE_HASHI_VAULT_CA_CERT, VAULT_CACERT (a file), VAULT_CAPATH (a directory)
 no TLS check   ANSIBLE_HASHI_VAULT_VALIDATE_CERTS=false, VAULT_SKIP_VERIFY=true
+proxies        ANSIBLE_HASHI_VAULT_PROXIES (``_vault_proxies``), then https_proxy and the like
 client         VAULT_CLIENT_CERT, VAULT_CLIENT_KEY (for a listener that asks for certificates)
 deadline       ANSIBLE_HASHI_VAULT_TIMEOUT, VAULT_CLIENT_TIMEOUT: for one call with all its retries; 10 s
 retries        ANSIBLE_HASHI_VAULT_RETRIES, VAULT_MAX_RETRIES: how many at most; else what fits into the deadline
@@ -40,6 +41,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_identity i
     Identity,
     IdentityReader,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_proxies import (
+    PROXIES,
+    Proxies,
+    over,
+    proxies_of,
+)
 
 DEADLINE = 10.0
 _TRUE = ("1", "t", "true", "y", "yes", "on")
@@ -55,6 +62,7 @@ class VaultSettings:
     :param identity: as whom.
     :param deadline: seconds for one call with its retries.
     :param retries: how many of them at most; none: as many as fit into the deadline.
+    :param proxies: on the way there, before those of the environment.
     """
 
     address: str
@@ -64,6 +72,7 @@ class VaultSettings:
     identity: Identity
     deadline: float
     retries: Optional[int] = None
+    proxies: Proxies = ()
 
 
 class _Reader(IdentityReader):
@@ -99,11 +108,23 @@ class _Reader(IdentityReader):
                 + (socket if address.startswith("unix:") else "")
             )
         if is_readable(address):
-            proxy = ", and through the proxy that http_proxy names" if is_proxied(address) else ""
             self.context.warn(
-                f"{self.option}: the address of Vault is plain http: token and secrets travel in the clear{proxy}; use https"
+                f"{self.option}: the address of Vault is plain http: token and secrets travel in the clear{self._through(address)}; "
+                "use https"
             )
         return address
+
+    def _through(self, address: str) -> str:
+        """The proxy before a Vault that is asked in plain text, for messages."""
+        own = over({}, self.proxies())
+        named = "http_proxy" if is_proxied(address) else ""
+        if "http" in own or "all" in own:
+            named = f"'proxies' ({PROXIES})" if own.get("http", own.get("all")) else ""
+        return f", and through the proxy that {named} names" if named else ""
+
+    def proxies(self) -> Proxies:
+        text = self.env(PROXIES)
+        return proxies_of(text, self.option) if text else ()
 
     def verify(self) -> Union[bool, str]:
         check = self.flag("ANSIBLE_HASHI_VAULT_VALIDATE_CERTS")
@@ -155,4 +176,5 @@ def vault_settings(reference: Reference, context: Context, option: str) -> Vault
         identity=identity,
         deadline=reader.deadline(),
         retries=reader.retries(),
+        proxies=reader.proxies(),
     )

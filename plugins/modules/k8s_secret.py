@@ -103,6 +103,14 @@ EXAMPLES = r"""
     annotations:
       keyturn.example/owner: platform
 
+- name: Write to a cluster whose kubeconfig is kept in Vault
+  keyturn.runbooks.k8s_secret:
+    kubeconfig: ref+vault://secret/clusters/production#/kubeconfig
+    name: musehub
+    namespace: production
+    fields:
+      STREAM_KEY: ref+vault://secret/musehub/production#/STREAM_KEY
+
 - name: Put a certificate and its key into a TLS Secret
   keyturn.runbooks.k8s_secret:
     name: musehub-tls

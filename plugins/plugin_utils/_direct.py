@@ -151,7 +151,8 @@ class DirectAction(ActionBase):
         if self._is_direct(variables):
             return execute(self.module, params, context)
         if not self.module.host:
-            given = holds_values(self.module.argument_spec, params)
+            public = self.module.public(params)
+            given = holds_values(self.module.argument_spec, params, public)
             return self._remote(params, variables, carries_secrets=given)
         ready = prepared(self.module, params, context)
         result = self._remote(to_plain(ready), variables, carries_secrets=True)

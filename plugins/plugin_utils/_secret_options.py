@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import looks_like_reference
@@ -56,12 +56,17 @@ def _secrets(spec: Spec, given: Mapping[str, Any]) -> Iterator[Any]:
                 yield from _secrets(inner, item) if isinstance(item, Mapping) else ()
 
 
-def _is_value(item: Any) -> bool:
+def _is_value(item: Any, public: Set[str]) -> bool:
     if isinstance(item, Mapping):
-        return any(_is_value(held) for name, held in item.items() if name != "username")
+        return any(_is_value(held, public) for name, held in item.items() if name != "username")
+    if isinstance(item, str) and item in public:
+        return False
     return item not in (None, "") and not looks_like_reference(item)
 
 
-def holds_values(spec: Spec, given: Mapping[str, Any]) -> bool:
-    """Whether an option that is kept from logs holds a value itself, and not a reference to one."""
-    return any(_is_value(item) for item in _secrets(spec, given))
+def holds_values(spec: Spec, given: Mapping[str, Any], public: Set[str] = frozenset()) -> bool:
+    """Whether an option that is kept from logs holds a value itself, and not a reference to one.
+
+    :param public: texts that are no values.
+    """
+    return any(_is_value(item, public) for item in _secrets(spec, given))

@@ -11,6 +11,7 @@ import logging
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve, resolve_mapping
+from backends import Upstream
 from estate.moto import MotoServer
+from fault_proxy import proxy_before
 
 OPTION = "keyturn_issuer.login.admin"
 REGION = "eu-west-1"
@@ -401,8 +404,25 @@ def test_nobody_there(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     world.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+    world.environ["KEYTURN_AWS_TIMEOUT"] = "0.5"
+    begun = time.monotonic()
     message = refusal(Unreachable, world.value, "awsssm", "/x")
+    assert time.monotonic() - begun < 5
     assert f"at http://127.0.0.1:{port}: no connection" in message
+
+
+def test_a_server_that_comes_back_is_found(world: World) -> None:
+    value = secrets.token_urlsafe(16)
+    world.put("db", value)
+    before = Upstream("127.0.0.1", int(world.server.address.rpartition(":")[2]))
+    with proxy_before(before, lambda *_about: False) as proxy:
+        proxy.stop()
+        world.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{proxy.port}"
+        # Three tries would be over by then.
+        later = threading.Timer(0.8, proxy.restart)
+        later.start()
+        assert world.value("awsssm", "/db") == value
+        later.join()
 
 
 def test_nothing_is_logged_and_no_value_is_in_a_message(

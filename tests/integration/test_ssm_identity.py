@@ -149,6 +149,7 @@ def test_the_endpoint_of_the_option_is_asked_and_no_other(aws: AwsWorld) -> None
         aws.environ["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
         assert aws.bring({"p": "x"}, endpoint_url=address, region="us-east-2")["changed"]
         assert all_signed(proxy, "ssm") == {(own, "us-east-2")}
+        aws.environ["KEYTURN_AWS_TIMEOUT"] = "0.3"
         message = fails(Unreachable, lambda: aws.bring({"p": "x"}))
         assert "at http://127.0.0.1:1: no connection" in message
         assert all_signed(proxy, "ssm") == {(own, "us-east-2")}

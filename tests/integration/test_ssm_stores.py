@@ -25,7 +25,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import Store, open_store
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._ssm import pack, unpack
-from aws_world import AwsWorld, count, harmed, told
+from aws_world import AwsWorld, count, harmed, operation, told
 from estate.moto import MotoServer
 from fault_proxy import Exchange, Fault
 
@@ -330,6 +330,24 @@ def test_a_lost_answer_of_each_step(vault_of_aws: AwsWorld, act: harm.Act, step:
         version = secret(vault_of_aws).write("two", first)
     assert store.read() == ("two", version)
     assert len(stages(vault_of_aws)) == (1 if first is None else 2)
+
+
+@pytest.mark.parametrize("act", [harm.lost, harm.reset_in_reply])
+def test_a_version_whose_answer_was_lost_is_asked_for_by_the_same_token(
+    vault_of_aws: AwsWorld, act: harm.Act
+) -> None:
+    first = secret(vault_of_aws).write("one", None)
+    with vault_of_aws.proxy() as proxy:
+        proxy.faults.append(harmed(act, ["PutSecretValue"], 2))
+        second = secret(vault_of_aws).write("two", first)
+        puts = [one for one in proxy.asked if operation(one) == "PutSecretValue"]
+    asked = [json.loads(one.body) for one in puts]
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
+    assert asked[0]["ClientRequestToken"] == second != first
+    found = stages(vault_of_aws)
+    assert set(found) == {first, second}
+    assert CURRENT in found[second]
 
 
 def test_a_secret_that_is_there_without_a_value(vault_of_aws: AwsWorld) -> None:

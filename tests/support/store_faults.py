@@ -88,9 +88,7 @@ _OK = (DONE,)
 CASES: tuple[Case, ...] = (
     Case("nothing", nothing, _OK, _OK),
     Case("connection refused", no_listener, _NOT, _NOT),
-    Case("gone for 0.7 s", back_soon, _OK, _OK, only=(VAULT, KUBERNETES)),
-    # Three tries, however soon after each other they were.
-    Case("gone for 0.7 s", back_soon, _MAYBE, _MAYBE, only=(SSM, SECRETS)),
+    Case("gone for 0.7 s", back_soon, _OK, _OK),
     Case("reset, always", always(harm.reset), _NOT, _NOT),
     Case("reset, once", once(harm.reset), _OK, _MAYBE),
     Case("reset in mid-reply, always", always(harm.reset_in_reply), _NOT, _NOT),

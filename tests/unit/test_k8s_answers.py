@@ -29,7 +29,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_notes import stale_pods
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_object import KubernetesSecret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._kubernetes import open_cluster
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings import (
+    settings_of_task,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._kubernetes import (
+    Cluster,
+    open_cluster,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve
 
@@ -200,8 +206,9 @@ def user(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("inline", [False, True])
 def test_no_file_of_a_key_is_left_when_something_is_asked(
-    tmp_path: Path, user: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, user: dict[str, str], monkeypatch: pytest.MonkeyPatch, inline: bool
 ) -> None:
     there, seen = tmp_path / "tmp", []
     there.mkdir()
@@ -211,6 +218,10 @@ def test_no_file_of_a_key_is_left_when_something_is_asked(
         tmp_path, "https://localhost:1", user, **{"certificate-authority-data": authority}
     )
     cluster = open_cluster(parse_reference(REF, "x"), context, "x")
+    if inline:
+        content = json.loads(Path(context.environ.pop("KUBECONFIG")).read_text())
+        given = {"in_cluster": False, "kubeconfig": content}
+        cluster = Cluster(settings_of_task(given, context, "x"), context, "x")
     held = KubernetesSecret(cluster, "default", "app", "x")
     cluster._sleep = lambda _seconds: seen.append(list(there.iterdir()))
     with pytest.raises(Unreachable, match="no connection"):

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -20,6 +22,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_errors import answered
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_inline import shown_of
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_notes import (
     LAST_APPLIED,
     managers,
@@ -74,6 +77,57 @@ def test_the_order_of_kubeconfigs(home: Path) -> None:
     assert (found.files, found.context) == (str(home / "c"), "dev")
     found = of_task(home, environ, kubeconfig=str(home / "c"))
     assert (found.files, found.context) == (str(home / "c"), None)
+
+
+INLINE = {
+    "apiVersion": "v1",
+    "current-context": "prod",
+    "clusters": [{"name": "c", "cluster": {"server": "https://h:6443"}}],
+    "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u", "namespace": "app"}}],
+    "users": [{"name": "u", "user": {"token": SECRET, "username": "both", "password": "both"}}],
+}
+
+
+def test_a_tasks_kubeconfig_may_be_its_content(home: Path) -> None:
+    environ = {"KUBECONFIG": str(home / "a"), "K8S_AUTH_CONTEXT": "staging"}
+    text = home / "text"
+    text.write_text(yaml.safe_dump(INLINE))
+    text.chmod(0o600)
+    forms = (INLINE, json.dumps(INLINE), yaml.safe_dump(INLINE), f"ref+file://{text}")
+    for given in forms:
+        found = of_task(home, environ, kubeconfig=given)
+        assert (found.files, found.context, found.in_pod) == ("", None, False)
+        assert found.inline is not None
+        assert json.loads(found.inline.reveal()) == INLINE
+        assert SECRET not in repr(found)
+    assert of_task(home, environ, kubeconfig=INLINE, context="dev").context == "dev"
+    whole = of_task(home, environ, kubeconfig=INLINE, host="https://h", api_key="k")
+    assert whole.inline is None
+    with pytest.raises(BadInput, match="takes no 'kubeconfig'"):
+        of_task(home, environ, kubeconfig=INLINE, in_cluster=True)
+
+
+@pytest.mark.parametrize(
+    "given", [[SECRET], f"{{{SECRET}", f"{SECRET}\n{SECRET}", f"a: [{SECRET}\n", 7]
+)
+def test_what_is_no_kubeconfig_is_not_shown(home: Path, given: Any) -> None:
+    with pytest.raises(BadInput, match="as a mapping, or a reference") as caught:
+        of_task(home, {}, kubeconfig=given)
+    assert SECRET not in caught.value.message
+
+
+def test_a_reference_to_no_kubeconfig_says_nothing_of_the_secret(home: Path) -> None:
+    with pytest.raises(Denied, match="kubeconfig"):
+        of_task(home, {}, kubeconfig=f"ref+file://{home}/gone")
+
+
+def test_of_a_kubeconfig_names_and_paths_may_be_shown() -> None:
+    assert shown_of("/etc/kubeconfig") == {"/etc/kubeconfig"}
+    names = {"v1", "prod", "c", "u", "app", "https://h:6443"}
+    assert shown_of(INLINE) == names
+    assert shown_of(INLINE, {"mode": "prod"}, "c") == names - {"prod", "c"}
+    for given in (None, json.dumps(INLINE), "ref+file:///x"):
+        assert shown_of(given) == set()
 
 
 def test_a_whole_login_needs_no_kubeconfig(home: Path) -> None:

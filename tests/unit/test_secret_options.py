@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_secret import (
+    MODULE as K8S_SECRET,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._pg_role import MODULE as PG_ROLE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import MASK
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._secret_options import (
@@ -71,3 +74,13 @@ def test_passwords_of_several_roles_are_masked() -> None:
     given = {"roles": [{"name": "app_a", "password": "v"}]}
     assert masked(PG_ROLE.argument_spec, given) == {"roles": [{"name": "app_a", "password": MASK}]}
     assert holds_values(PG_ROLE.argument_spec, given)
+
+
+def test_a_text_that_may_be_shown_is_no_value() -> None:
+    assert not holds_values(SPEC, {"key": "/path"}, frozenset({"/path"}))
+    assert holds_values(SPEC, {"key": "/path", "login": {"password": "v"}}, frozenset({"/path"}))
+    path = {"kubeconfig": "/path"}
+    assert not holds_values(K8S_SECRET.argument_spec, path, K8S_SECRET.public(path))
+    content = {"kubeconfig": {"users": [{"user": {"token": "v"}}]}}
+    assert holds_values(K8S_SECRET.argument_spec, content, K8S_SECRET.public(content))
+    assert masked(K8S_SECRET.argument_spec, content) == {"kubeconfig": MASK}

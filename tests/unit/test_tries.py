@@ -26,8 +26,13 @@ class Clock:
         self.waits.append(seconds)
         self.left -= seconds
 
-    def tries(self, chance: Callable[[int], bytes], most: int | None = None) -> Tries:
-        return Tries(lambda: self.left, self.sleep, chance, most)
+    def tries(
+        self,
+        chance: Callable[[int], bytes],
+        most: int | None = None,
+        longest: float = LONGEST_PAUSE,
+    ) -> Tries:
+        return Tries(lambda: self.left, self.sleep, chance, most, longest)
 
 
 def least(count: int) -> bytes:
@@ -84,3 +89,28 @@ def test_not_more_often_than_said(most: int) -> None:
     clock = Clock(100)
     tries = clock.tries(least, most)
     assert [tries.again() for _try in range(5)].count(True) == most
+
+
+def test_what_does_not_count_is_tried_again_as_often_as_there_is_time() -> None:
+    clock = Clock(100)
+    tries = clock.tries(least, 2)
+    counts = (False, True, False, False, True, False)
+    assert all(tries.again(counts=one) for one in counts)
+    assert not tries.again()
+    assert tries.again(counts=False)
+
+
+def test_a_try_that_would_not_be_over_in_time_is_left_out() -> None:
+    clock = Clock(3)
+    tries = clock.tries(least)
+    assert tries.again(takes=2.9)
+    assert not tries.again(takes=2.9)
+    assert clock.left == pytest.approx(3 - FIRST_PAUSE / 2)
+
+
+@pytest.mark.parametrize("longest", [0.3, 5.0])
+def test_a_client_may_have_a_longest_pause_of_its_own(longest: float) -> None:
+    clock = Clock(1000)
+    tries = clock.tries(least, longest=longest)
+    assert all(tries.again() for _try in range(12))
+    assert max(clock.waits) == pytest.approx(longest / 2)

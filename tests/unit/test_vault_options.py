@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,25 @@ def test_secret_options_may_be_references(tmp_path: Path) -> None:
     assert identity(options, VAULT_SECRET_ID_WRAPPED="yes").wrapped
 
 
+@pytest.mark.parametrize("reference", [False, True])
+def test_proxies(tmp_path: Path, reference: bool) -> None:
+    url = "http://u:p@proxy.example:3128"
+    by_variable = {f"{PREFIX}PROXIES": "http://other:1", "VAULT_TOKEN": "t"}
+    both = (("http", Secret(url)), ("https", Secret(url)))
+    for given, expected in ((url, both), ({"https": url}, both[1:])):
+        option: Any = given
+        if reference:
+            (tmp_path / "proxies").write_text(
+                given if isinstance(given, str) else json.dumps(given)
+            )
+            (tmp_path / "proxies").chmod(0o600)
+            option = f"ref+file://{tmp_path}/proxies"
+        found = settings({"proxies": option}, **by_variable)
+        assert found.proxies == expected
+        assert "u:p" not in repr(found)
+    assert settings({}, **by_variable).proxies[0] == ("http", Secret("http://other:1"))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -129,6 +149,8 @@ def test_secret_options_may_be_references(tmp_path: Path) -> None:
         ({"auth_method": "approle", "token": "t"}, "set VAULT_ROLE_ID and VAULT_SECRET_ID"),
         ({"token": "t", "timeout": "soon"}, "VAULT_CLIENT_TIMEOUT"),
         ({"token": "t", "retries": -1}, "must be a number"),
+        ({"token": "t", "proxies": ["http://p:1"]}, "'proxies', ANSIBLE_HASHI_VAULT_PROXIES"),
+        ({"token": "t", "proxies": {"ftp": "http://p:1"}}, "must be a URL such as"),
     ],
 )
 def test_what_is_missing(options: dict[str, Any], said: str) -> None:
@@ -157,5 +179,5 @@ def test_no_secret_shows() -> None:
 def test_every_option_is_documented() -> None:
     for name, option in VAULT_OPTIONS.items():
         assert f"\n  {name}:\n" in ModuleDocFragment.DOCUMENTATION
-        secret = name in ("token", "secret_id", "jwt")
+        secret = name in ("token", "secret_id", "jwt", "proxies")
         assert option.get("no_log", False) is secret

@@ -18,6 +18,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_proxies import over
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_settings import (
     VaultSettings,
     vault_settings,
@@ -152,6 +153,69 @@ def test_plain_http_beyond_this_machine_warns(
     assert world.warnings[2] == world.warnings[0]
     world.settings(**{**plain, "VAULT_ADDR": "http://localhost:8200"})
     assert len(world.warnings) == 3
+    proxies = {"ANSIBLE_HASHI_VAULT_PROXIES": '{"http": "http://u:hidden@a:1"}'}
+    world.settings(**plain, **proxies)
+    assert (
+        "through the proxy that 'proxies' (ANSIBLE_HASHI_VAULT_PROXIES) names" in world.warnings[3]
+    )
+    assert "hidden" not in world.warnings[3]
+    monkeypatch.delenv("no_proxy")
+    world.settings(**plain, ANSIBLE_HASHI_VAULT_PROXIES='{"http": ""}')
+    assert world.warnings[4] == world.warnings[0]
+
+
+A, B = "http://u:hidden@a:3128", "socks5h://b:1080"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (A, {"http": A, "https": A}),
+        ("proxy.example:3128", {"http": "proxy.example:3128", "https": "proxy.example:3128"}),
+        (f'{{"http": "{A}", "https": "{B}"}}', {"http": A, "https": B}),
+        (f"{{'https': '{A}', 'http': None}}", {"https": A, "http": ""}),
+        (f"http={A},https={B}", {"http": A, "https": B}),
+        (f"https={A} http={B}", {"http": B, "https": A}),
+        (f'{{"all": "{A}", "https://vault.example": ""}}', {"all": A, "https://vault.example": ""}),
+        ("", {}),
+    ],
+)
+def test_proxies(world: World, text: str, expected: dict[str, str]) -> None:
+    found = world.settings(**BASE, ANSIBLE_HASHI_VAULT_PROXIES=text)
+    assert {scheme: url.reveal() for scheme, url in found.proxies} == expected
+    assert "hidden" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{hidden",
+        "{'a': __import__('hidden')}",
+        '["hidden"]',
+        '{"https": 7}',
+        '{"ftp": "http://hidden"}',
+        "http://",
+        "http://u:hidden@",
+        "http://hidden:0",
+        "http://hidden:x",
+        "http://a hidden",
+        "http=http://a,hidden",
+    ],
+)
+def test_proxies_that_are_none(world: World, text: str) -> None:
+    message = world.refusal(BadInput, **BASE, ANSIBLE_HASHI_VAULT_PROXIES=text)
+    assert "must be a URL such as http://proxy.example:3128, or a mapping" in message
+    assert "hidden" not in message
+
+
+def test_the_proxies_that_count() -> None:
+    environment = {"http": "http://e:1", "https": "http://e:2"}
+    assert over(environment, ()) == environment
+    assert over(environment, (("https", Secret("http://a:1")),)) == {
+        **environment,
+        "https": "http://a:1",
+    }
+    assert over(environment, (("all", Secret("http://a:1")),)) == {"all": "http://a:1"}
 
 
 def test_namespace_and_deadline(world: World) -> None:

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A kubeconfig that a task itself holds, as kubernetes.core takes it: a mapping, or here a reference to its text. It holds credentials."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, FrozenSet, Iterator, Mapping, Optional, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Denied,
+    MissingLibrary,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
+    looks_like_reference,
+    resolve,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+
+OPTION = "kubeconfig"
+
+_PUBLIC = frozenset(
+    {
+        "apiVersion",
+        "as",
+        "certificate-authority",
+        "client-certificate",
+        "client-key",
+        "cluster",
+        "command",
+        "current-context",
+        "kind",
+        "name",
+        "namespace",
+        "server",
+        "tls-server-name",
+        "tokenFile",
+        "user",
+        "username",
+    }
+)
+"""The keys of a kubeconfig whose texts are names, addresses and paths: as parts of other words they are to stay readable."""
+
+
+def _is_file(given: Any) -> bool:
+    """Whether this names files."""
+    if not isinstance(given, str) or looks_like_reference(given):
+        return False
+    return "\n" not in given and not given.lstrip().startswith("{")
+
+
+def inline_kubeconfig(given: Any, context: Context) -> Optional[Secret]:
+    """The kubeconfig that an option holds or refers to, as JSON; none where it names files, or nothing.
+
+    :raises BadInput: when it is no mapping; nothing of it is in the message.
+    :raises Denied: when there is nothing at the reference: without credentials nothing can be said of the Secret.
+    :raises MissingLibrary: for a text, without PyYAML.
+    """
+    if not given or _is_file(given):
+        return None
+    if isinstance(given, str):
+        given = _parsed(_text(given, context))
+    if not isinstance(given, Mapping):
+        raise BadInput(
+            f"{OPTION}: expected the path of a kubeconfig, its content as a mapping, or a reference to its text; see what "
+            "'kubectl config view --raw' gives"
+        )
+    return Secret(json.dumps(given, default=str, skipkeys=True))
+
+
+def _text(given: str, context: Context) -> str:
+    if not looks_like_reference(given):
+        return given
+    try:
+        return resolve(given, context, OPTION).reveal()
+    except Absent as error:
+        raise Denied(error.message) from None
+
+
+def _parsed(text: str) -> Any:
+    """A text as YAML, which JSON is, too; none when it is neither."""
+    try:
+        import yaml
+    except ImportError:
+        raise MissingLibrary(
+            f"{OPTION}: its text needs the Python library PyYAML where this task runs, which comes with that of Kubernetes; install it: "
+            "pip install kubernetes"
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+
+
+def _texts(given: Any, public: bool = False) -> Iterator[Tuple[str, bool]]:
+    """Each text with whether it may be shown."""
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            yield from _texts(value, name in _PUBLIC)
+    elif isinstance(given, (list, tuple)):
+        for item in given:
+            yield from _texts(item)
+    elif isinstance(given, str):
+        yield given, public
+
+
+def shown_of(given: Any, *secret: Any) -> FrozenSet[str]:
+    """What may be shown of this option: a path, and names and addresses in a mapping that are no part of what is secret.
+
+    :param secret: other options, no text of which is to be shown.
+    """
+    texts = [*_texts(given, _is_file(given))]
+    hidden = {text for text, public in texts if not public}
+    hidden |= {text for text, _public in _texts(secret)}
+    return frozenset(text for text, public in texts if public) - hidden
