@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import boto3
 from backends import KubernetesBackend, SsmBackend
 from estate.client import KEY
 from estate.kubernetes import KubernetesServer
@@ -28,17 +30,36 @@ from store_faults import is_write
 from vault_rights import in_mount, policy_of, rules
 from writes import name_of
 
-STAGES = ("production", "staging")
+STAGES = ("staging", "production")
+# Of production alone. Staging is in the region of the environment.
+REGION = "us-east-1"
 SHARED = "shared"
 # The account in Kubernetes that runs have, and its role.
 ACCOUNT = "reader"
+
+
+class Production(SsmBackend):
+    """Parameters in a region of their own, which the reference names."""
+
+    def __init__(self, server: MotoServer) -> None:
+        super().__init__(server)
+        self.api = boto3.client(
+            self.service,
+            region_name=REGION,
+            endpoint_url=server.address,
+            aws_access_key_id="test",
+            aws_secret_access_key=secrets.token_urlsafe(8),
+        )
+
+    def sink(self, name: str) -> str:
+        return f"{super().sink(name)}?region={REGION}"
 
 
 @dataclass
 class Everywhere(InVault):
     """The servers, each of AWS and Kubernetes behind a proxy that counts what it is told.
 
-    :param parameters: of AWS.
+    :param parameters: of AWS's two regions, by what is in them.
     :param cluster: the namespace in Kubernetes.
     :param proxies: in front of both, in this order.
     :param folder: of the operator's kubeconfig.
@@ -46,7 +67,7 @@ class Everywhere(InVault):
     :ivar audit: Vault's audit log, if it writes one.
     """
 
-    parameters: SsmBackend = field(kw_only=True)
+    parameters: dict[str, SsmBackend] = field(kw_only=True)
     cluster: KubernetesBackend = field(kw_only=True)
     proxies: tuple[FaultProxy, FaultProxy] = field(kw_only=True)
     folder: Path = field(kw_only=True)
@@ -95,7 +116,7 @@ class Everywhere(InVault):
     @property
     def environ(self) -> dict[str, str]:
         """What each of them needs."""
-        about = {**self.parameters.environ, **self.cluster.environ}
+        about = {**self.parameters["staging"].environ, **self.cluster.environ}
         about.pop("HOME")
         return {**super().environ, "VAULT_TOKEN": self._token, **about}
 
@@ -111,7 +132,7 @@ class Everywhere(InVault):
     def places(self) -> dict[str, str]:
         """The references of one sink of each kind, beside the application's own."""
         return {
-            **{stage: self.parameters.sink(stage) for stage in STAGES},
+            **{stage: self.parameters[stage].sink(stage) for stage in STAGES},
             SHARED: f"ref+vault://{self.mount}/{SHARED}#/{KEY}",
             "cluster": self.cluster.sink("app"),
             "site": f"ref+file://{self.env_file}?format=env#/{KEY}",
@@ -120,7 +141,7 @@ class Everywhere(InVault):
     def fill(self, url: str) -> None:
         """Put there what is in use, as people did before."""
         for stage in STAGES:
-            self.parameters.put(stage, url)
+            self.parameters[stage].put(stage, url)
         self.cluster.put("app", url)
         self.server.request("POST", f"{self.mount}/data/{SHARED}", {"data": {KEY: url}})
         write_env_file(self.env_file, url, "# another application")
@@ -128,7 +149,7 @@ class Everywhere(InVault):
     def url(self, sink: str) -> str | None:
         """What a reader of a sink finds there; none where nothing is."""
         if sink in STAGES:
-            return self.parameters.held(sink)
+            return self.parameters[sink].held(sink)
         if sink == "cluster":
             return self.cluster.held("app")
         if sink == SHARED:
@@ -168,26 +189,26 @@ class Everywhere(InVault):
         for place in (CREDENTIAL, SHARED):
             found += [place for one, other in pairwise(self.held(place)) if one == other]
         for stage in STAGES:
-            found += [stage for one, other in pairwise(self._history(stage)) if one == other]
+            found += [stage for one, other in pairwise(self.history(stage)) if one == other]
         return found
 
-    def _history(self, stage: str) -> list[str]:
-        name = self.parameters.sink(stage).removeprefix("ref+awsssm:/")
-        asked = {"Name": name, "WithDecryption": True}
-        return [
-            item["Value"]
-            for item in self.parameters.api.get_parameter_history(**asked)["Parameters"]
-        ]
+    def history(self, stage: str) -> list[str]:
+        """Every value that a parameter of AWS had."""
+        path = urlsplit(self.places()[stage].removeprefix("ref+awsssm:/")).path
+        asked = {"Name": path, "WithDecryption": True}
+        found = self.parameters[stage].api.get_parameter_history(**asked)["Parameters"]
+        return [item["Value"] for item in found]
 
     def logs(self) -> list[Path]:
         """The logs of all of them."""
-        aws, kubernetes = self.parameters.server.run_dir, self.cluster.server.run_dir
+        aws = self.parameters["staging"].server.run_dir
+        kubernetes = self.cluster.server.run_dir
         of_vault = [*super().logs(), *([self.audit] if self.audit else [])]
         return [*of_vault, *sorted(aws.glob("*.log")), *sorted(kubernetes.glob("*.log"))]
 
     def identities(self) -> dict[str, str]:
         """Of Vault, of AWS, and of Kubernetes."""
-        [aws], [token] = self.parameters.values(), self.cluster.values()
+        [aws], [token] = self.parameters["staging"].values(), self.cluster.values()
         own = {"token of a run": self._token}
         return {**super().identities(), **own, "key of AWS": aws, "token of Kubernetes": token}
 
@@ -202,14 +223,18 @@ def everywhere(
 ) -> Iterator[Everywhere]:
     """The servers with nothing in them; the proxies end with the block."""
     folder.mkdir(exist_ok=True)
-    parameters, cluster = SsmBackend(moto), KubernetesBackend(kubernetes, folder)
+    parameters: dict[str, SsmBackend] = {
+        "staging": SsmBackend(moto),
+        "production": Production(moto),
+    }
+    cluster = KubernetesBackend(kubernetes, folder)
     shown = make_certificate(folder, "proxy")
     tls = shown.server_context()
     with (
-        proxy_before(parameters.upstream(), is_write) as aws,
+        proxy_before(parameters["staging"].upstream(), is_write) as aws,
         proxy_before(cluster.upstream(), is_write, tls) as api,
     ):
-        parameters.through(aws.port, None)
+        parameters["staging"].through(aws.port, None)
         cluster.through(api.port, shown.certificate)
         yield Everywhere(
             vault.server,

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from everywhere import Everywhere
+from everywhere import REGION, Everywhere
 from fault_proxy import Exchange, Fault, said
 
 
@@ -34,12 +34,15 @@ class Refusal:
     foreseen: bool = True
 
 
-def _aws_denies(of: bytes) -> Callable[[Everywhere], None]:
-    """As AWS answers without the right ssm:PutParameter on parameters with this in their names."""
+def _aws_denies(region: str) -> Callable[[Everywhere], None]:
+    """As AWS answers without the right ssm:PutParameter in a region, or in any where none is named."""
     denied = said(400, b'{"__type": "AccessDeniedException", "message": "not authorized"}')
 
     def begin(kept: Everywhere) -> None:
-        wanted = Fault(denied, lambda asked: asked.writes and of in asked.body)
+        # A signature names the region that it is for.
+        wanted = Fault(
+            denied, lambda asked: asked.writes and region in asked.headers["Authorization"]
+        )
         kept.proxies[0].faults.append(wanted)
 
     return begin
@@ -71,7 +74,7 @@ def _mount(*arguments: str) -> None:
 
 
 REFUSALS = (
-    Refusal("staging", "parameter", _aws_denies(b"/staging"), _aws_allows, foreseen=False),
+    Refusal("production", "parameter", _aws_denies(REGION), _aws_allows, foreseen=False),
     Refusal(
         "shared",
         "Vault",
@@ -91,7 +94,7 @@ REFUSALS = (
         lambda kept: writable(kept.env_file.parent),
     ),
 )
-AFTER_THE_FIRST = Refusal("staging", "parameter", _aws_denies(b""), _aws_allows, foreseen=False)
+AFTER_THE_FIRST = Refusal("production", "parameter", _aws_denies(""), _aws_allows, foreseen=False)
 """All of AWS, which has taken a write before if it refuses midway."""
 
 

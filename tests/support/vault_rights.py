@@ -37,6 +37,15 @@ def rules(policy: str) -> Iterator[tuple[str, list[str]]]:
         yield found.group(1), re.findall(r'"(\w+)"', found.group(2))
 
 
+def allows(policy: str, path: str, operation: str) -> str:
+    """The path of the rule that allows this, as Vault reads ``+`` and a ``*`` at the end; empty where none does."""
+    for named, capabilities in rules(policy):
+        pattern = re.escape(named).replace(r"\+", "[^/]+").replace(r"\*", ".*")
+        if operation in capabilities and re.fullmatch(pattern, path):
+            return named
+    return ""
+
+
 def policy_of(given: Iterable[tuple[str, Iterable[str]]]) -> str:
     """The text of a policy with these paths and their capabilities."""
     lines = []
