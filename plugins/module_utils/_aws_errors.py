@@ -25,6 +25,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._http_told import wished_seconds
+from ansible_collections.keyturn.runbooks.plugins.module_utils._unconnected import unconnected
 
 Meaning = Tuple[Type[KeyturnError], str]
 
@@ -42,7 +43,10 @@ _DELETED: Meaning = (
 )
 _FORBIDDEN: Meaning = (
     Denied,
-    "AWS denies this identity {action}; allow that on it in the policy, and kms:Decrypt on the key that it is encrypted with",
+    (
+        "AWS denies this identity {action}; allow it in the policy, and on a KMS key of your own also kms:Decrypt to read, kms:Encrypt "
+        "or kms:GenerateDataKey to write"
+    ),
 )
 _UNKNOWN_KEY: Meaning = (
     Denied,
@@ -200,18 +204,9 @@ _FAILURES: Mapping[str, Meaning] = MappingProxyType(
             Unreachable,
             "the TLS certificate of the endpoint was not accepted; set AWS_CA_BUNDLE to its CA, and check this machine's clock",
         ),
-        "ConnectTimeoutError": (
-            Unreachable,
-            "no connection in time; check the network, the proxy and the endpoint",
-        ),
         "ReadTimeoutError": (
             Unreachable,
             "no answer in time; run again, or check the network and the proxy",
-        ),
-        "ProxyConnectionError": (Unreachable, "no connection to the proxy; check HTTPS_PROXY"),
-        "EndpointConnectionError": (
-            Unreachable,
-            "no connection; check the region, the endpoint and the network",
         ),
         "ConnectionClosedError": (
             Unreachable,
@@ -352,4 +347,6 @@ def explain(error: Exception, where: str, action: str) -> KeyturnError:
     else:
         known = (name for name in names if name in _FAILURES)
         kind, text = _FAILURES.get(next(known, ""), (Unreachable, f"no usable answer ({names[0]})"))
+    if set(names) & _NEVER_SENT:
+        text = f"no connection{unconnected(error, 'the endpoint of this region')}"
     return kind(f"{where}: {text.format(action=action)}", **({"code": code} if code else {}))

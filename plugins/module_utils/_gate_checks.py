@@ -171,14 +171,14 @@ def previous(case: Case) -> Gate:
             False,
             f"the previous value{who} is being retired: run the retire_due playbook to its end first",
         )
-    until = previous.retire_after
-    waits = until is not None and until > case.now
-    when = f"its grace ends at {format_time(until)}" if until and waits else "its grace is over"
-    then = "then" if waits else "now"
+    kept, then = f"the value of the rotation that failed{who} is still kept", "now"
+    if not previous.failed:
+        until = previous.retire_after
+        waits = until is not None and until > case.now
+        when = f"its grace ends at {format_time(until)}" if until and waits else "its grace is over"
+        kept, then = f"the previous value{who} is still kept, {when}", "then" if waits else "now"
     return Gate(
-        "previous",
-        False,
-        f"the previous value{who} is still kept, {when}: run the retire_due playbook {then}, and rotate after it",
+        "previous", False, f"{kept}: run the retire_due playbook {then}, and rotate after it"
     )
 
 

@@ -136,4 +136,8 @@ def unanswered(error: Exception, where: str) -> Unreachable:
         return Unreachable(
             f"{where}: no answer in time; run again, check the network, or raise KEYTURN_K8S_TIMEOUT"
         )
+    if "ProtocolError" in kinds:
+        return Unreachable(
+            f"{where}: the connection ended without an answer; see Kubernetes's log and what stands between, then run again"
+        )
     return foreign(where, type(error).__name__)

@@ -39,6 +39,17 @@ def outcome(purpose: str, keyring: Mapping[str, Any]) -> str:
     )
 
 
+def returned(overlap: bool) -> str:
+    """The way on after a return to the previous value.
+
+    :param overlap: the issuer accepts several values, so that the failed one is in the way of another until it is ended.
+    """
+    first = (
+        "run the retire_due playbook, which ends the value that failed, and then" if overlap else ""
+    )
+    return f"Mend the cause, {first or 'and'} run the same playbook again"
+
+
 def advice(pending: bool, begun: bool) -> str:
     """What is said after a failure.
 

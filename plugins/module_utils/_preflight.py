@@ -238,6 +238,15 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
         case.document, case.policy, case.now, _in_use(case, defined), case.facts.credential
     )
     status = due_status(case.document, case.policy, case.now)
+    if not found:
+        # Without a keyring that could be opened there are no gates, and nothing is known of the value.
+        status = {
+            **dict.fromkeys(status),
+            "state": "unreadable",
+            "due": False,
+            "under_way": False,
+            "text": "not known: the keyring could not be read",
+        }
     return {
         "changed": False,
         "todo": what,

@@ -13,7 +13,7 @@ from typing import Any, Mapping, NoReturn, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import OPTION
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -23,6 +23,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     advice,
     outcome,
+    returned,
     returned_from,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import NOTHING
@@ -88,6 +89,14 @@ def _without_evidence(keyring: Mapping[str, Any]) -> Mapping[str, Any]:
         "stages": stages,
         "retained_stages": [*map(short, keyring["retained_stages"])],
     }
+
+
+def _by_a_place(error: Failed) -> bool:
+    """Whether a place took no write: nothing speaks against the value then, and a return would write to the same places.
+
+    What cannot be meant, such as a text that the place's readers would take differently, will not be better when it is tried again.
+    """
+    return bool(error.details.get("unwritten")) and error.details.get("kind") != BadInput.__name__
 
 
 class Procedure(Account):
@@ -184,6 +193,12 @@ class Procedure(Account):
             )
         if not error.step.returns:
             self.end(error.message, error.details)
+        if progress.overlap and _by_a_place(error):
+            self.end(
+                f"{error.message}. Both values are accepted, so whoever uses either goes on, and nothing was returned to. Mend the place "
+                "and run the same playbook again: it goes on from here",
+                error.details,
+            )
         may = progress.checked.get("can_return") and (progress.todo == "use" or progress.in_use)
         if not may:
             self.end(
@@ -206,7 +221,7 @@ class Procedure(Account):
             self.answer(error)
         self.lost = False
         self.end(
-            f"{self.progress.cause}. The previous value was made current again and proved; the failed one is kept until retire_due",
+            f"{self.progress.cause}. The previous value was made current again and proved. {returned(self.progress.overlap)}",
             {"kind": self.progress.kind},
         )
 
@@ -273,7 +288,8 @@ def _go(procedure: Procedure) -> None:
     params = procedure.params
     found = params["found"]
     if found["failure"]:
-        procedure.answer(Failed(procedure.step_left(), found["failure"], kind=found["kind"]))
+        about = {name: found[name] for name in ("kind", "unwritten")}
+        procedure.answer(Failed(procedure.step_left(), found["failure"], **about))
     if procedure.progress.cause:
         procedure.turn_back()
     if procedure.after in (None, CHECK.key):
@@ -303,6 +319,7 @@ _FOUND: Mapping[str, Any] = {
     **dict.fromkeys(_SEEN, _SENTENCES),
     "failure": {"type": "str", "default": ""},
     "kind": {"type": "str", "default": "Host"},
+    "unwritten": _SENTENCES,
 }
 SPEC: Mapping[str, Any] = {
     **{name: option for name, option in KEYRING_OPTIONS.items() if name != "transition"},

@@ -309,8 +309,9 @@ def run(params: Params, context: Context) -> Result:
     guard = getattr(contents, "guard", None) or no_guard
     take_back = getattr(contents, "take_back", None)
     done: List[Tuple[Job, Outcome]] = []
+    jobs = _jobs(params)
     try:
-        for job in _jobs(params):
+        for job in jobs:
             outcome = _outcome(job, _before(job, guard, take_back), context)
             done.append((job, outcome))
             for note in outcome.observed.notes:
@@ -318,7 +319,8 @@ def run(params: Params, context: Context) -> Result:
     except KeyturnError as error:
         so_far = _result(done, context)
         changed = so_far["changed"] and not context.check_mode
-        error.details.update(sinks=so_far["sinks"], changed=changed)
+        left = [sink["name"] for job in jobs[len(done) :] for sink in job.sinks]
+        error.details.update(sinks=so_far["sinks"], unwritten=left, changed=changed)
         raise
     return _result(done, context)
 

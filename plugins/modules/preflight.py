@@ -240,7 +240,8 @@ can_return:
   returned: success, or when a gate is closed
   type: bool
 status:
-  description: How old the value is against the policy. C(state) is V(never_rotated), V(fresh), V(soon), V(due), V(overdue) or V(on_demand).
+  description: How old the value is against the policy. C(state) is V(never_rotated), V(fresh), V(soon), V(due), V(overdue), V(on_demand),
+    or V(unreadable) where the keyring could not be opened.
   returned: success, or when a gate is closed
   type: dict
   sample: {state: due, due: true, age_seconds: 15552000, max_age_seconds: 15552000}

@@ -155,6 +155,11 @@ options:
         description: The kind of that failure, as results tell it.
         type: str
         default: Host
+      unwritten:
+        description: The hosts whose sinks could not be written, when that is what failed.
+        type: list
+        elements: str
+        default: []
 seealso:
   - module: keyturn.runbooks.preflight
   - module: keyturn.runbooks.keyring

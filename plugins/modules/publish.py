@@ -191,6 +191,11 @@ sinks:
     digest:
       description: A keyed digest of what the sink should hold, as receipts of consumers have it.
       type: str
+unwritten:
+  description: The names of the sinks that were not written, because their place or one before it took no write.
+  returned: with a failure
+  type: list
+  elements: str
 behind:
   description: In check mode, the names of the sinks that do not hold what the keyring says.
   returned: success

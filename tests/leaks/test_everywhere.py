@@ -96,7 +96,7 @@ def test_every_refusal(
     made.known["secret id of Vault"] = role.secret_id
     made.name = "failure, all sinks"
     with refusing(kept, REFUSALS[1], midway=True):
-        made.run("Vault refuses, and the run returns", "rotate_db", extra=FORCE, code=2)
+        made.run("Vault refuses, and the run stops there", "rotate_db", extra=FORCE, code=2)
     for refusal in (REFUSALS[0], *REFUSALS[2:]):
         kept.fill("another value")
         with refusing(kept, refusal, midway=True):

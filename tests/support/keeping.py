@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import open_store
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._vault import to_text
 from estate.vault import VaultSaysNo, VaultServer
 
 Line = dict[str, Any]
@@ -163,7 +165,7 @@ class InVault:
             if place not in self._seen:
                 answer = self.server.request("GET", f"{self.mount}/data/{place}")["data"]
                 assert answer["metadata"]["version"] == 1, f"{place} was written over"
-                self._seen[place] = answer["data"]
+                self._seen[place] = json.loads(to_text(answer["data"]))
         return [self._seen[place] for place in sorted(self._seen)]
 
     def ledger_text(self) -> str:

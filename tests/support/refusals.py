@@ -25,6 +25,7 @@ class Refusal:
     :param begin: has it refuse.
     :param end: has it take writes again.
     :param foreseen: whoever may write can be asked without a write.
+    :param after: in mid-run it begins once a parameter of this region of AWS was written; of any, where none is named.
     """
 
     sink: str
@@ -32,6 +33,7 @@ class Refusal:
     begin: Callable[[Everywhere], None]
     end: Callable[[Everywhere], None]
     foreseen: bool = True
+    after: str = ""
 
 
 def _aws_denies(region: str) -> Callable[[Everywhere], None]:
@@ -94,22 +96,25 @@ REFUSALS = (
         lambda kept: writable(kept.env_file.parent),
     ),
 )
-AFTER_THE_FIRST = Refusal("production", "parameter", _aws_denies(""), _aws_allows, foreseen=False)
-"""All of AWS, which has taken a write before if it refuses midway."""
+AFTER_AWS = Refusal("staging", "parameter", _aws_denies(""), _aws_allows, False, REGION)
+"""All of AWS, in mid-run once it has taken every write of the way there."""
 
 
 @contextmanager
 def refusing(kept: Everywhere, refusal: Refusal, midway: bool = False) -> Iterator[None]:
     """While the block lasts, a sink refuses.
 
-    :param midway: from the moment when the first of the sinks is written: no look before a rotation could have found it out.
+    :param midway: from the moment when sinks are written: no look before a rotation could have found it out.
     """
     with ExitStack() as ending:
         ending.callback(refusal.end, kept)
         if midway:
-            kept.proxies[0].faults.append(
-                Fault(_then(kept, refusal), lambda asked: asked.writes, 1)
+            begins = Fault(
+                _then(kept, refusal),
+                lambda asked: asked.writes and refusal.after in asked.headers["Authorization"],
+                1,
             )
+            kept.proxies[0].faults.append(begins)
         else:
             refusal.begin(kept)
         yield

@@ -174,7 +174,11 @@ def answer(code: str, message: str = "", status: int = 400) -> told.ClientError:
         (told.SSOTokenLoadError(profile_name="x", error_msg="x"), Denied, "have expired"),
         (told.NoRegionError(), BadInput, "set AWS_REGION"),
         (told.SSLError(endpoint_url="x", error="x"), Unreachable, "TLS certificate"),
-        (told.ConnectTimeoutError(endpoint_url="x"), Unreachable, "no connection in time"),
+        (
+            told.ConnectTimeoutError(endpoint_url="x"),
+            Unreachable,
+            "no connection: it did not come about in time",
+        ),
         (told.ReadTimeoutError(endpoint_url="x"), Unreachable, "no answer in time"),
         (told.ProxyConnectionError(proxy_url="x"), Unreachable, "HTTPS_PROXY"),
         (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import botocore.exceptions
 import pytest
 import requests
 import urllib3
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import explain
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_errors import unanswered
 from ansible_collections.keyturn.runbooks.plugins.module_utils._unconnected import unconnected
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_errors import unreachable
@@ -74,6 +76,23 @@ def unknown() -> Iterator[str]:
     yield "http://vault.invalid:8200"
 
 
+@contextlib.contextmanager
+def closing() -> Iterator[str]:
+    """A server that takes a request and hangs up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _address = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+
+    served = threading.Thread(target=serve)
+    served.start()
+    with listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    served.join()
+
+
 def caught(ask: Ask, url: str) -> Exception:
     """What it raises."""
     known = (
@@ -123,6 +142,21 @@ def test_a_machine_without_a_way_and_what_nobody_knows() -> None:
     assert unconnected(gone, "Vault").startswith(": there is no way to it from this machine")
     told = unconnected(Exception("quoted text"), "Vault")
     assert told.startswith(": see whether Vault runs there") and "quoted" not in told
+
+
+def test_aws_says_it() -> None:
+    with refusing() as url:
+        told = explain(caught(with_botocore, url), "keyring", "ssm:GetParameter").message
+    assert told.startswith("keyring: no connection: it was refused; see whether the endpoint of")
+
+
+def test_a_connection_that_ended_was_one() -> None:
+    with closing() as url:
+        vault = unreachable(caught(with_requests, url), "keyring", url).message
+    with closing() as url:
+        kubernetes = unanswered(caught(with_urllib3, url), "keyring").message
+    assert "the connection to" in vault and "ended without an answer" in vault
+    assert kubernetes.startswith("keyring: the connection ended without an answer; see Kubernetes")
 
 
 def test_vault_and_kubernetes_say_it() -> None:
