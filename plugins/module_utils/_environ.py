@@ -21,6 +21,9 @@ TELLING = re.compile(
 )
 """Names of variables that hold a secret. They are for the references of this task and for nobody else."""
 
+URL_WITH_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+"""In a value: such as a proxy's, or a database's."""
+
 # What names files, folders, sockets, a language or a user: nothing here is a secret.
 _ORDINARY = frozenset(
     (

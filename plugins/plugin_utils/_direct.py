@@ -20,7 +20,11 @@ from ansible.module_utils.errors import AnsibleValidationError, UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import TELLING, named
+from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import (
+    TELLING,
+    URL_WITH_PASSWORD,
+    named,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
@@ -289,14 +293,16 @@ class DirectAction(ActionBase):
     def _public_environment(self) -> dict[str, str]:
         """The task's environment without tokens and passwords: the references that need them are resolved here.
 
-        :raises Refused: for a module that resolves them on the host.
+        :raises Refused: for a module that resolves them on the host, and for a URL with a password in it, which may be for a program.
         """
         environment = self._environment()
         # Ansible puts it into the command line on the host, and shows that at -vvv.
         telling = [name for name in environment if TELLING.search(name)]
-        if telling and not self.module.host:
+        urls = [name for name, value in environment.items() if URL_WITH_PASSWORD.search(value)]
+        refused = urls if self.module.host else telling + urls
+        if refused:
             raise Refused(
-                f"{self.module.name}: Ansible would put {telling[0]} from this task's 'environment' into the command line on the host, "
+                f"{self.module.name}: Ansible would put {refused[0]} from this task's 'environment' into the command line on the host, "
                 "which every user there sees. Set it in the environment of the login there, or name a file (such as VAULT_TOKEN_FILE)"
             )
         return {name: value for name, value in environment.items() if name not in telling}

@@ -85,6 +85,18 @@ def test_a_token_in_a_tasks_environment_does_not_get_into_a_command_line(ansible
     assert f"VAULT_TOKEN={TOKEN}" not in refused
 
 
+def test_a_password_in_a_url_does_not_get_there_either(ansible: Ansible) -> None:
+    asked = [
+        {**POOL, "environment": {name: f"http://user:{TOKEN}@127.0.0.1:1"}}
+        for name in ("https_proxy", "ANSIBLE_HASHI_VAULT_PROXIES")
+    ]
+    for name, refused in zip(
+        ("https_proxy", "ANSIBLE_HASHI_VAULT_PROXIES"), each(play(ansible, *asked)), strict=True
+    ):
+        assert f"put {name} from this task's 'environment' into the command line" in refused
+        assert "EXEC" not in refused
+
+
 def test_a_host_that_sends_back_what_it_is_sent_is_not_shown(
     ansible_command: Ansible, scratch: Path
 ) -> None:
