@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
+import json
 import os
 import secrets
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from estate.pgbouncer import PgBouncer
 from estate.postgres import VERSIONS, PostgresServer
 from estate.users import make_run_dir
 from estate.vault import VaultServer
+from order import LONG, longest_first
 from playbook_fixtures import (
     ansible,
     ansible_command,
@@ -56,6 +60,7 @@ RUN_DIR = pytest.StashKey[Path]()
 FAILED = pytest.StashKey[bool]()
 SHARED_DIR = "KEYTURN_TESTS_DIR"
 WORKER = "PYTEST_XDIST_WORKER"
+SECONDS = "keyturn/seconds"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +71,62 @@ def pytest_configure(config: pytest.Config) -> None:
     run_dir = _session_dir()
     config.stash[RUN_DIR] = run_dir
     _import_collection(given_collections_path() or collections_path(run_dir))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: looking through all of it for garbage again and again takes a tenth of the time of all tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each parallel process the same of the tests that took long."""
+    node.workerinput[SECONDS] = _known_seconds()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have parallel processes begin with the tests that took long when they were run last."""
+    told: dict[str, Any] = getattr(config, "workerinput", {})
+    if told.get(SECONDS):
+        names = [item.nodeid for item in items]
+        items[:] = longest_first(items, names, told[SECONDS], told["workercount"])
+
+
+def _seconds_file() -> Path:
+    """Beside what else is kept for all clones."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "keyturn" / "test-seconds.json"
+
+
+def _known_seconds() -> dict[str, float]:
+    """What the longest tests took, as far as it is known."""
+    try:
+        kept: dict[str, float] = json.loads(_seconds_file().read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept
+
+
+def _keep_seconds(config: pytest.Config) -> None:
+    """Remember what tests took in parallel processes, beside what is known of those that were not run."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if WORKER in os.environ or not reporter or not getattr(config.option, "numprocesses", 0):
+        return
+    took: Counter[str] = Counter()
+    for reports in reporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                took[report.nodeid] += report.duration
+    known = {**_known_seconds(), **took}
+    long = {name: round(known[name]) for name in sorted(known) if known[name] >= LONG}
+    made = _seconds_file().with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_text(json.dumps(long, indent=1), "utf-8")
+        made.replace(_seconds_file())
 
 
 def _session_dir() -> Path:
@@ -114,6 +175,7 @@ def _remove_all_but_logs(run_dir: Path) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remember whether something failed."""
     session.config.stash[FAILED] = bool(session.testsfailed)
+    _keep_seconds(session.config)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

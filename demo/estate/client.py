@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import select
 import signal
 import sys
 import threading
@@ -155,6 +156,7 @@ class Worker(threading.Thread):
     def __init__(self, shared: Shared, held: bool, rate: float) -> None:
         super().__init__(daemon=True)
         self.seen = 0
+        self.awake = threading.Event()
         self._shared = shared
         self._held = held
         self._pause = 1.0 / rate
@@ -164,11 +166,12 @@ class Worker(threading.Thread):
     def run(self) -> None:
         """Work until told to stop."""
         stop = self._shared.stop
-        stop.wait(random.SystemRandom().uniform(0, self._pause))
+        self.awake.wait(random.SystemRandom().uniform(0, self._pause))
         while not stop.is_set():
+            self.awake.clear()
             started = time.monotonic()
             self._turn()
-            stop.wait(max(0.0, self._pause - (time.monotonic() - started)))
+            self.awake.wait(max(0.0, self._pause - (time.monotonic() - started)))
         self._close()
 
     def _turn(self) -> None:
@@ -235,24 +238,45 @@ class Program:
         self._workers += [
             Worker(self._shared, False, options.login_rate) for _number in range(options.new)
         ]
+        self._ended = False
         self._reloads = 0
         self._done_reloads = 0
         self._started = time.time()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status."""
+        heard, told = os.pipe()
+        os.set_blocking(told, False)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         signal.signal(signal.SIGHUP, self._on_hup)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: self._shared.stop.set())
+            signal.signal(number, self._on_end)
         for worker in self._workers:
             worker.start()
-        while not self._shared.stop.wait(STATUS_SECONDS):
+        while not self._ended:
+            settled = self._settled() == self._shared.credential.generation
+            pause = STATUS_SECONDS if settled else STATUS_SECONDS / 5
+            if select.select([heard], [], [], pause)[0]:
+                os.read(heard, 64)
             self._reload()
             self._write_status()
+        self._shared.stop.set()
+        self._wake()
         for worker in self._workers:
             worker.join(15)
         self._write_status(ended=True)
         return 0
+
+    def _on_end(self, _number: int, _frame: object) -> None:
+        self._ended = True
+
+    def _wake(self) -> None:
+        """No worker waits for its next turn any longer."""
+        for worker in self._workers:
+            worker.awake.set()
+
+    def _settled(self) -> int:
+        return min((worker.seen for worker in self._workers), default=0)
 
     def _on_hup(self, _number: int, _frame: object) -> None:
         self._reloads += 1
@@ -269,6 +293,8 @@ class Program:
         except BadEnvFile as error:
             self._shared.tally.count("failed_reloads", error)
             print(f"the old credential stays in use: {error}", file=sys.stderr, flush=True)
+        else:
+            self._wake()
 
     def _write_status(self, ended: bool = False) -> None:
         credential = self._shared.credential
@@ -278,7 +304,7 @@ class Program:
             "updated": time.time(),
             "ended": ended,
             "generation": credential.generation,
-            "settled": min((worker.seen for worker in self._workers), default=0),
+            "settled": self._settled(),
             "username": credential.username,
             **self._shared.tally.snapshot(),
         }

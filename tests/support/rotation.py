@@ -28,13 +28,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
 from estate.databases import Database
-from estate.load import PROGRAM, LoadClient, database_url, write_env_file
+from estate.load import LoadClient, database_url, write_env_file
 from estate.pgbouncer import PgBouncer
 from estate.playbook import Ansible, PlaybookResult, RunningPlaybook
 from keeping import CREDENTIAL, InFiles, Keeping
 
 FORCE = {"keyturn_force": True}
-PLUGINS = Path(__file__).parent / "plugins"
+PLUGINS = Path(__file__).with_name("plugins")
+TELL_CLIENT = Path(__file__).parent / "programs" / "tell_client.py"
 WATCHED = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at"}
 
 
@@ -128,13 +129,7 @@ class Estate:
             "ref": f"ref+file://{self.env_file}?format=env#/DATABASE_URL",
             "template": f"{url}@127.0.0.1:{self.port}/{self.database.name}",
         }
-        reload = [
-            sys.executable,
-            str(PROGRAM),
-            "reload",
-            "--status-file",
-            str(self.client.status_path),
-        ]
+        reload = [sys.executable, "-I", "-S", str(TELL_CLIENT), str(self.client.status_path)]
         consumers: list[dict[str, Any]] = [
             {"name": "app", "type": "command", "argv": reload, "reads": ["app"]}
         ]

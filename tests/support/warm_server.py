@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
 import gc
 import hashlib
 import json
@@ -28,21 +29,35 @@ import tempfile
 import time
 import warnings
 import zipfile
+from functools import cache
 from importlib import import_module
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from ansible import constants
+from ansible._internal._datatag._tags import TrustedAsTemplate
 from ansible.cli import playbook
-from ansible.config.manager import find_ini_config_file
+from ansible.config import manager
+from ansible.parsing import dataloader
 from ansible.plugins import loader
 from ansible.utils import display
 from ansible.utils.path import cleanup_tmp_file
 
 PLUGINS = "ansible_collections.keyturn.runbooks.plugins"
 # What ansible-playbook loads before its first task, and what the first task's worker loads.
-LOADED = ("become", "cache", "callback", "connection", "inventory", "shell", "strategy")
+LOADED = (
+    "become",
+    "cache",
+    "callback",
+    "connection",
+    "filter",
+    "inventory",
+    "shell",
+    "strategy",
+    "test",
+)
 IMPORTED = (
     "ansible.executor.process.worker",
     "ansible.executor.task_executor",
@@ -98,8 +113,55 @@ class WithBytecode(zipfile.ZipFile):
         return path.read_bytes()
 
 
+def compile_settings_once() -> None:
+    """Ansible's settings name each other in templates; what they are compiled to depends on their text alone."""
+    environment: Any = manager.NativeEnvironment()
+    environment.from_string = cache(environment.from_string)
+    manager.NativeEnvironment = lambda: environment
+
+
+def remember_plain_plugins() -> None:
+    """Of a plugin without options Ansible reads the documentation again and again, to find that it has none."""
+    load = loader.PluginLoader._load_config_defs
+    plain = set()
+
+    def load_once(self: Any, name: str, module: Any, path: str) -> None:
+        plugin = (self.class_name, name, path, getattr(module, "DOCUMENTATION", ""))
+        if plugin not in plain:
+            load(self, name, module, path)
+            kind = loader.get_plugin_class(self.class_name or "")
+            if not constants.config.has_configuration_definition(kind, name):
+                plain.add(plugin)
+
+    loader.PluginLoader._load_config_defs = load_once
+
+
+def parse_once(collection: Path) -> None:
+    """Parse the collection's playbooks and its role, for runs that read the same text there.
+
+    Ansible works on a copy, of which the first one of each run is made here, too.
+    """
+    read, copied = dataloader.from_yaml, copy.deepcopy
+    parsed, ready = {}, {}
+    for path in [*collection.glob("playbooks/*.yml"), *collection.glob("roles/*/*/*.yml")]:
+        text = path.read_text(encoding="utf-8")
+        made = read(TrustedAsTemplate().tag(text), file_name=str(path))
+        parsed[str(path), text], ready[id(made)] = made, copied(made)
+
+    def take(data: str, file_name: str | None = None, **more: Any) -> Any:
+        known = TrustedAsTemplate.is_tagged_on(data) and parsed.get((file_name, data))
+        return known or read(data, file_name=file_name, **more)
+
+    dataloader.from_yaml = take
+    dataloader.copy = SimpleNamespace(
+        deepcopy=lambda value: ready.pop(id(value), None) or copied(value)
+    )
+
+
 def preload(collection: Path, kept: Path) -> None:
-    """Import what every run imports."""
+    """Import what every run imports, and read what every run reads."""
+    compile_settings_once()
+    remember_plain_plugins()
     WithBytecode.kept = kept.with_name("bytecode")
     WithBytecode.kept.mkdir(mode=0o700, exist_ok=True)
     zipfile.ZipFile = WithBytecode
@@ -112,8 +174,12 @@ def preload(collection: Path, kept: Path) -> None:
         list(getattr(loader, f"{kind}_loader").all(class_only=True))
     for name in IMPORTED:
         import_module(name)
-    # What lives as long as the server need not be looked through in each worker of each run.
+    parse_once(collection)
+    for name in constants.config.get_configuration_definitions():
+        constants.config.get_config_value(name, variables=vars(constants))
+    # What lives as long as the server need not be looked through in each worker of each run, nor all that a short run makes.
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 def preload_libraries(env: dict[str, str]) -> None:
@@ -147,7 +213,7 @@ def read_settings() -> None:
     # The server's own temporary directory is the server's to remove; reading the settings makes another one.
     atexit.unregister(cleanup_tmp_file)
     config = constants.config
-    config._config_file = find_ini_config_file(config.WARNINGS)
+    config._config_file = manager.find_ini_config_file(config.WARNINGS)
     config._parse_config_file()
     for name in config.get_configuration_definitions():
         value = config.get_config_value(name, variables=vars(constants))
@@ -156,6 +222,8 @@ def read_settings() -> None:
         if isinstance(handler, logging.FileHandler):
             handler.close()
             handler.baseFilename = constants.DEFAULT_LOG_PATH
+    # How often it looks whether a task has ended: for most of a run it does nothing else.
+    constants.set_constant("DEFAULT_INTERNAL_POLL_INTERVAL", 0.005)
     # A fork takes away the lock that keeps threads from writing while a worker is forked.
     for stream in (sys.stdout, sys.stderr):
         display._synchronize_textiowrapper(stream, display.Display()._lock)

@@ -35,7 +35,7 @@ SENDS = ("sendto", "sendmsg", "sendmmsg")
 # What a socket of this machine alone is called in the place of a path.
 LOCAL = "UNIX"
 _HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
-_TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
+_TEXT = re.compile(r'"([\\x0-9a-f]*)"(\.\.\.)?')
 _FILE = re.compile(r"\d+<((?:\\x[0-9a-f]{2})+)(?:<[a-z]+ \d+:\d+>)?>")
 _LISTS = re.compile(r"\[([^\]]*)\], \[([^\]]*)\]")
 _SOCKET = re.compile(rf"^\d+<({LOCAL}[A-Z-]*:\[[^\]]*\])")
@@ -84,7 +84,9 @@ def parse(line: str) -> Call | None:
         if lists is None:
             raise EstateError(f"no arguments in what strace tells of a program: {line[:200]}")
         return Call(name, (), _texts(lists.group(1)), _texts(lists.group(2)))
-    paths = tuple(_bytes(path).decode(errors="replace") for path in _FILE.findall(rest))
+    # No path is in a text, and a text can be long.
+    apart = '"'.join(rest.split('"')[::2])
+    paths = tuple(_bytes(path).decode(errors="replace") for path in _FILE.findall(apart))
     socket = _SOCKET.match(rest)
     made = "O_CREAT" in rest or name == "creat" if name in OPENS else name in MODES
     mode = _MODE.search(rest) if made else None
