@@ -28,9 +28,13 @@ class Secret:
         self.known = known
 
     @classmethod
-    def new(cls) -> Secret:
-        """The stand-in for a value that the real run would make."""
-        return cls("(new)", known=False)
+    def new(cls, identity: str = "") -> Secret:
+        """The stand-in for a value that the real run would make.
+
+        :param identity: stands for all that the value will depend on, and tells nothing of it: stand-ins with the same one are
+            equal, and those with different ones are not, as the values will be.
+        """
+        return cls(f"(new):{identity}" if identity else "(new)", known=False)
 
     def reveal(self) -> str:
         """The value itself."""

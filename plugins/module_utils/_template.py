@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import re
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     STAGES,
     Document,
     Stage,
+    fingerprint,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
     Secret,
@@ -92,13 +94,42 @@ class Placeholder:
     field: str
     filters: Tuple[Tuple[str, Optional[str]], ...]
 
-    def render(self, document: Document, where: str) -> Tuple[str, bool]:
-        """Its text, and whether that text exists already.
+    def render(self, document: Document, where: str) -> Optional[str]:
+        """Its text; none where check mode only predicts a value of it.
 
         :raises StageAbsent: when no stage that it names is there.
         :raises BadInput: when a stage has no such field, or there are several values and nothing joins them.
         """
         at = self.at(where)
+        stages = self._stages(document, at)
+        values = [_field(stage, self.field, at) for stage in stages]
+        texts = [_encodable(value, at) for value in values if is_known(value)]
+        if len(texts) < len(values):
+            return None
+        for name, argument in self.filters:
+            if name in _EACH:
+                texts = [_EACH[name](text, argument or "") for text in texts]
+            elif name == "join":
+                texts = [_join(texts, argument)]
+            else:
+                texts = [_jwks(stages, texts, at)]
+        return texts[0]
+
+    def identity(self, document: Document, where: str) -> Tuple[str, ...]:
+        """What its text follows from, without any value: itself, and each value that it shows, in order.
+
+        :raises StageAbsent, BadInput: as :meth:`render`.
+        """
+        at = self.at(where)
+        names = [self.field, *(["kid"] if ("jwks", None) in self.filters else [])]
+        shown = [
+            _name_of(document, stage, name, at)
+            for stage in self._stages(document, at)
+            for name in names
+        ]
+        return (self.text, *shown)
+
+    def _stages(self, document: Document, at: str) -> List[Stage]:
         stages = [stage for name in self.stages for stage in _shown(document, name)]
         if not stages:
             names = " or ".join(self.stages)
@@ -110,18 +141,7 @@ class Placeholder:
             raise BadInput(
                 f"{at}: {len(stages)} stages are there and nothing joins their values; end it with |join:, or |jwks"
             )
-        values = [_field(stage, self.field, at) for stage in stages]
-        if not all(is_known(value) for value in values):
-            return Secret.new().reveal(), False
-        texts = [_encodable(value, at) for value in values]
-        for name, argument in self.filters:
-            if name in _EACH:
-                texts = [_EACH[name](text, argument or "") for text in texts]
-            elif name == "join":
-                texts = [_join(texts, argument)]
-            else:
-                texts = [_jwks(stages, texts, at)]
-        return texts[0], True
+        return stages
 
     def at(self, where: str) -> str:
         """How a message names this placeholder."""
@@ -148,6 +168,16 @@ def _field(stage: Stage, name: str, at: str) -> Value:
         there = ", ".join(sorted(stage.fields)) or "none"
         raise BadInput(f"{at}: the credential has no field '{name}'; its fields are: {there}")
     return value
+
+
+def _name_of(document: Document, stage: Stage, name: str, at: str) -> str:
+    """What tells a stage's value from every other one and shows no secret. It stays the same when the stage gets another name."""
+    value = _field(stage, name, at)
+    if not isinstance(value, Secret):
+        return value
+    if value.known:
+        return fingerprint(document.salt, name, value)
+    return f"{name} of {stage.rotation_id}"
 
 
 def _encodable(value: Value, at: str) -> str:
@@ -253,18 +283,26 @@ class Template:
         return any(stage in part.stages and part.field == name for part in self.placeholders)
 
     def render(self, document: Document) -> Secret:
-        """The text for this keyring. Pure. Not :attr:`Secret.known` where check mode only predicts a part of it.
+        """The text for this keyring. Pure. Not :attr:`Secret.known` where check mode only predicts a part of it; two such texts
+        are equal if they will be.
 
         :raises StageAbsent: when a placeholder names nothing that is there now.
         :raises BadInput: when a stage has no such field, or several values are not joined.
         """
-        known = True
-        texts: List[str] = []
-        for part in self.parts:
-            if isinstance(part, Placeholder):
-                text, exists = part.render(document, self.where)
-                known = known and exists
-                texts.append(text)
-            else:
-                texts.append(part)
-        return Secret("".join(texts)) if known else Secret.new()
+        texts = [
+            part if isinstance(part, str) else part.render(document, self.where)
+            for part in self.parts
+        ]
+        known = [text for text in texts if text is not None]
+        if len(known) < len(texts):
+            return Secret.new(self._identity(document))
+        return Secret("".join(known))
+
+    def _identity(self, document: Document) -> str:
+        """What tells this text from others that are not known yet. Keyed, as fingerprints are: literal text may be secret."""
+        parts = [
+            part if isinstance(part, str) else part.identity(document, self.where)
+            for part in self.parts
+        ]
+        text = json.dumps(parts).encode()
+        return hmac.new(document.salt, text, hashlib.sha256).hexdigest()[:32]

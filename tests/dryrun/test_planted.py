@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from dry_estate import DryEstate
 from dry_run import Walk
 
 pytestmark = pytest.mark.pg_versions("16")
@@ -21,9 +22,10 @@ WHOLE = "'Take the steps: rotate'"
 def plants(walk: Walk) -> list[tuple[dict[str, Any], str]]:
     """Each defect with what has to be said about it."""
     estate = walk.estate
+    assert isinstance(estate, DryEstate) and estate.pooler
     first = estate.roles[0]
-    env, ini = str(estate.env_file), str(walk.estate.pooler.ini_path) if walk.estate.pooler else ""
-    login = {"login": walk.login}
+    env, ini = str(estate.env_file), str(estate.pooler.ini_path)
+    login = {"login": estate.login}
     return [
         (
             {"module": "_publish", "defect": "writes a file", "file": env},
@@ -97,7 +99,9 @@ def test_every_planted_defect_is_found(walk: Maker) -> None:
     state = next(iter(made.states.values()))
     assert made.try_out(state, "rotate_db").faults == []
     made.restore(state)
-    _code, real = made.run("rotate_db", "real", "--diff", extra=made.variables("rotate_db"))
+    _code, real = made.run(
+        "rotate_db", "real", "--diff", extra=made.estate.variables_of("rotate_db")
+    )
     for plant, expected in plants(made):
         made.env["KEYTURN_PLANT"] = json.dumps(plant)
         faults = made.dry_faults(state, "rotate_db", real)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dry_run import PLAYBOOKS, Walk
+from dry_run import Walk
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "dry-run.md"
 PARTS = ROOT / "build" / "dry-run"
 ASKED = "KEYTURN_PAGES"
-STRATEGIES = ("alternate_roles", "same_role", "new_role")
+STRATEGIES = ("alternate_roles", "same_role", "new_role", "generated", "generated, one at a time")
 _HEAD = """\
 # Dry runs
 
@@ -32,6 +32,9 @@ each playbook from each state that a credential can be left in, first as a dry r
 - The *states* are found, not listed: what every run leaves, and what is there right before each of its writes and after each of its
   tasks, which a power cut would leave; also of runs in which a consumer or a proof fails. "Not told" names the consumers that were not
   seen using what they should.
+- The first three tables are a database role's, behind PgBouncer. The last two are a token's, which is made here: the env file of an
+  application holds one, and that of a hub the list of those that it accepts (`{current,pending,previous.value|join:,}`, and the same
+  with the pending one first), or the one that it knows. A list is foreseen to change where it does, and to stay where its order does.
 
 **=** stands for: nothing was changed, and the real run did what was said. The word is how both ended. **(=)** stands for a state from which
 the playbook was not run, because it would look only at files and servers that are as in another state, from which it was. One in
@@ -62,11 +65,11 @@ def rows(walk: Walk) -> dict[str, dict[str, str]]:
     return found
 
 
-def table(found: Mapping[str, Mapping[str, str]]) -> str:
+def table(found: Mapping[str, Mapping[str, str]], playbooks: Sequence[str]) -> str:
     """As Markdown."""
-    lines = [f"| state | {' | '.join(PLAYBOOKS)} |", f"|---|{'---|' * len(PLAYBOOKS)}"]
+    lines = [f"| state | {' | '.join(playbooks)} |", f"|---|{'---|' * len(playbooks)}"]
     for name, row in sorted(found.items()):
-        cells = " | ".join(row.get(playbook, "") for playbook in PLAYBOOKS)
+        cells = " | ".join(row.get(playbook, "") for playbook in playbooks)
         lines.append(f"| {name} | {cells} |")
     return "\n".join(lines) + "\n"
 
@@ -76,11 +79,12 @@ def _part(strategy: str, part: Mapping[str, Any]) -> str:
         f"{part['cells']} runs and their dry runs, from {part['tried']} of {part['states']} states that were found; "
         f"{part['differ']} differ. {part['alike']} more would look at nothing that these did not."
     )
-    return f"## {strategy}\n\n{summary}\n\n{table(part['rows'])}"
+    return f"## {strategy}\n\n{summary}\n\n{table(part['rows'], part['playbooks'])}"
 
 
-def keep(strategy: str, walk: Walk) -> None:
+def keep(walk: Walk) -> None:
     """Print the table, and write the page where that is asked for."""
+    strategy = walk.estate.strategy
     tried = [cell for cell in walk.cells if cell.tried]
     part = {
         "cells": len(tried),
@@ -88,6 +92,7 @@ def keep(strategy: str, walk: Walk) -> None:
         "tried": len({cell.state.key for cell in tried}),
         "states": len(walk.states),
         "differ": sum(bool(cell.faults) for cell in walk.cells),
+        "playbooks": walk.estate.playbooks,
         "rows": rows(walk),
     }
     print(f"\n{_part(strategy, part)}")

@@ -74,6 +74,7 @@ NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
 SINKS = [
     {"name": "url", "ref": "ref+file:///run/app.env#/URL", "format": "env", "template": "{current.username}:{current.password}"},
     {"name": "accept", "ref": "ref+file:///run/tokens", "template": "{current,pending,previous.password|join:,}"},
+    {"name": "newest", "ref": "ref+file:///run/newest", "template": "{pending,current,previous.password|join:,}"},
 ]  # fmt: skip
 UNIT = {"type": "systemd", "host": "app1", "unit": "musehub"}
 
@@ -211,7 +212,7 @@ def test_a_receipt_is_no_oracle_without_the_salt() -> None:
 
 def test_reading_a_sink_that_there_is_not_is_refused() -> None:
     document = make_document(current=make_stage("a", "observed"))
-    with pytest.raises(BadInput, match="reads 'nothing', but the sinks are: accept, url"):
+    with pytest.raises(BadInput, match="reads 'nothing', but the sinks are: accept, newest, url"):
         late(document, {**UNIT, "reads": ["nothing"]})
 
 
@@ -227,6 +228,21 @@ def test_a_predicted_value_makes_its_readers_lag_once_and_no_others() -> None:
     promoted = replace(told, pending=None, current=pending, previous=document.current)
     assert late(promoted, reader, pool) == ["reader"]
     assert late(received(promoted, reader), reader, pool) == []
+
+
+def test_who_reads_a_list_lags_where_the_list_will_be_another() -> None:
+    first = {**UNIT, "name": "first", "reads": ["accept"]}
+    newest = {**UNIT, "name": "newest", "reads": ["newest"]}
+    old = received(make_document(current=make_stage("a", "observed")), first, newest)
+    fields = {"username": "b", "password": Secret.new(), "verifier": Secret.new()}
+    pending = Stage("(new)", "applied", fields)
+    staged = replace(old, pending=pending)
+    assert late(staged, first, newest) == ["first", "newest"]
+    told = received(staged, first, newest)
+    promoted = replace(told, pending=None, current=pending, previous=old.current)
+    assert late(promoted, first, newest) == ["first"]
+    alone = received(replace(old, current=None, pending=pending), first, newest)
+    assert late(replace(alone, pending=None, current=pending), first, newest) == []
 
 
 # PgBouncer's part of a keyring

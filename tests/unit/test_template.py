@@ -205,7 +205,7 @@ def test_a_list_without_any_stage_is_absent_and_not_empty() -> None:
 def test_a_predicted_value_makes_the_whole_text_predicted() -> None:
     doc = document(current=stage("current"), pending=stage("pending", {"value": Secret.new()}))
     template = Template.parse("{current.value},{pending.value|sha256}", "sink 'x'")
-    assert template.render(doc) == Secret.new()
+    assert not template.render(doc).known
     assert Template.parse("{current.value}", "sink 'x'").render(doc).known
 
 

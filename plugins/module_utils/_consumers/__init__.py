@@ -20,7 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._defin
     parse_consumers,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
-from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import STAGES, Document
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     Sink,
     digests,
@@ -56,11 +56,6 @@ def sinks_read(consumer: Consumer, sinks: Sequence[Sink]) -> tuple[str, ...]:
     return consumer.reads
 
 
-def _stage_parts(document: Document) -> list[str]:
-    stages = ((name, document.stage(name)) for name in STAGES)
-    return [f"{name}={stage.rotation_id}" for name, stage in stages if stage]
-
-
 def _current_parts(document: Document) -> list[str]:
     current = document.current
     if current is None:
@@ -87,11 +82,8 @@ def expected(
     if consumer.type == "pgbouncer":
         parts.append(_pgbouncer_keyring.digest(document))
     parts = parts or _current_parts(document)
-    if not any(NEW in part for part in parts):
-        return f"hmac:{_mac(document.salt, parts)}"
-    if consumer.type != "pgbouncer":
-        parts += _stage_parts(document)
-    return f"{NEW}:{_mac(document.salt, parts)}"
+    predicted = any(NEW in part for part in parts)
+    return f"{NEW if predicted else 'hmac'}:{_mac(document.salt, parts)}"
 
 
 def lagging(

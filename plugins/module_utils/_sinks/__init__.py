@@ -142,7 +142,7 @@ def render_sinks(document: Document, sinks: Sequence[Sink]) -> Tuple[RenderedSin
 def digests(document: Document, rendered: Sequence[RenderedSink]) -> Dict[str, str]:
     """Per sink name, and per group name, a keyed digest of what it should hold: what a consumer's receipt is compared with.
 
-    ``(new)`` where check mode only predicts a value.
+    It begins with ``(new)`` where check mode only predicts a value, and is the same while the value will be.
     """
     parts: Dict[str, List[RenderedSink]] = {}
     for item in rendered:
@@ -152,8 +152,6 @@ def digests(document: Document, rendered: Sequence[RenderedSink]) -> Dict[str, s
 
 
 def _digest(salt: bytes, items: Sequence[RenderedSink]) -> str:
-    if not all(item.known for item in items):
-        return Secret.new().reveal()
     mac = hmac.new(salt, digestmod=hashlib.sha256)
     for item in items:
         for name, value in sorted(item.fields.items()):
@@ -161,7 +159,8 @@ def _digest(salt: bytes, items: Sequence[RenderedSink]) -> str:
             for part in (item.sink.name, name, text):
                 data = part.encode()
                 mac.update(len(data).to_bytes(8, "big") + data)
-    return "hmac:" + mac.hexdigest()[:32]
+    known = all(item.known for item in items)
+    return f"{'hmac' if known else '(new)'}:{mac.hexdigest()[:32]}"
 
 
 def requires_username(sinks: Sequence[Sink]) -> bool:

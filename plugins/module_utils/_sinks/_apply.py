@@ -64,7 +64,8 @@ class Outcome:
 
 
 def plan(wanted: Wanted, observed: Observed) -> Changes:
-    """The fields that differ. Pure. A value that check mode only predicts equals none that is there."""
+    """The fields that differ. Pure. A value that check mode only predicts equals none that is there, and of those that earlier
+    steps of this dry run would have written only the one that will be the same."""
     changes: Dict[str, Optional[Secret]] = {
         name: value for name, value in wanted.missing.items() if name not in observed.fields
     }
