@@ -17,11 +17,13 @@ TASK_VARIABLES = "KEYTURN_TASK_ENVIRONMENT"
 """The variable with the names of those that the task's own ``environment`` sets, separated by spaces."""
 
 TELLING = re.compile(
-    r"(TOKEN|SECRET|SECRET_ID|PASSWORD|PASSWD|ACCESS_KEY|API_KEY|JWT)\Z", re.IGNORECASE
+    r"(TOKEN|SECRET|SECRET_ID|PASSWORD|PASSWD|ACCESS_KEY|SECRET_KEY|API_KEY|JWT)\Z", re.IGNORECASE
 )
 """Names of variables that hold a secret. They are for the references of this task and for nobody else."""
 
-URL_WITH_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+URL_WITH_PASSWORD = re.compile(
+    r"(?:https?://[^/\s@]+|://[^/\s@]*:[^/\s@]+|(?:\A|[\s\"'=,])[^/\s@:\"'=,]*:[^/\s@]+)@"
+)
 """In a value: such as a proxy's, or a database's."""
 
 # What names files, folders, sockets, a language or a user: nothing here is a secret.
@@ -35,6 +37,8 @@ _ORDINARY = frozenset(
     )
 )  # fmt: skip
 _FAMILIES = ("LC_", "COMPOSE_")
+# How to get to a store, which no program needs to know: a proxy's address may hold a password.
+_OF_STORES = "ANSIBLE_HASHI_VAULT_"
 
 
 def program_environ(environ: Mapping[str, str]) -> Dict[str, str]:
@@ -42,7 +46,11 @@ def program_environ(environ: Mapping[str, str]) -> Dict[str, str]:
 
     :param environ: this task's whole environment.
     """
-    meant = {name for name in environ.get(TASK_VARIABLES, "").split() if not TELLING.search(name)}
+    meant = {
+        name
+        for name in environ.get(TASK_VARIABLES, "").split()
+        if not TELLING.search(name) and not name.startswith(_OF_STORES)
+    }
     return {
         name: value
         for name, value in environ.items()

@@ -20,6 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     MissingLibrary,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import file_error
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_inline import named_path
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings import Settings
 
 _AGENT = "keyturn.runbooks"
@@ -137,7 +138,9 @@ class Opener:
             with self._keys_in_memory():
                 self._load_kubeconfig(configuration, context)
         except OSError as error:
-            meant = file_error(error, self._option, str(error.filename or files), "read")
+            meant = file_error(
+                error, self._option, named_path(str(error.filename or files)), "read"
+            )
             # A token that is not there says nothing of the Secret.
             raise Denied(meant.message) if isinstance(meant, Absent) else meant from None
         except Exception:

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from typing import Any, FrozenSet, Iterator, Mapping, Optional, Tuple
+from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -23,34 +26,55 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 
 OPTION = "kubeconfig"
 
-_PUBLIC = frozenset(
-    {
-        "apiVersion",
-        "as",
-        "certificate-authority",
-        "client-certificate",
-        "client-key",
-        "cluster",
-        "command",
-        "current-context",
-        "kind",
-        "name",
-        "namespace",
-        "server",
-        "tls-server-name",
-        "tokenFile",
-        "user",
-        "username",
-    }
+_NAMES = frozenset(
+    {"apiVersion", "cluster", "current-context", "kind", "name", "namespace", "user"}
 )
-"""The keys of a kubeconfig whose texts are names, addresses and paths: as parts of other words they are to stay readable."""
+"""The keys of a kubeconfig whose texts are names: as parts of other words they are to stay readable."""
+
+_OPAQUE = frozenset({"config", "extension", "extensions"})
+"""Below these, programs keep what is their own."""
+
+_LONGEST_NAME = 253
+_LONGEST_PART = 255
+_NO_PATH = frozenset('\n{}"=')
 
 
 def _is_file(given: Any) -> bool:
-    """Whether this names files."""
+    """Whether this is meant as files."""
     if not isinstance(given, str) or looks_like_reference(given):
         return False
     return "\n" not in given and not given.lstrip().startswith("{")
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is surely a path, or several with ``:`` between: what stands in the place of one may be a token, or a whole
+    kubeconfig in base64."""
+    return all(
+        part.startswith(("/", "~", "./", "../"))
+        and not _NO_PATH & set(part)
+        and all(len(name) <= _LONGEST_PART for name in part.split("/"))
+        and len(part) <= _LONGEST_PART
+        for part in text.split(os.pathsep)
+    )
+
+
+def named_path(text: str) -> str:
+    """A path for a message; what is none is not shown."""
+    return text if is_path(text) else "(not shown, because it is no absolute path)"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return "@" not in parts.netloc and not parts.query and not parts.fragment
+
+
+def _may_show(name: Any, text: str) -> bool:
+    if name == "server":
+        return _is_address(text)
+    return name in _NAMES and len(text) <= _LONGEST_NAME and not re.search(r"\s", text)
 
 
 def inline_kubeconfig(given: Any, context: Context) -> Optional[Secret]:
@@ -96,16 +120,21 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _texts(given: Any, public: bool = False) -> Iterator[Tuple[str, bool]]:
-    """Each text with whether it may be shown."""
+def _texts(given: Any, name: Any = None, opaque: bool = False) -> Iterator[Tuple[str, bool]]:
+    """Each text with whether it may be shown.
+
+    :param name: the key that it stands under.
+    :param opaque: it stands below something that is a program's own.
+    """
     if isinstance(given, Mapping):
-        for name, value in given.items():
-            yield from _texts(value, name in _PUBLIC)
+        for inner, value in given.items():
+            yield from _texts(value, inner, opaque or inner in _OPAQUE)
     elif isinstance(given, (list, tuple)):
         for item in given:
-            yield from _texts(item)
-    elif isinstance(given, str):
-        yield given, public
+            yield from _texts(item, None, opaque)
+    elif given is not None and not isinstance(given, bool):
+        # A number, too: a password may be read as one.
+        yield str(given), not opaque and _may_show(name, str(given))
 
 
 def shown_of(given: Any, *secret: Any) -> FrozenSet[str]:
@@ -113,7 +142,8 @@ def shown_of(given: Any, *secret: Any) -> FrozenSet[str]:
 
     :param secret: other options, no text of which is to be shown.
     """
-    texts = [*_texts(given, _is_file(given))]
+    whole = isinstance(given, str)
+    texts = [(given, _is_file(given) and is_path(given))] if whole else list(_texts(given))
     hidden = {text for text, public in texts if not public}
     hidden |= {text for text, _public in _texts(secret)}
     return frozenset(text for text, public in texts if public) - hidden

@@ -32,6 +32,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_inline import (
     inline_kubeconfig,
+    named_path,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
@@ -103,7 +104,7 @@ OPTIONS: Mapping[str, Any] = {
     "client_cert": {"type": "path", "aliases": ["cert_file"]},
     "client_key": {"type": "path", "aliases": ["key_file"], "no_log": False},
     "validate_certs": {"type": "bool", "aliases": ["verify_ssl"]},
-    "proxy": {"type": "str"},
+    "proxy": {"type": "str", "no_log": True},
     "no_proxy": {"type": "str"},
     "impersonate_user": {"type": "str"},
     "impersonate_groups": {"type": "list", "elements": "str"},
@@ -192,6 +193,10 @@ class _Reader:
                 f"{self._option}: 'impersonate_groups' (K8S_AUTH_IMPERSONATE_GROUPS) needs a user; set 'impersonate_user' "
                 "(K8S_AUTH_IMPERSONATE_USER), or leave both out"
             )
+        if host and "@" in host:
+            raise BadInput(
+                f"{self._option}: 'host' (K8S_AUTH_HOST) must be an address without a user and a password; give 'api_key' or a certificate"
+            )
         return Login(
             host=host.rstrip("/") if host else None,
             api_key=self.secret("api_key"),
@@ -226,7 +231,7 @@ class _Reader:
         there = [path for path in map(os.path.expanduser, files) if os.path.exists(path)]
         if not there and given:
             raise BadInput(
-                f"{where}: there is no kubeconfig {given}; correct what names it: ?kubeConfigPath=, 'kubeconfig' or KUBECONFIG"
+                f"{where}: there is no kubeconfig {named_path(given)}; correct what names it: ?kubeConfigPath=, 'kubeconfig' or KUBECONFIG"
             )
         return os.pathsep.join(there)
 

@@ -51,7 +51,7 @@ def unconnected(error: BaseException, server: str) -> str:
     """
     chain = _chain(error)
     proxied = any(type(one).__name__ in _PROXY for one in chain)
-    through = " through the proxy (HTTPS_PROXY, NO_PROXY)" if proxied else ""
+    through = " through the proxy (an option, HTTPS_PROXY, NO_PROXY)" if proxied else ""
     there = "the proxy" if proxied else server
     known = (_why(one, there) for one in chain)
     why = next((text for text in known if text), None)

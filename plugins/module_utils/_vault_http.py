@@ -129,11 +129,11 @@ def in_time(owner: Owner, address: str, proxies: Proxies = ()) -> Any:
 
         def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Mapping[str, str]:
             """The same after a redirect."""
-            if not is_loopback(prepared_request.url):
-                parent: Any = super()
-                return over(parent.rebuild_proxies(prepared_request, over(proxies, named)), named)
+            parent: Any = super()
+            rebuilt = parent.rebuild_proxies(prepared_request, over(proxies, named))
+            # It may be that of another proxy; the adapter adds that of the one which it goes through.
             prepared_request.headers.pop("Proxy-Authorization", None)
-            return {}
+            return {} if is_loopback(prepared_request.url) else over(rebuilt, named)
 
         def send(self, request: Any, **options: Any) -> Any:
             """Send a request, or the next one that a redirect makes of it."""

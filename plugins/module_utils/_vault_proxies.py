@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from typing import Any, Mapping, Tuple
+from typing import Any, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
@@ -41,7 +41,12 @@ def proxies_of(text: str, option: str) -> Proxies:
             f"{option}: the proxies of Vault (option 'proxies', {PROXIES}) must be a URL such as http://proxy.example:3128, or a mapping "
             "of http, https or all to such URLs"
         )
-    return tuple(sorted((scheme, Secret(url or "")) for scheme, url in found.items()))
+    return tuple(sorted((scheme, Secret(_with_scheme(url))) for scheme, url in found.items()))
+
+
+def _with_scheme(url: Optional[str]) -> str:
+    """As requests takes it: of a URL without a scheme it would take the host for one."""
+    return (url or "") if not url or "://" in url else f"http://{url}"
 
 
 def _parsed(text: str) -> Any:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,58 @@ def test_of_a_kubeconfig_names_and_paths_may_be_shown() -> None:
         assert shown_of(given) == set()
 
 
+ENCODED = base64.b64encode(json.dumps(INLINE).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ENCODED,
+        f"\ufeff{json.dumps(INLINE)}",
+        f"--- {json.dumps(INLINE)}",
+        f"[{json.dumps(INLINE)}]",
+    ],
+    ids=["base64", "with a mark of its order", "a document", "a list"],
+)
+def test_a_text_that_is_no_path_is_never_shown(home: Path, given: str) -> None:
+    assert shown_of(given) == set()
+    for environ, params in (({}, {"kubeconfig": given}), ({"KUBECONFIG": given}, {})):
+        with pytest.raises(BadInput) as caught:
+            of_task(home, environ, **params)
+        assert "not shown" in caught.value.message or "mapping" in caught.value.message
+        assert not any(part in caught.value.message for part in (given, given[:20], SECRET))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"clusters": [{"cluster": {"server": f"https://admin:{SECRET}@127.0.0.1:1"}}]},
+        {"clusters": [{"cluster": {"server": f"https://127.0.0.1:1/?token={SECRET}"}}]},
+        {"users": [{"user": {"exec": {"command": f"/usr/bin/get --password={SECRET}"}}}]},
+        {"users": [{"user": {"client-key": SECRET}}]},
+        {"users": [{"user": {"tokenFile": SECRET}}]},
+        {"extensions": [{"extension": {"name": SECRET}}]},
+        {"users": [{"user": {"auth-provider": {"config": {"name": SECRET}}}}]},
+        {"contexts": [{"name": f"a name with {SECRET}"}]},
+    ],
+    ids=str,
+)
+def test_a_secret_in_a_public_place_of_a_kubeconfig_is_not_shown(harm: dict[str, Any]) -> None:
+    assert not any(SECRET in text for text in shown_of({**INLINE, **harm}))
+
+
+def test_a_password_that_yaml_reads_as_a_number_hides_its_likes() -> None:
+    assert "7739201" not in shown_of(
+        {"users": [{"name": "7739201", "user": {"password": 7739201}}]}
+    )
+
+
+def test_a_host_with_a_login_in_it_is_refused(home: Path) -> None:
+    with pytest.raises(BadInput, match="without a user and a password") as caught:
+        of_task(home, {}, host=f"https://u:{SECRET}@h", api_key="k")
+    assert SECRET not in caught.value.message
+
+
 def test_a_whole_login_needs_no_kubeconfig(home: Path) -> None:
     environ = {"K8S_AUTH_HOST": "https://h/", "K8S_AUTH_API_KEY": "k", "K8S_AUTH_VERIFY_SSL": "No"}
     found = of_reference(home, **environ)
@@ -209,9 +262,12 @@ def status(reason: str, message: str = SECRET, **details: str) -> dict[str, Any]
         (403, status("Forbidden", f"{SECRET} is being terminated"), Refused, "being deleted"),
         (403, status("Forbidden", f"exceeded quota: {SECRET}"), Refused, "a quota"),
         (400, status("BadRequest", f"webhook denied the request: {SECRET}"), Refused, "webhook"),
-        (403, {"message": "exceeded quota"}, Denied, "allow the verb update"),
+        (403, {"message": "exceeded quota"}, Unreachable, "not Kubernetes's (HTTP 403)"),
+        (403, {"kind": "Status", "details": ["x"]}, Unreachable, "not Kubernetes's"),
         (422, status("Invalid"), BadInput, "as invalid"),
-        (429, None, Unreachable, "limits the rate"),
+        *((code, None, Unreachable, "not Kubernetes's") for code in (400, 401, 403, 422)),
+        (429, status("TooManyRequests"), Unreachable, "here: Kubernetes limits the rate"),
+        (429, None, Unreachable, "Kubernetes, or what stands before it, limits the rate"),
         (500, status("InternalError"), Unreachable, "HTTP 500"),
         (302, None, Unreachable, "not Kubernetes's"),
     ],

@@ -131,7 +131,7 @@ def test_a_proxy_is_named() -> None:
     error = caught(ask, "http://127.0.0.1:1")
     told = unconnected(error, "Vault")
     assert told.startswith(
-        " through the proxy (HTTPS_PROXY, NO_PROXY): it was refused; see whether the proxy"
+        " through the proxy (an option, HTTPS_PROXY, NO_PROXY): it was refused; see whether the proxy"
     )
     message = unreachable(error, "here", "http://vault").message
     assert message == f"here: no connection to http://vault{told}"

@@ -171,7 +171,7 @@ A, B = "http://u:hidden@a:3128", "socks5h://b:1080"
     ("text", "expected"),
     [
         (A, {"http": A, "https": A}),
-        ("proxy.example:3128", {"http": "proxy.example:3128", "https": "proxy.example:3128"}),
+        (A.removeprefix("http://"), {"http": A, "https": A}),
         (f'{{"http": "{A}", "https": "{B}"}}', {"http": A, "https": B}),
         (f"{{'https': '{A}', 'http': None}}", {"https": A, "http": ""}),
         (f"http={A},https={B}", {"http": A, "https": B}),
