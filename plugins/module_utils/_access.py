@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import (
     check_claim,
@@ -42,6 +43,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions impo
 )
 
 OPTION = "keyturn_keyring"
+KEYRING, LEDGER = "keyring", "ledger"
+"""What an error's ``details["place"]`` says: which of the two could not be read or written."""
+
 _TRIES = 4
 # What they write was made for the document that was read: for another one it may be wrong, such as a role that is in use by now.
 _PROPOSING = ("stage", "adopt")
@@ -93,6 +97,16 @@ def _replay_to_request(entry: Mapping[str, Any], run: Run, credential: str) -> R
     )
 
 
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """What fails inside says where."""
+    try:
+        yield
+    except KeyturnError as error:
+        error.details.setdefault("place", place)
+        raise
+
+
 class KeyringAccess:
     """One credential's keyring, as this task sees it.
 
@@ -120,7 +134,8 @@ class KeyringAccess:
         self._read()
 
     def _read(self) -> None:
-        found = self._store.read()
+        with _at(KEYRING):
+            found = self._store.read()
         self.version: Any = found[1] if found else None
         self.document: Optional[Document] = self._parsed(found[0]) if found else None
         owner = self.document.credential if self.document else ""
@@ -170,7 +185,8 @@ class KeyringAccess:
 
         :raises KeyturnError: as the store would at a step.
         """
-        self._store.check_write(self.version)
+        with _at(KEYRING):
+            self._store.check_write(self.version)
 
     def look_at_ledger(self) -> None:
         """Reach the audit log, review it as a run's first step does, and find out whether a line may be added.
@@ -178,8 +194,9 @@ class KeyringAccess:
         :raises BadInput, Denied, Refused, Sealed, Unreachable, Corrupt: naming the place.
         """
         ledger, head, owner = self._ledger(), self._head(), self._owner()
-        found = ledger.review(owner, head, self._is_first(), False)
-        ledger.check_append(owner, head)
+        with _at(LEDGER):
+            found = ledger.review(owner, head, self._is_first(), False)
+            ledger.check_append(owner, head)
         if self.context.check_mode:
             # Nothing will be written that this could be told with.
             self._warn_of(found.faults)
@@ -202,7 +219,8 @@ class KeyringAccess:
         self.context.still_wanted()
         if self.context.check_mode:
             return
-        found = self._store.read()
+        with _at(KEYRING):
+            found = self._store.read()
         document = self._parsed(found[0]) if found else None
         claim = document.claim if document else None
         # A module that is used alone may work on a keyring that nobody has claimed: then nobody may have written meanwhile.
@@ -265,7 +283,8 @@ class KeyringAccess:
     ) -> None:
         if not self.replay:
             self.check_write()
-            ledger.check_append(self._owner(), self._head())
+            with _at(LEDGER):
+                ledger.check_append(self._owner(), self._head())
         self.replay.append(request_to_replay(request))
         self.document = self._told_of(after, request, message, outcome)
 
@@ -293,7 +312,8 @@ class KeyringAccess:
         after = self._told_of(after, request, message, outcome)
         text = dump_text(after)
         try:
-            self.version = self._store.write(text, self.version)
+            with _at(KEYRING):
+                self.version = self._store.write(text, self.version)
         except Conflict:
             return False
         self.document = after
@@ -306,7 +326,8 @@ class KeyringAccess:
     @staticmethod
     def _append(ledger: Ledger, line: Mapping[str, Any]) -> None:
         try:
-            ledger.append(line)
+            with _at(LEDGER):
+                ledger.append(line)
         except KeyturnError as error:
             # The keyring's own part is done; the line is brought to the ledger by the next step.
             error.details.setdefault("changed", True)
@@ -331,9 +352,10 @@ class KeyringAccess:
 
     def _recover(self, ledger: Ledger, first: bool, failed: bool = False) -> Tuple[str, ...]:
         """Add the line that a killed run could not; returns what else is wrong, by the document as it was read."""
-        found = ledger.review(self._owner(), self._head(), first, failed)
-        if found.lost:
-            ledger.append(found.lost)
+        with _at(LEDGER):
+            found = ledger.review(self._owner(), self._head(), first, failed)
+            if found.lost:
+                ledger.append(found.lost)
         return tuple(found.faults)
 
     def _warn_of(self, faults: Sequence[str]) -> None:

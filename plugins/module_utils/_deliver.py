@@ -155,7 +155,8 @@ def run(params: Params, context: Context) -> Result:
     try:
         done = _bring(job)
     except KeyturnError as error:
-        error.details["changed"] = job.changed and not context.check_mode
+        changed = job.changed or bool(error.details.get("changed"))
+        error.details["changed"] = changed and not context.check_mode
         if context.diff:
             error.details["diff"] = [*job.diffs, *diffs_of(error.details)]
         if job.stepped:

@@ -53,6 +53,7 @@ class ModuleCore:
     :param host: it works on a machine's files or processes: ``prepare`` runs on the controller, ``run`` on that machine.
     :param prepare: turns references into values, in the process that may resolve them.
     :param conclude: runs where ``prepare`` ran, after ``run`` succeeded.
+    :param concludes_failures: ``conclude`` also runs after a failure on another machine, which may have done a part.
     :param steps: ``run`` does the keyring's transition itself.
     :param surroundings: lays the module's own options, such as those of a login, over the environment for all that it does.
     :param public: texts in secret options that may be shown, such as a path where a value may stand, too.
@@ -65,6 +66,7 @@ class ModuleCore:
     host: bool = False
     prepare: Optional[Callable[[Params, Context], Params]] = None
     conclude: Optional[Callable[[Params, Result, Context], Result]] = None
+    concludes_failures: bool = False
     steps: bool = False
     surroundings: Optional[Callable[[Params, Context], Context]] = None
     public: Callable[[Params], AbstractSet[str]] = _nothing

@@ -354,7 +354,8 @@ def run(params: Params, context: Context) -> Result:
         if access and params.get("again", True) and _changed(access, params, context):
             # What was found may be the work of another run: then it is to be named, and not the traces of it.
             return run({**params, "again": False}, context)
-        raise _refuse(case, closed, result)
+        unrecorded = any(text.startswith(("keyring: ", "ledger: ")) for text in problems.sentences)
+        raise _refuse(case, closed, {**result, "unrecorded": unrecorded})
     return _look(case, result) if params["baseline"] and what == "rotate" else result
 
 

@@ -158,8 +158,12 @@ def _may_not_write() -> None:
     """Never reached: in check mode nothing is written."""
 
 
-# What there is to do where every sink gets another value.
-CHANGING = ("rotate", "rollback")
+def _to_show(document: Document, what: str) -> Document:
+    """What sinks are to show at the end, as far as it is known before: of a rollback it is, and a place that shows it needs no write."""
+    if what != "rollback" or document.current is None or document.previous is None:
+        return document
+    failed = replace(document.current, failed=True)
+    return replace(document, pending=None, current=document.previous, previous=failed)
 
 
 def _look(
@@ -211,11 +215,12 @@ def look_at_sinks(
         )
     wanted: Dict[str, Mapping[str, Optional[Secret]]] = {}
     if document is not None:
-        rendered = problems.attempt("sinks", lambda: render_sinks(document, defined.sinks)) or ()
+        shown = _to_show(document, what)
+        rendered = problems.attempt("sinks", lambda: render_sinks(shown, defined.sinks)) or ()
         wanted = {item.sink.name: item.fields for item in rendered}
     for sink in defined.sinks:
         if not sink.host:
-            _look(sink, wanted.get(sink.name), context, state, soon=what in CHANGING)
+            _look(sink, wanted.get(sink.name), context, state, soon=what == "rotate")
     return state
 
 

@@ -11,9 +11,15 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NoReturn, Tuple
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._access import OPTION
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import KEYRING, LEDGER
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    Denied,
+    KeyturnError,
+    Sealed,
+    Unreachable,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -58,10 +64,12 @@ _TOO_MUCH = frozenset(
         "interruption",
         "notices",
         "overlap",
+        "place",
         "reason",
         "refusals",
         "status",
         "todo",
+        "unrecorded",
     }
 )
 
@@ -97,6 +105,12 @@ def _by_a_place(error: Failed) -> bool:
     What cannot be meant, such as a text that the place's readers would take differently, will not be better when it is tried again.
     """
     return bool(error.details.get("unwritten")) and error.details.get("kind") != BadInput.__name__
+
+
+def _by_the_record(error: Failed) -> bool:
+    """Whether the keyring or the ledger took no step: a return would be one more."""
+    away = (Denied.__name__, Sealed.__name__, Unreachable.__name__)
+    return error.details.get("place") in (KEYRING, LEDGER) and error.details.get("kind") in away
 
 
 class Procedure(Account):
@@ -161,11 +175,16 @@ class Procedure(Account):
         # What was found before this run did something may have been settled by it.
         if self.progress.todo == NOTHING:
             self.notices()
-        elif purpose == "rotate" and not last and self.phases != {PREFLIGHT}:
+        elif purpose == "rotate" and not last and self.under_way():
             self.tell(
                 "not finished: only some phases were asked for; run the same playbook without tags to go on"
             )
         self.do(RELEASE)
+
+    def under_way(self) -> bool:
+        """Whether a rotation is begun and not at its end, by this run or before it."""
+        progress = self.progress
+        return bool(progress.staged or progress.in_use or progress.checked.get("under_way"))
 
     # Failures
 
@@ -182,8 +201,15 @@ class Procedure(Account):
             # A closed gate keeps from nobody what comes next.
             progress.checked = {**progress.checked, "notices": error.details.get("notices") or []}
             # There is no gate to tell of a keyring that could not be opened, and of any other there are some.
-            self.unread = error.details.get("gates") == []
-        self.lost = error.details.get("kind") == "Unreachable" and error.reason.startswith(OPTION)
+            self.unread = error.details.get("gates") == [] or bool(error.details.get("unrecorded"))
+            if progress.overlap and (error.details.get("status") or {}).get("under_way"):
+                begun = (
+                    f"{error.message}. A rotation is begun, and whoever uses the credential goes on: settle this and run the same playbook "
+                    "again, which goes on from there"
+                )
+                self.end(begun, error.details)
+        at, kind = error.details.get("place"), error.details.get("kind")
+        self.lost = at == KEYRING and kind == Unreachable.__name__
         if progress.cause:
             how = "was begun and failed too" if progress.turned else "could not be begun"
             self.end(
@@ -191,14 +217,15 @@ class Procedure(Account):
                 "Mend it and run the same playbook again: it goes on from where the keyring says it was",
                 error.details,
             )
-        if not error.step.returns:
-            self.end(error.message, error.details)
-        if progress.overlap and _by_a_place(error):
+        in_use = progress.in_use or (progress.todo == "use" and error.step.returns)
+        if in_use and progress.overlap and (_by_a_place(error) or _by_the_record(error)):
             self.end(
-                f"{error.message}. Both values are accepted, so whoever uses either goes on, and nothing was returned to. Mend the place "
-                "and run the same playbook again: it goes on from here",
+                f"{error.message}. Nothing speaks against the new value, and both values are accepted: whoever uses either goes on, so the "
+                "run did not return to the old one. Mend the place and run the same playbook again: it goes on from here",
                 error.details,
             )
+        if not error.step.returns:
+            self.end(error.message, error.details)
         may = progress.checked.get("can_return") and (progress.todo == "use" or progress.in_use)
         if not may:
             self.end(

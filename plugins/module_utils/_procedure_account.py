@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import LEDGER
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
@@ -88,7 +89,7 @@ class Account:
     """One call of the module: it takes steps and keeps account of them.
 
     :ivar keyring: the keyring's state after the latest step that returned it.
-    :ivar unread: the check could not open the keyring, so there is nothing that this run could write there or take out.
+    :ivar unread: the check found that keyring or ledger cannot be opened or written, so nothing can be noted there.
     :ivar lost: a later step could not reach the keyring.
     :ivar known: what was told of a failure.
     """
@@ -173,7 +174,10 @@ class Account:
     def _note_use(self, step: Step, done: Mapping[str, Any]) -> None:
         """Without overlap the delivery itself brings the new value into use, also if it fails after the keyring's step."""
         uses = step.key == "promote" or (step.key == "bring" and not self.progress.overlap)
-        self.progress.in_use = self.progress.in_use or (uses and "keyring" in done)
+        # The keyring is written before the ledger: where that refuses its line, the value is promoted all the same.
+        unlogged = step.key == "promote" and done.get("place") == LEDGER and done.get("changed")
+        found = bool(uses and ("keyring" in done or unlogged))
+        self.progress.in_use = self.progress.in_use or found
 
     def tell(self, line: str) -> None:
         """Something that a person should read although nothing is wrong."""

@@ -195,13 +195,20 @@ def prepare(params: Params, context: Context) -> Params:
     return {**params, "consumers": [], "contents": contents}
 
 
+def _told_as_written(params: Params, result: Result) -> List[str]:
+    """The sinks that a result tells to be written. It may be another machine's answer, which has a say in its own sinks alone."""
+    host = params.get("host")
+    own = {sink.name for sink in parse_sinks(params["sinks"], OPTION) if host in (None, sink.host)}
+    told = [item for item in result.get("sinks") or () if isinstance(item, dict)]
+    return sorted(own & {str(item.get("name")) for item in told if item.get("changed")})
+
+
 def conclude(params: Params, result: Result, context: Context) -> Result:
-    """On the controller, once the places were written: who reads them is to be told.
+    """On the controller, once the places were written, or some of them: who reads them is to be told.
 
     :raises KeyturnError: as the keyring's store gives cause.
     """
-    written = [item["name"] for item in result["sinks"] if item["changed"]]
-    consumers = params["contents"].consumers
+    written, consumers = _told_as_written(params, result), params["contents"].consumers
     if not written or not consumers:
         return result
     access = open_keyring(params, context)
@@ -339,4 +346,5 @@ MODULE = ModuleCore(
     host=True,
     prepare=prepare,
     conclude=conclude,
+    concludes_failures=True,
 )

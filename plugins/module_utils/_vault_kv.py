@@ -148,16 +148,17 @@ class KvSecret:
                 "the only one with check-and-set"
             )
 
-    def check_write(self, known: bool, where: str) -> None:
+    def check_write(self, known: bool, where: str, rule: str = "") -> None:
         """Ask Vault whether this token may write a version, without one.
 
         :param known: Vault counts versions of it already, so that it takes another right than the first one.
         :param where: how a message begins.
+        :param rule: the path that a rule of a policy should have, where that is wider than this one.
         :raises Denied: when it may not.
         :raises Sealed, Unreachable: as the error says.
         """
         needed = {f"{self._mount}/data/{self._path}": ("update" if known else "create",)}
-        need_rights(self._client, self.place, needed, where)
+        need_rights(self._client, self.place, needed, where, rule)
 
     def write(self, data: Mapping[str, Any], expected: int) -> int:
         """Write a version.

@@ -12,7 +12,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_client imp
 
 
 def need_rights(
-    client: VaultClient, place: str, needed: Mapping[str, Sequence[str]], where: str
+    client: VaultClient,
+    place: str,
+    needed: Mapping[str, Sequence[str]],
+    where: str,
+    rule: str = "",
 ) -> None:
     """Ask Vault whether this token has one of these rights at each path of the API.
 
@@ -20,6 +24,7 @@ def need_rights(
     the token may do is seen when it is done.
 
     :param needed: for each path the rights of which one is enough; the first one is what messages ask for.
+    :param rule: the path that messages name instead of these.
     :raises Denied: when it has none of them.
     """
 
@@ -37,5 +42,5 @@ def need_rights(
     for path, enough in needed.items():
         if not {"root", *enough} & set(granted[path]):
             raise Denied(
-                f"{where}: this token may not write there; add '{enough[0]}' on '{path}' to its policy"
+                f"{where}: this token may not write there; add '{enough[0]}' on '{rule or path}' to its policy"
             )

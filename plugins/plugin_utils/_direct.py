@@ -25,7 +25,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import (
     URL_WITH_PASSWORD,
     named,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    KeyturnError,
+    Refused,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
     concluded,
@@ -160,7 +164,15 @@ class DirectAction(ActionBase):
             return self._remote(params, variables, carries_secrets=given)
         ready = prepared(self.module, params, context)
         result = self._remote(to_plain(ready), variables, carries_secrets=True)
-        return result if result.get("failed") else concluded(self.module, ready, result, context)
+        if not result.get("failed"):
+            return concluded(self.module, ready, result, context)
+        if self.module.conclude and self.module.concludes_failures:
+            try:
+                return self.module.conclude(ready, result, context)
+            except KeyturnError as error:
+                # The failure on the host is what is to be told first.
+                context.warn(error.message)
+        return result
 
     def _arguments(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         arguments = dict(self._task.args)

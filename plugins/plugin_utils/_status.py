@@ -53,7 +53,7 @@ def _closed(result: Result, purpose: str) -> dict[str, str]:
 def _of_claim(result: Result) -> list[str]:
     claim = result["keyring"]["claim"]
     if claim is None:
-        begun = "begun and not at its end: run the same playbook again, it goes on from there"
+        begun = "begun and not at its end: run the same playbook again (rotate_db or rotate), it goes on from there"
         return [begun] if result["due"]["under_way"] else []
     if claim.get("alive"):
         return []
@@ -74,7 +74,13 @@ def _of_gates(result: Result) -> list[str]:
         retire = _closed(result, "retire")
         if not retire:
             rotate.pop("previous", None)
-            found.append("the grace of the previous value is over: run the retire_due playbook")
+            failed = result["keyring"]["stages"]["previous"]["failed"]
+            which = (
+                "the value of the rotation that failed is still kept"
+                if failed
+                else "the grace of the previous value is over"
+            )
+            found.append(f"{which}: run the retire_due playbook")
         elif "grace" not in retire:
             others = {name: text for name, text in retire.items() if rotate.get(name) != text}
             found += [f"retire, gate {name}: {text}" for name, text in others.items()]
@@ -161,13 +167,24 @@ def brief(report: Result) -> dict[str, Any]:
     return {"at": report["at"], "summary": report["summary"], "credentials": credentials}
 
 
+def _is_left(entry: Mapping[str, Any]) -> bool:
+    """Whether something was begun that no run is at work on."""
+    claim = (entry["keyring"] or {}).get("claim")
+    # Of a run on another machine nobody here can see whether it lives.
+    at_work = claim and claim.get("alive") is not False
+    return bool((entry["due"] or {}).get("under_way")) and not at_work
+
+
 def failing(report: Result, fail_on: str) -> dict[str, str]:
     """The credentials that an audit does not let pass, each with why. What cannot be read is not known to be in time."""
     found = {}
     for name, entry in report["credentials"].items():
-        if entry["state"] in _NO_MORE_THAN_STATES[fail_on]:
+        # What was begun and not ended keeps the value before it accepted for as long as nobody goes on with it.
+        left = fail_on in ("overdue", "due") and _is_left(entry)
+        if left or entry["state"] in _NO_MORE_THAN_STATES[fail_on]:
             why = entry["error"]["message"] if entry["error"] else entry["due"]["text"]
-            found[name] = f"{name} is {entry['state'].replace('_', ' ')}: {why}"
+            state = "left in the middle of a rotation" if left else entry["state"].replace("_", " ")
+            found[name] = f"{name} is {state}: {why}"
     return found
 
 

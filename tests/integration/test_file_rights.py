@@ -12,8 +12,15 @@ from pathlib import Path
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts import (
+    Definitions,
+    Problems,
+    look_at_sinks,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import parse_sinks
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Wanted, bring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
     Attributes,
@@ -105,3 +112,24 @@ def test_a_file_of_somebody_else_is_not_made_ones_own(folder: Path) -> None:
         write(folder / "app", "mine")
     assert write(folder / "app", "by root")
     assert (folder / "app").stat().st_uid == 0
+
+
+@pytest.mark.parametrize(("what", "refused"), [("rollback", False), ("use", True)])
+def test_a_place_that_shows_the_value_before_needs_no_write_to_go_back(
+    folder: Path, what: str, refused: bool
+) -> None:
+    fields = [{"value": Secret(name)} for name in ("first", "second")]
+    before, now = (Stage(f"r{number}", "grace", held, "d") for number, held in enumerate(fields, 1))
+    document = Document("db", bytes(32), current=now, previous=before)
+    sinks = [{"name": "app", "ref": f"ref+file://{folder}/app", "template": "{current.value}"}]
+    defined = Definitions(None, parse_sinks(sinks), (), None)
+    params = {"unreadable": [], "behind": [], "issuer": {}}
+    with as_nobody():
+        write(folder / "app", "first")
+        folder.chmod(0o500)
+        problems = Problems()
+        found = look_at_sinks(
+            params, what, defined, document, Context(check_mode=True, environ={}), problems
+        )
+        folder.chmod(0o700)
+    assert bool(found.unreadable) is refused and not problems.sentences

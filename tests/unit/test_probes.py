@@ -136,6 +136,19 @@ def test_no_answer_is_no_proof_either_way() -> None:
         )
 
 
+@pytest.mark.parametrize(("limit", "kind"), [(6.5, ProbeFailed), (9, Unreachable)])
+def test_an_attempt_that_the_end_cuts_short_takes_no_answer_back(
+    limit: float, kind: type[Exception]
+) -> None:
+    """The third one begins after 6 s, and has half a second to answer in, or three."""
+    clock = Clock()
+    probe = Scripted(clock, denied("still accepted"), denied("still accepted"), unclear("too long"))
+    patience = Patience(timedelta(seconds=limit), timedelta(seconds=2))
+    with pytest.raises(kind, match="still accepted" if kind is ProbeFailed else "too long"):
+        wait_for(probe, patience, clock.ctx(), "login")
+    assert len(probe.given) == 3
+
+
 def test_retries_limit_the_attempts() -> None:
     clock = Clock()
     probe = Scripted(clock, denied("no"))

@@ -79,7 +79,7 @@ class Scripted:
 
 
 PLACE = "keyturn_keyring: Vault path secret/db at http://127.0.0.1:8200"
-GONE = Unreachable(f"{PLACE}: no connection")
+GONE = Unreachable(f"{PLACE}: no connection", place="keyring")
 CHECKED = {
     "todo": "rotate",
     "overlap": True,
@@ -165,7 +165,9 @@ def test_a_keyring_that_is_back_gets_the_note_after_the_release(
 
 
 @pytest.mark.parametrize(
-    "error", [Unreachable("sink 'app': no connection"), Denied(f"{PLACE}: denied")], ids=str
+    "error",
+    [Unreachable("sink 'app': no connection"), Denied(f"{PLACE}: denied", place="keyring")],
+    ids=str,
 )
 def test_a_failure_of_something_else_is_noted_first(
     monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -15,7 +15,28 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure_account import Failed
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import PROCEDURES
 
-[BRING] = [step for step in PROCEDURES["rotate"] if step.key == "bring"]
+[PROMOTE, BRING] = [step for step in PROCEDURES["rotate"] if step.key in ("promote", "bring")]
+TURNED = "The return to the previous value"
+
+
+def made(folder: Path, overlap: bool) -> _procedure.Procedure:
+    """A procedure without a keyring."""
+    options = {"purpose": "rotate", "keyring": f"ref+file://{folder}/db.json"}
+    issuer = {"type": "generated", "overlap": overlap}
+    spec = ArgumentSpecValidator(dict(_procedure.MODULE.argument_spec))
+    given = spec.validate({**options, "credential": "db", "issuer": issuer})
+    assert not given.error_messages
+    params = {**given.validated_parameters, "run": {"run_id": "run1"}}
+    return _procedure.Procedure(params, Context())
+
+
+def answer(folder: Path, overlap: bool, details: dict[str, Any]) -> str:
+    """What is said when a promoted value cannot be brought. There is no keyring, so that a return, where one is begun, fails."""
+    procedure = made(folder, overlap)
+    procedure.progress.checked = {"overlap": overlap, "can_return": True, "todo": "use"}
+    with pytest.raises(_procedure.Ended) as caught:
+        procedure.answer(Failed(BRING, "it failed", **details))
+    return caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -34,16 +55,36 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 def test_only_a_refusing_place_is_waited_for(
     tmp_path: Path, overlap: bool, details: dict[str, Any], held: bool
 ) -> None:
-    options = {"purpose": "rotate", "keyring": f"ref+file://{tmp_path}/db.json"}
-    issuer = {"type": "generated", "overlap": overlap}
-    spec = ArgumentSpecValidator(dict(_procedure.MODULE.argument_spec))
-    given = spec.validate({**options, "credential": "db", "issuer": issuer})
-    assert not given.error_messages
-    params = {**given.validated_parameters, "run": {"run_id": "run1"}}
-    procedure = _procedure.Procedure(params, Context())
-    procedure.progress.checked = {"overlap": overlap, "can_return": True, "todo": "use"}
+    answered = answer(tmp_path, overlap, details)
+    assert ("it goes on from here" in answered, TURNED in answered) == (held, not held)
+
+
+@pytest.mark.parametrize("place", ["keyring", "ledger"])
+@pytest.mark.parametrize(
+    ("kind", "overlap", "held"),
+    [
+        ("Denied", True, True),
+        ("Sealed", True, True),
+        ("Unreachable", True, True),
+        ("Unreachable", False, False),
+        ("Refused", True, False),
+    ],
+)
+def test_a_return_would_be_one_more_step_that_is_not_taken(
+    tmp_path: Path, place: str, kind: str, overlap: bool, held: bool
+) -> None:
+    answered = answer(tmp_path, overlap, {"kind": kind, "place": place})
+    assert ("it goes on from here" in answered, TURNED in answered) == (held, not held)
+
+
+def test_a_value_whose_line_was_refused_is_promoted_all_the_same(tmp_path: Path) -> None:
+    """The keyring was written before, so that there is nothing to abandon."""
+    procedure = made(tmp_path, overlap=True)
+    procedure.progress.checked = {"overlap": True, "can_return": True, "todo": "rotate"}
+    procedure.progress.staged = True
+    said = {"msg": "denied", "kind": "Denied", "place": "ledger", "changed": True}
+    procedure._note_failed(PROMOTE, said)
     with pytest.raises(_procedure.Ended) as caught:
-        procedure.answer(Failed(BRING, "it failed", **details))
-    # There is no keyring, so that a return, where one is begun, fails.
-    begun = "The return to the previous value" in caught.value.message
-    assert ("it goes on from here" in caught.value.message, begun) == (held, not held)
+        procedure.answer(Failed(PROMOTE, "denied", **said))
+    assert "it goes on from here" in caught.value.message
+    assert "abandon" not in caught.value.message

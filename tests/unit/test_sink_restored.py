@@ -151,14 +151,32 @@ def test_on_another_machine_it_is_forgotten_after_the_write(credential: Credenti
         assert credential.late() == ([] if check else ["app"])
 
 
+def test_of_a_part_that_another_machine_did_its_reader_is_told(credential: Credential) -> None:
+    """It failed afterwards, or says of itself what it likes: it has a say in its own sinks alone."""
+    sinks = [{**sink, "host": f"{sink['name']}-machine"} for sink in credential.common["sinks"]]
+    own = {"sinks": sinks, "host": "app-machine"}
+    core, params = _publish.MODULE, credential.params(_publish.MODULE, **own)
+    assert core.concludes_failures
+    for answer, late in (
+        ({"failed": True}, []),
+        ({"failed": True, "sinks": ["app", {"changed": True}]}, []),
+        ({"sinks": [{"name": "worker", "changed": True}]}, []),
+        ({"failed": True, "sinks": [{"name": "app", "changed": True}]}, ["app"]),
+    ):
+        ready = prepared(core, params, Context())
+        assert core.conclude and core.conclude(ready, answer, Context()) == answer
+        assert credential.late() == late
+
+
 def test_a_place_that_cannot_be_written_leaves_its_reader_to_be_told(
     credential: Credential,
 ) -> None:
     credential.spoil("app")
     (credential.folder / "worker.value").unlink()
     (credential.folder / "worker.value").mkdir()
-    with pytest.raises(KeyturnError):
+    with pytest.raises(KeyturnError) as caught:
         credential.deliver()
+    assert caught.value.details["changed"] is True
     assert credential.holds("app") and credential.late() == ["app"]
     (credential.folder / "worker.value").rmdir()
     credential.deliver()

@@ -159,7 +159,9 @@ class VaultLedger:
         :raises Sealed, Unreachable: as the error says.
         """
         following = (head.number if head else 0) + 1
-        self._secret(credential, following).check_write(False, self._option)
+        # One rule for all lines: that of the next one alone would be wanted anew by each run.
+        rule = f"{self._mount}/data/{self._path}/{_segment(credential, self._option)}/+"
+        self._secret(credential, following).check_write(False, self._option, rule)
 
     def _missing(self, credential: str, known: int) -> List[str]:
         """Numbers before the keyring's last one that are not there."""

@@ -251,6 +251,10 @@ def predicted(probe: Probe, patience: Patience, ctx: ProbeContext, what: str) ->
     return (seen.detail, True) if seen.done else (f"not so yet, as expected: {seen.detail}", False)
 
 
+_TO_ANSWER = 2
+"""Who had less than so many times what the answer before took, and did not answer, tells nothing."""
+
+
 def wait_for(probe: Probe, patience: Patience, ctx: ProbeContext, what: str) -> str:
     """Try until the proof is there or time is up; says how long it waits.
 
@@ -260,9 +264,18 @@ def wait_for(probe: Probe, patience: Patience, ctx: ProbeContext, what: str) -> 
     """
     start, limit = ctx.monotonic(), patience.timeout.total_seconds()
     tried, told = 0, 0.0
+    clear: Optional[Attempt] = None
+    took = 0.0
     while True:
-        seen = probe.attempt(max(limit - (ctx.monotonic() - start), 0.1))
+        began = ctx.monotonic()
+        left = max(limit - (began - start), 0.1)
+        seen = probe.attempt(left)
         tried += 1
+        if seen.clear:
+            clear, took = seen, ctx.monotonic() - began
+        elif clear and left < _TO_ANSWER * took:
+            # It was cut short by the end of the time, which takes nothing back of what was answered before.
+            seen = clear
         if seen.done:
             return seen.detail
         spent = ctx.monotonic() - start
