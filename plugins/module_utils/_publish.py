@@ -159,7 +159,8 @@ def _sent_places(document: Document, rendered: Sequence[RenderedSink]) -> List[D
 
 def _address(sink: Sink) -> Dict[str, Any]:
     ref = sink.ref
-    where = f"sink '{sink.name}' ({ref.place})"
+    there = f" on {sink.host}" if sink.host else ""
+    where = f"sink '{sink.name}'{there} ({ref.place})"
     return {
         "scheme": ref.scheme,
         "path": ref.path,

@@ -27,6 +27,7 @@ BAD_INPUT = Path(__file__).parents[1] / "badinput"
 _OWN = {
     "{now}": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"),
     "{rotation}": re.compile(r"\br\d{14}[0-9a-f]{6}\b"),
+    "{later}": re.compile(r"\d+ s later"),
     "{attempts}": re.compile(r"\d+ attempts in \d+ s"),
 }
 # A failed run is told of in the audit log, and the keyring remembers that line. Locks beside files stay.
