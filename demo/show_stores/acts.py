@@ -76,7 +76,8 @@ REFUSED = StoresScenario(
     why="""Suppose the new password is no good: the one before is still valid, so go back to it. But somebody took the right to
     write the production parameter from this run's identity. It says which place, which right, and what to do, and
     the run fails. The other places were written before, and nobody is locked out: what each place holds is accepted, and the
-    shop is told of it once all places are done. (A rotation that is refused like this waits for you in the same way.)""",
+    shop is told of it once all places are done. Ansible counts a task that fails as not changed, whatever it wrote: the table
+    shows what it did. (A rotation that is refused like this waits for you in the same way.)""",
     playbook="rollback",
     arguments=("-e", 'keyturn_reason="errors in the shop"'),
     keyring="current shop_a (promoted, adopted), previous shop_b (grace, failed)",

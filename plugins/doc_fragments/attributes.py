@@ -33,6 +33,14 @@ attributes:
     description: Where it runs, on the controller or on the host that it is delegated to.
     support: full
     platforms: posix
+notes:
+  - A failed result says in C(kind) what kind of failure it is. V(BadInput) is an option, a variable or a file that cannot be meant,
+    V(MissingLibrary) a Python library that is not installed, V(Refused) a gate that is closed or a step that is not allowed now, and
+    V(ProbeFailed) a proof that did not succeed.
+  - What a service or a file said is V(Absent) (there is no such thing), V(Denied) (this identity may not), V(Sealed) (a secret store that
+    is sealed or not initialised), V(Conflict) (somebody else wrote first), V(Corrupt) (it is not what was written) or V(Unreachable)
+    (no answer, or none that can be trusted). One is never told as another.
+  - C(kind) is V(Host) for what is wrong with the host of the task, and V(Internal) for a defect of this collection.
 """
 
     INFO = r"""
@@ -59,6 +67,14 @@ attributes:
     description: Where it runs, on the controller or on the host that it is delegated to.
     support: full
     platforms: posix
+notes:
+  - A failed result says in C(kind) what kind of failure it is. V(BadInput) is an option, a variable or a file that cannot be meant,
+    V(MissingLibrary) a Python library that is not installed, V(Refused) a gate that is closed or a step that is not allowed now, and
+    V(ProbeFailed) a proof that did not succeed.
+  - What a service or a file said is V(Absent) (there is no such thing), V(Denied) (this identity may not), V(Sealed) (a secret store that
+    is sealed or not initialised), V(Conflict) (somebody else wrote first), V(Corrupt) (it is not what was written) or V(Unreachable)
+    (no answer, or none that can be trusted). One is never told as another.
+  - C(kind) is V(Host) for what is wrong with the host of the task, and V(Internal) for a defect of this collection.
 """
 
     FILE = r"""

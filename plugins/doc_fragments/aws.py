@@ -22,17 +22,20 @@ options:
     type: str
     aliases: [aws_profile]
   endpoint_url:
-    description: Where requests go, if not to AWS itself. Else C(AWS_ENDPOINT_URL_SSM) or C(AWS_ENDPOINT_URL).
+    description:
+      - Where requests go, if not to AWS itself. Else C(AWS_URL), C(AWS_ENDPOINT_URL_SSM) or C(AWS_ENDPOINT_URL), in this order.
     type: str
     aliases: [aws_endpoint_url, ec2_url, s3_url]
   access_key:
-    description: The access key's id. Together with O(secret_key). Else C(AWS_ACCESS_KEY_ID), or what AWS's own programs find.
+    description:
+      - The access key's id. Together with O(secret_key).
+      - Else C(AWS_ACCESS_KEY_ID), C(AWS_ACCESS_KEY), or what AWS's own programs find.
     type: str
     aliases: [aws_access_key_id, aws_access_key, ec2_access_key]
   secret_key:
     description:
       - The secret access key, or better a reference to it, such as V(ref+vault://secret/aws#/secret_key).
-      - Else C(AWS_SECRET_ACCESS_KEY).
+      - Else C(AWS_SECRET_ACCESS_KEY), C(AWS_SECRET_KEY).
     type: str
     aliases: [aws_secret_access_key, aws_secret_key, ec2_secret_key]
   session_token:

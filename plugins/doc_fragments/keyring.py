@@ -28,6 +28,8 @@ options:
         a path of its own that ends in C(.ledger), at the same server and with the same login, for one in a file a file of its own that
         ends in C(.ledger.jsonl).
       - Without it no log is kept.
+      - A credential whose steps are logged needs it in every task that writes a step; the role C(keyturn.runbooks.keyturn) gives
+        V(beside) to each. A step that was written without it is missing in the log for good, and every later run says so.
     type: str
   run:
     description:

@@ -14,9 +14,11 @@ options:
   kubeconfig:
     description:
       - The kubeconfig, or several with V(:) between, which are merged as kubectl does it.
-      - Also its content as a mapping, as the modules of kubernetes.core take it, or a reference to the text of one, such as
-        V(ref+vault://secret/kubernetes#/kubeconfig). As it holds credentials, it is kept out of results and logs, and no file is made of
-        it or of a key in it where the system has files in memory, as Linux does. Paths in it must be absolute.
+      - Also its content, as a mapping as the modules of kubernetes.core take it, as its text in YAML or JSON, or as a reference to that
+        text, such as V(ref+vault://secret/kubernetes#/kubeconfig). A text with a line break in it, or that begins with V({), is
+        content; any other that is no reference names files. Where there is nothing at the reference, the task fails as denied.
+      - As the content holds credentials, it is kept out of results and logs, and no file is made of it or of a key in it where the system
+        has files in memory, as Linux does. Paths in it must be absolute.
       - Without it E(K8S_AUTH_KUBECONFIG), E(KUBECONFIG), C(~/.kube/config), and then the cluster of the pod that this runs in.
       - The other options and their variables are laid over it, as in the modules of kubernetes.core. So where E(K8S_AUTH_HOST) and
         E(K8S_AUTH_API_KEY) are set, as AWX does for its credentials, they decide, and no kubeconfig is read; where this one is

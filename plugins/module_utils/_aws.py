@@ -7,15 +7,17 @@
 region         ``?region=``, AWS_REGION, AWS_DEFAULT_REGION, the profile's
 profile        ``?profile=``, AWS_PROFILE; the first one counts before keys in the environment
 role           ``?role_arn=``: assumed with the identity that is found without it
-endpoint       ``?endpoint_url=``, AWS_ENDPOINT_URL_SSM and so on, AWS_ENDPOINT_URL, AWS's own
+endpoint       ``?endpoint_url=``, AWS_URL, AWS_ENDPOINT_URL_SSM and so on, AWS_ENDPOINT_URL, AWS's own
 identity       as for every AWS program: AWS_ACCESS_KEY_ID and the like, a web identity, the files of
-               AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, the role of the container or machine
+               AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, the role of the container or machine;
+               AWS_ACCESS_KEY and AWS_SECRET_KEY where AWS's own names are not set
 deadline       KEYTURN_AWS_TIMEOUT: for one call with all its retries; 30 s
 =============  ==========================================================================================
 
 A module's options of the same meaning come before these. What else AWS's own programs read from the environment
 (AWS_CA_BUNDLE, HTTPS_PROXY, AWS_USE_FIPS_ENDPOINT) counts as well: the task's environment, which need not be the one that
-Ansible was started with.
+Ansible was started with. AWS_URL, AWS_ACCESS_KEY and AWS_SECRET_KEY are names of ``amazon.aws`` (10.1, ``module_utils/modules.py``), and
+count in its order; AWS's own programs know none of them.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Union
 from urllib.parse import urlsplit
 
@@ -53,6 +56,12 @@ _DEADLINE = 30.0
 _RETRIES = 2
 """How often a trouble of AWS's, or an answer that was lost, is tried again; what AWS did not take counts for nothing here."""
 
+URL = "AWS_URL"
+OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+    {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_KEY"}
+)
+"""What ``amazon.aws`` reads where AWS's own name is not set."""
+
 _SECONDS = 5.0
 _LONGEST_PAUSE = 5.0
 _SESSION_NAME = "keyturn"
@@ -68,6 +77,15 @@ def _boto3(option: str) -> Any:
             f"{option}: AWS needs the Python library boto3 where this task runs; install it: pip install boto3"
         ) from None
     return boto3
+
+
+def aws_environ(environ: Mapping[str, str]) -> Dict[str, str]:
+    """The environment as AWS's own library reads it, with what ``amazon.aws`` calls otherwise. Pure."""
+    found = dict(environ)
+    for name, other in OTHER_NAMES.items():
+        if not found.get(name) and found.get(other):
+            found[name] = found[other]
+    return found
 
 
 @dataclass(frozen=True)
@@ -150,6 +168,7 @@ class AwsCaller:
     ) -> None:
         self._settings = settings
         self._context = context
+        self._environ = aws_environ(context.environ)
         self._option = option
         self._service = service
         self._sleep = sleep
@@ -175,7 +194,7 @@ class AwsCaller:
         :param seconds: for all of them together.
         :raises BadInput, Denied, Unreachable: when there is no usable client.
         """
-        with lent_environ(self._context.environ):
+        with lent_environ(self._environ):
             self._connected(self._option)
             self._lent, self._until = True, time.monotonic() + seconds
             try:
@@ -195,9 +214,7 @@ class AwsCaller:
         :raises Absent, BadInput, Conflict, Denied, Unreachable: each says which. ``details["uncertain"]`` tells that a write may
             have been done all the same, ``details["code"]`` what AWS calls the error. Nothing of what AWS says is passed on.
         """
-        lent: ContextManager[None] = (
-            nullcontext() if self._lent else lent_environ(self._context.environ)
-        )
+        lent: ContextManager[None] = nullcontext() if self._lent else lent_environ(self._environ)
         with lent:
             client = self._connected(self.where(place))
             return self._retried(place, action, lambda: function(client), writes)
@@ -209,7 +226,7 @@ class AwsCaller:
             about = (settings.region, settings.profile, settings.endpoint_url, settings.role_arn)
             more = (*sorted(settings.keys.items()), settings.verify, repr(settings.config))
             limits = (settings.deadline, settings.connections)
-            environ = tuple(sorted(self._context.environ.items()))
+            environ = tuple(sorted(self._environ.items()))
             identity = ("aws", self._service, *about, *more, *limits, environ)
             try:
                 session = sessions.get(identity) or self._connect()
@@ -254,7 +271,7 @@ class AwsCaller:
         return self._clock.time()
 
     def _connect(self) -> _Session:
-        environ, settings = self._context.environ, self._settings
+        environ, settings = self._environ, self._settings
         region = settings.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
         keys = {name: value.reveal() for name, value in settings.keys.items()}
         session = self._library.Session(
@@ -288,7 +305,7 @@ class AwsCaller:
         config = botocore.config.Config(**{**given, "retries": once})
         client = session.client(
             service,
-            endpoint_url=endpoint or None,
+            endpoint_url=endpoint or self._environ.get(URL) or None,
             verify=settings.verify,
             config=config,
             **identity,

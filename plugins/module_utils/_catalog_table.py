@@ -37,8 +37,6 @@ _SUFFIXES = MappingProxyType({".csv": "csv", ".yml": "yaml", ".yaml": "yaml"})
 _RULE = re.compile(r"\s*:?-+:?\s*\Z")
 _CELL = re.compile(r"(?<!\\)\|")
 
-Cells = Dict[str, str]
-
 
 @dataclass(frozen=True)
 class Row:

@@ -44,10 +44,9 @@ def returned(overlap: bool) -> str:
 
     :param overlap: the issuer accepts several values, so that the failed one is in the way of another until it is ended.
     """
-    first = (
-        "run the retire_due playbook, which ends the value that failed, and then" if overlap else ""
-    )
-    return f"Mend the cause, {first or 'and'} run the same playbook again"
+    if not overlap:
+        return "Mend the cause and run the same playbook again"
+    return "Mend the cause, run the retire_due playbook, which ends the value that failed, and then run the same playbook again"
 
 
 def advice(pending: bool, begun: bool) -> str:

@@ -315,7 +315,7 @@ def _go(procedure: Procedure) -> None:
     params = procedure.params
     found = params["found"]
     if found["failure"]:
-        about = {name: found[name] for name in ("kind", "unwritten")}
+        about = {name: found[name] for name in ("kind", "unwritten", "place") if found[name]}
         procedure.answer(Failed(procedure.step_left(), found["failure"], **about))
     if procedure.progress.cause:
         procedure.turn_back()
@@ -347,6 +347,7 @@ _FOUND: Mapping[str, Any] = {
     "failure": {"type": "str", "default": ""},
     "kind": {"type": "str", "default": "Host"},
     "unwritten": _SENTENCES,
+    "place": {"type": "str", "default": ""},
 }
 SPEC: Mapping[str, Any] = {
     **{name: option for name, option in KEYRING_OPTIONS.items() if name != "transition"},

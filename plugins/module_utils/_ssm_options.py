@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Any, Dict, Mapping, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
+    OTHER_NAMES,
+    URL,
     AwsSettings,
     deadline_of,
 )
@@ -92,9 +94,11 @@ def _environ(given: Mapping[str, str], context: Context) -> Dict[str, str]:
     environ = dict(context.environ)
     gone: Tuple[str, ...] = ()
     if "access_key" in given:
-        gone = (*_PROFILES, _VARIABLES["session_token"])
+        gone = (*_PROFILES, _VARIABLES["session_token"], *OTHER_NAMES.values())
     elif "profile" in given:
-        gone = (*_PROFILES, *(_VARIABLES[name] for name in _KEYS))
+        gone = (*_PROFILES, *(_VARIABLES[name] for name in _KEYS), *OTHER_NAMES.values())
+    if "endpoint_url" in given:
+        gone = (*gone, URL, "AWS_ENDPOINT_URL_SSM")
     for name in gone:
         environ.pop(name, None)
     return {**environ, **{_VARIABLES[name]: value for name, value in given.items()}}

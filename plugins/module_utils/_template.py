@@ -18,7 +18,7 @@ import hmac
 import json
 import re
 from dataclasses import dataclass
-from typing import Callable, Dict, FrozenSet, List, Optional, Tuple, Union
+from typing import Callable, Dict, List, Optional, Tuple, Union
 from urllib.parse import quote
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
@@ -267,16 +267,6 @@ class Template:
     def placeholders(self) -> Tuple[Placeholder, ...]:
         """What is filled in."""
         return tuple(part for part in self.parts if isinstance(part, Placeholder))
-
-    @property
-    def stages_used(self) -> FrozenSet[str]:
-        """The stages that it names."""
-        return frozenset(stage for part in self.placeholders for stage in part.stages)
-
-    @property
-    def fields_used(self) -> FrozenSet[str]:
-        """The fields that it names."""
-        return frozenset(part.field for part in self.placeholders)
 
     def uses(self, stage: str, name: str) -> bool:
         """Whether some placeholder shows this field of this stage."""

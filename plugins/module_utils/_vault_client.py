@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from time import sleep as pause_for
 from typing import Any, Callable, Dict, Optional
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
     Denied,
     KeyturnError,
     MissingLibrary,
@@ -46,6 +48,25 @@ except ImportError:
     HAS_HVAC = False
 
 
+def _check_files(settings: VaultSettings, option: str) -> None:
+    """Look for the files of the connection: requests says nothing that could be told apart of one that is not there.
+
+    :raises BadInput: naming the file, and what names that.
+    """
+    own = settings.client_cert or ()
+    pair = (own,) if isinstance(own, str) else own
+    files = dict.fromkeys(pair, "the client's own certificate or its key: VAULT_CLIENT_CERT")
+    if isinstance(settings.verify, str):
+        files[settings.verify] = (
+            "the certificates of the authorities to trust: 'ca_cert', ANSIBLE_HASHI_VAULT_CA_CERT or VAULT_CACERT"
+        )
+    for path, meaning in files.items():
+        if not os.path.exists(path):
+            raise BadInput(
+                f"{option}: there is no file {path} on the machine where this task runs; correct what names {meaning}"
+            )
+
+
 class VaultClient:
     """What one option, or one reference, asks of a Vault.
 
@@ -75,6 +96,8 @@ class VaultClient:
         self._context = context
         self.option = option
         self._sleep = sleep
+        if parts.scheme == "https":
+            _check_files(settings, option)
         self._session = shared_session(settings, context)
         self.engines: Dict[str, str] = self._session.engines
 

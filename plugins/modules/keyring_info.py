@@ -87,6 +87,8 @@ versions:
   description:
     - What the store has of the keyring, newest first. The list is empty where there is no keyring. Files and Kubernetes keep the present
       version alone.
+    - In Secrets Manager the present version comes first, and a version that lost a race, so that it never was the present one, is among the
+      others.
   returned: when O(versions=true)
   type: list
   elements: dict

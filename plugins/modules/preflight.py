@@ -195,7 +195,9 @@ refusals:
   type: list
   elements: str
 gates:
-  description: Every gate of this purpose.
+  description:
+    - The gates of this purpose that keyring, policy and definitions decide. What could not be asked or written, such as the place of the
+      keyring or of the ledger, is in RV(refusals) alone.
   returned: success, or when a gate is closed
   type: list
   elements: dict
@@ -251,8 +253,8 @@ notices:
   type: list
   elements: dict
 baseline:
-  description: How each probe fared with the current value.
-  returned: success
+  description: How each probe fared with the current value. Empty where none was tried, as when a gate is closed.
+  returned: success, or when a gate is closed
   type: list
   elements: dict
 """

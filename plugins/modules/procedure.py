@@ -156,10 +156,16 @@ options:
         type: str
         default: Host
       unwritten:
-        description: The hosts whose sinks could not be written, when that is what failed.
+        description:
+          - Names of sinks there that could not be written, when that is what failed. Where a host gave no answer, these are all of its
+            sinks, one without a name by its reference.
         type: list
         elements: str
         default: []
+      place:
+        description: Which of V(keyring) and V(ledger) could not be read or written there, if that is what failed.
+        type: str
+        default: ""
 seealso:
   - module: keyturn.runbooks.preflight
   - module: keyturn.runbooks.keyring
@@ -237,11 +243,42 @@ keyring:
   type: dict
 kind:
   description:
-    - What kind of failure it is, such as V(Refused) (a gate is closed, or the keyring could not be opened), V(ProbeFailed), V(Denied),
-      V(Sealed), V(Unreachable), V(Conflict) or V(BadInput).
+    - What kind of failure it is. The notes say which there are. V(Refused) is also a keyring that the gates could not open.
   returned: failure
   type: str
   sample: Refused
+unwritten:
+  description:
+    - The names of the sinks that were not written, because their place or one before it took no write, or their host gave no answer.
+  returned: failure, when a place took no write
+  type: list
+  elements: str
+  sample: [app]
+sinks:
+  description: The sinks that the failed step had handled before that place, as M(keyturn.runbooks.publish) returns them.
+  returned: failure, when a place that is reached from where this runs took no write
+  type: list
+  elements: dict
+probe:
+  description: Which of O(probes) failed, counted from 0.
+  returned: failure, when a proof failed
+  type: int
+  sample: 0
+evidence:
+  description: What the proofs before that one saw, as M(keyturn.runbooks.probe) returns it.
+  returned: failure, when a proof failed
+  type: list
+  elements: dict
+uncertain:
+  description: Whether a write may have been done whose answer was lost. The next run finds out.
+  returned: failure, when a service did not answer as expected
+  type: bool
+  sample: false
+code:
+  description: What AWS calls the error.
+  returned: failure, when AWS said no
+  type: str
+  sample: AccessDeniedException
 elsewhere:
   description: What is to be done on other hosts before this goes on. Empty at the end.
   returned: success, or after a step failed

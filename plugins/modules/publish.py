@@ -192,8 +192,8 @@ sinks:
       description: A keyed digest of what the sink should hold, as receipts of consumers have it.
       type: str
 unwritten:
-  description: The names of the sinks that were not written, because their place or one before it took no write.
-  returned: with a failure
+  description: The names of the sinks that were not written, because their place or one before it could not be read or written.
+  returned: with a failure, when a place could not be read or written
   type: list
   elements: str
 behind:

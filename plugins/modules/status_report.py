@@ -56,6 +56,7 @@ options:
     description:
       - Which credentials are listed in RV(failing). V(unreadable) lists those that could not be read, because nobody knows whether they
         are in time. V(overdue) lists them and those that are overdue, and V(due) also those that are due or were never rotated.
+      - With V(nothing) the list is empty, whatever was found.
     type: str
     choices: [nothing, unreadable, overdue, due]
     default: unreadable

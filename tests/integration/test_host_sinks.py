@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,90 @@ def test_drift_there_keeps_the_old_value_until_it_is_mended(estate: Estate) -> N
     assert estate.env_file.read_text() == right and told.read_text() == "x\n"
     estate.run("retire_due").check()
     assert estate.document().previous is None
+
+
+def answered(item: dict[str, Any], host: str = "app1", **failed_task: str) -> dict[str, Any]:
+    """What a rescue knows of one host's answer."""
+    failure = {"keyturn_each_sink_host": host, "failed": True, "msg": "it failed", **item}
+    task = {"action": "keyturn.runbooks.publish", **failed_task}
+    return {"ansible_failed_task": task, "ansible_failed_result": {"results": [failure]}}
+
+
+UNWRITTEN: list[tuple[dict[str, Any], list[str]]] = [
+    (answered({"kind": "Denied", "unwritten": ["second"]}), ["second"]),
+    (answered({"kind": "BadInput", "unwritten": ["first", "second"]}), ["first", "second"]),
+    # No answer at all, which means each of its sinks and no other host's.
+    (answered({"kind": "Unreachable"}), ["first", "part", "ref+file:///opt/part"]),
+    (answered({"kind": "Host"}, host="app2"), ["ref+file:///opt/second"]),
+    # The keyring, another run, an option: no place speaks against the write.
+    (answered({"kind": "Unreachable", "place": "keyring"}), []),
+    (answered({"kind": "Refused"}), []),
+    (answered({"kind": "Host"}, action="keyturn.runbooks.consumer"), []),
+]
+
+
+def test_only_what_a_host_did_not_write_is_taken_for_unwritten(
+    ansible: Ansible, scratch: Path
+) -> None:
+    group = [{"name": "part", "ref": "ref+file:///opt/a"}, {"ref": "ref+file:///opt/part"}]
+    sinks = [
+        {"name": "here", "ref": "ref+file:///opt/here"},
+        {"name": "first", "ref": "ref+file:///opt/first", "host": "app1"},
+        {"ref": "ref+file:///opt/second", "host": "app2"},
+        {"group": group, "host": "app1"},
+    ]
+    tasks = [
+        {
+            "name": str(expected),
+            "ansible.builtin.assert": {"that": "keyturn_unwritten == expected"},
+            "vars": {**failed, "keyturn_sinks": sinks, "expected": expected},
+        }
+        for failed, expected in UNWRITTEN
+    ]
+    variables = Path(__file__).parents[2] / "roles" / "keyturn" / "vars" / "main.yml"
+    play = {"hosts": "localhost", "gather_facts": False, "vars_files": [str(variables)]}
+    (scratch / "play.yml").write_text(yaml.safe_dump([{**play, "tasks": tasks}]))
+    ansible.run(str(scratch / "play.yml")).check()
+
+
+THREE = ("takes", "refuses", "silent")
+
+
+@pytest.fixture
+def on_three(scratch: Path, database: Database, ansible: Ansible) -> Estate:
+    """A credential whose sinks are on three hosts. Right before it is promoted, one begins to refuse, and one to be silent."""
+    name = f"{database.name}_a"
+    password = database.create_login(name)
+    made = Estate(scratch, database, ansible)
+    sinks = []
+    for number, sink in enumerate(THREE, 1):
+        place = scratch / f"{sink}.json"
+        place.touch(0o600)
+        place.write_text(json.dumps({"user": name}))
+        about = {"template": "{current.username}", "host": f"app{number}"}
+        sinks.append({"name": sink, "ref": f"ref+file://{place}?format=json#/user", **about})
+    # The alert is asked before a rotation, and once more then.
+    count = f'echo x >>{scratch}/asked; [ "$(wc -l <{scratch}/asked)" != 2 ]'
+    harm = f"{count} || {{ echo '{{' >>{scratch}/refuses.json; rm {scratch}/python; }}"
+    policy = {**made.definition()["keyturn_policy"], "alert": {"command": ["sh", "-c", harm]}}
+    made.variables |= {"keyturn_sinks": sinks, "keyturn_consumers": [], "keyturn_policy": policy}
+    made.add_probe({"type": "command", "argv": ["true"]})
+    (scratch / "python").symlink_to(Path(sys.executable).resolve())
+    own = {"ansible_connection": "local"}
+    silent = {**own, "ansible_python_interpreter": f"{scratch}/python"}
+    machines = {"all": {"hosts": {"app1": own, "app2": own, "app3": silent}}}
+    (scratch / "inventory" / "machines.yml").write_text(yaml.safe_dump(machines))
+    made.hand_over(name, password)
+    made.adopt()
+    return made
+
+
+def test_a_run_that_hosts_held_up_names_the_sinks_there(on_three: Estate) -> None:
+    failed = on_three.run("rotate_db", extra=FORCE).check(2)
+    assert "Mend the place and run the same playbook again: it goes on from here" in failed.stdout
+    [unwritten] = re.findall(r'"unwritten": (\[[^]]*\])', failed.stdout)[-1:]
+    assert json.loads(unwritten) == ["refuses", "silent"]
+    users = [(on_three.folder / f"{sink}.json").read_text() for sink in THREE]
+    assert [on_three.roles[1] in user for user in users] == [True, False, False]
+    previous = on_three.document().previous
+    assert previous and not previous.failed

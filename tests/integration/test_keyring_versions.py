@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import subprocess
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -21,16 +23,19 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import op
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time
 from aws_world import AwsWorld
 from estate.moto import MotoServer
-from estate.vault import VaultServer
+from estate.vault import VaultServer, vault_binary
 from vault_world import World
 
+STORES = Path(__file__).parents[2] / "docs" / "stores.md"
 
-def keep(reference: str, context: Context, times: int) -> None:
-    """Write a keyring so many times."""
-    store, version = open_store(parse_reference(reference, "k"), context, "k"), None
+
+def keep(reference: str, context: Context, times: int, version: Any = None) -> Any:
+    """Write a keyring so many times, over this version; returns the last one."""
+    store = open_store(parse_reference(reference, "k"), context, "k")
     document = Document("db", secrets.token_bytes(32))
     for step in range(times):
         version = store.write(dump_text(replace(document, step=step + 1)), version)
+    return version
 
 
 def look(reference: str, context: Context, **options: Any) -> dict[str, Any]:
@@ -75,6 +80,34 @@ def test_vault(vault: VaultServer, vault_mount: str) -> None:
     world.limit('path "MOUNT/+/*" { capabilities = ["read"] }')
     narrow = Context(environ=world.environ)
     assert look(reference, narrow, versions=True)["versions"] == found
+
+
+def asked_to_keep(vault: VaultServer, mount: str) -> None:
+    """The command of docs/stores.md, for this mount."""
+    [command] = re.findall(r"^vault (kv metadata put .*)$", STORES.read_text(), re.MULTILINE)
+    arguments = command.replace("=secret ", f"={mount} ").split()
+    environ = {"VAULT_ADDR": vault.address, "VAULT_TOKEN": vault.root_token, "HOME": "/nonexistent"}
+    subprocess.run(
+        [str(vault_binary()), *arguments], env=environ, check=True, capture_output=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before the keyring", "beside it"])
+def test_vault_keeps_as_many_as_it_is_asked_to(
+    vault: VaultServer, vault_mount: str, first: bool
+) -> None:
+    world = World(vault, vault_mount)
+    reference = f"ref+vault://{vault_mount}/keyrings/db"
+    if first:
+        asked_to_keep(vault, vault_mount)
+    version = keep(reference, world.context, 10)
+    if not first:
+        asked_to_keep(vault, vault_mount)
+    keep(reference, world.context, 10, version)
+    told = [item["version"] for item in look(reference, world.context, versions=True)["versions"]]
+    assert told == [str(number) for number in range(20, 0, -1)]
+    found = vault.request("GET", f"{vault_mount}/data/keyrings/db?version=1")
+    assert found["data"]["data"]["step"] == 1
 
 
 @pytest.mark.parametrize("scheme", ["awsssm", "awssecrets"])

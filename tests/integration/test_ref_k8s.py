@@ -253,10 +253,10 @@ def page(status: int, body: str) -> Iterator[str]:
         (200, "<html>not here</html>", Unreachable, "not Kubernetes's"),
         (200, '{"message": "not here"}', Unreachable, "not Kubernetes's"),
         (302, "not here", Unreachable, "not Kubernetes's"),
-        (403, "not here", Denied, "denies this identity"),
+        (403, "not here", Unreachable, "not Kubernetes's"),
         (429, "not here", Unreachable, "limits the rate"),
         (503, "not here", Unreachable, "HTTP 503"),
-        (400, "not here", BadInput, "as invalid"),
+        (400, "not here", Unreachable, "not Kubernetes's"),
     ],
 )
 def test_what_answers_in_kubernetes_place(

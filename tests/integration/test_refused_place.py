@@ -58,15 +58,18 @@ def user_of(estate: Estate) -> Any:
     return json.loads((estate.folder / "config.json").read_text())["user"]
 
 
+def where(estate: Estate) -> str:
+    """How a message says on which host the place is."""
+    [sink] = [one for one in estate.definition()["keyturn_sinks"] if one["name"] == "config"]
+    return f" on {sink['host']}" if "host" in sink else ""
+
+
 def test_it_is_held_and_the_same_command_ends_it(estate: Estate) -> None:
     config, told = estate.folder / "config.json", estate.folder / "told"
     was = config.read_text()
     failed = estate.run("rotate_db", extra=FORCE).check(2)
     told.unlink()
-    assert GOES_ON in failed.stdout and str(config) in failed.stdout
-    [sink] = [one for one in estate.definition()["keyturn_sinks"] if one["name"] == "config"]
-    there = f" on {sink['host']}" if "host" in sink else ""
-    assert f"sink 'config'{there} (" in failed.stdout
+    assert GOES_ON in failed.stdout and f"sink 'config'{where(estate)} (" in failed.stdout
     document = estate.document()
     current, previous = document.current, document.previous
     assert current and previous and not previous.failed and document.claim is None

@@ -156,6 +156,29 @@ def test_the_endpoint_of_the_option_is_asked_and_no_other(aws: AwsWorld) -> None
         aws.environ["AWS_ENDPOINT_URL"] = address
 
 
+def test_names_of_amazon_aws_count_in_its_order(aws: AwsWorld) -> None:
+    """Of the endpoint its own before AWS's, of the keys AWS's before its own."""
+    key, own = f"AKIA{secrets.token_hex(8).upper()}", aws.environ.pop("AWS_ACCESS_KEY_ID")
+    aws.environ["AWS_SECRET_KEY"] = aws.environ.pop("AWS_SECRET_ACCESS_KEY")
+    aws.environ["AWS_ACCESS_KEY"] = key
+    with aws.proxy() as proxy:
+        aws.environ["AWS_URL"] = aws.environ["AWS_ENDPOINT_URL"]
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM"):
+            aws.environ[name] = "http://127.0.0.1:1"
+        role = f"arn:aws:iam::{ACCOUNT}:role/rotation"
+        assert aws.bring({"p": "x"}, assume_role_arn=role)["changed"]
+        assert {one for one, _region in all_signed(proxy, "sts")} == {key}
+        proxy.asked.clear()
+        # What the value is looked up with is the same.
+        value = f"ref+awsssm:/{aws.name('p')}"
+        assert aws.run(name=aws.name("q"), value=value)["changed"]
+        assert {one for one, _region in all_signed(proxy, "ssm")} == {key}
+        proxy.asked.clear()
+        aws.environ["AWS_ACCESS_KEY_ID"] = own
+        assert not aws.bring({"p": "x"})["changed"]
+        assert {one for one, _region in all_signed(proxy, "ssm")} == {own}
+
+
 # --- what is wrong is named
 
 

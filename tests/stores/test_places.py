@@ -281,7 +281,7 @@ def test_a_killed_writer_leaves_the_old_value_or_the_new_one(
 ) -> None:
     """Before and after each of its requests, and at each call for its file; then at any moment."""
     backend.put("app", "start")
-    size = min(60_000, backend.largest_value - 20)
+    size = min(20_000, backend.largest_value - 20)
     old, die_at, died = "start", 0, True
     while died:
         die_at += 1

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,13 @@ from backend_port import NO_TEXT, Backend
 
 
 class FileBackend(Backend):
-    """A file, as ``publish`` and file keyrings write it."""
+    """A file, as ``publish`` and file keyrings write it. The sink is a JSON file.
+
+    :ivar form: the ``format`` of the sink's reference.
+    """
 
     kind = "file"
+    form = "json"
     field = "VALUE"
     server_compares = False
     keeps_bytes = True
@@ -71,18 +77,25 @@ class FileBackend(Backend):
         return _beside(self._keyring())
 
     def _path(self, name: str) -> Path:
-        path = self.folder / "sinks" / f"{name}.json"
+        path = self.folder / "sinks" / f"{name}.{self.form}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def sink(self, name: str) -> str:
-        return f"ref+file://{quote(str(self._path(name)))}?format=json#/{self.field}"
+        fragment = f"#/{self.field}" if self.field else ""
+        return f"ref+file://{quote(str(self._path(name)))}?format={self.form}{fragment}"
 
     def _body(self, name: str) -> dict[str, Any]:
         """What is in it; bytes that are no text as Python's ``surrogateescape`` has them."""
-        text = self._path(name).read_bytes().decode("utf-8", "surrogateescape")
+        return self._parsed(self._path(name).read_bytes().decode("utf-8", "surrogateescape"))
+
+    def _parsed(self, text: str) -> dict[str, Any]:
         body: dict[str, Any] = json.loads(text)
         return body
+
+    def _written(self, value: str) -> str:
+        """What somebody else writes."""
+        return json.dumps({"OTHER": "kept", self.field: value})
 
     def held(self, name: str) -> str | None:
         try:
@@ -102,7 +115,7 @@ class FileBackend(Backend):
     def put(self, name: str, value: str) -> None:
         path = self._path(name)
         part = path.with_suffix(".part")
-        part.write_text(json.dumps({"OTHER": "kept", self.field: value}), encoding="utf-8")
+        part.write_text(self._written(value), encoding="utf-8")
         part.chmod(0o600)
         part.replace(path)
 
@@ -118,6 +131,66 @@ class FileBackend(Backend):
         return held
 
 
+class EnvFileBackend(FileBackend):
+    """An env file, in lines that every reader of such files takes alike; other values are refused.
+
+    Linux gives a process no variable of more than 128 KiB.
+    """
+
+    kind = "env file"
+    form = "env"
+    race = 12
+    largest_value = 100_000
+    refused_values = (
+        "\"quotes\" 'and' \\ back $ { } % ` # ; & | < > ( ) ~ * ?",
+        "line\nbreak\ttab",
+        "ends with a line break\n",
+        "-----BEGIN THING-----\n" + "A" * 64 + "\n-----END THING-----\n",
+    )
+    refused_fields = ("with-dashes", "with.dots", "with blank", "a/b", "ünïcode")
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        lines = re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)
+        return {name: shlex.split(rest)[0] if rest[:1] in "'\"" else rest for name, rest in lines}
+
+    def _written(self, value: str) -> str:
+        return f"# kept\nOTHER=kept\n{self.field}={value}\n"
+
+    def others(self, name: str) -> dict[str, str]:
+        """The comments, too."""
+        comments = re.findall(rb"^#.*$", self._path(name).read_bytes(), re.MULTILINE)
+        return {**super().others(name), "comments": repr(comments)}
+
+    def spoil(self, name: str) -> bytes:
+        """Of other bytes, some mean something in such a file."""
+        held = bytes(byte for byte in NO_TEXT if byte >= 128)
+        lines = (b"%s=%s\n" % (key, held) for key in (b"BINARY", self.field.encode()))
+        self._path(name).write_bytes(b"".join(lines))
+        self._path(name).chmod(0o600)
+        return held
+
+
+class WholeFileBackend(FileBackend):
+    """A file that holds one value and nothing else."""
+
+    kind = "whole file"
+    form = "text"
+    field = ""
+    race = 12
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        return {self.field: text}
+
+    def _written(self, value: str) -> str:
+        return value
+
+    def spoil(self, name: str) -> bytes:
+        """A file may hold any bytes."""
+        self._path(name).write_bytes(NO_TEXT)
+        self._path(name).chmod(0o600)
+        return NO_TEXT
+
+
 def _state(path: Path) -> str:
     """Differs after each replacement of the file; empty while there is none."""
     try:
@@ -129,5 +202,5 @@ def _state(path: Path) -> str:
 
 def _beside(path: Path) -> list[str]:
     """What else there is of a file's name in its directory, beside its lock."""
-    names = [other.name for other in path.parent.iterdir()]
-    return [name for name in names if path.stem in name and not name.endswith((".json", ".lock"))]
+    names = {other.name for other in path.parent.iterdir()} - {path.name}
+    return [name for name in names if path.stem in name and not name.endswith(".lock")]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from backend_aws import REGION, SecretsManagerBackend, SsmBackend
-from backend_file import FileBackend
+from backend_file import EnvFileBackend, FileBackend, WholeFileBackend
 from backend_k8s import KubernetesBackend
 from backend_port import OPTION, WHERE, Backend, Upstream
 from backend_vault import RIGHTS, ProductionVaultBackend, VaultBackend
@@ -21,16 +21,18 @@ from backend_vault import RIGHTS, ProductionVaultBackend, VaultBackend
 CLASSES: Mapping[str, type[Backend]] = {
     "file": FileBackend,
     "file-encrypted": FileBackend,
+    "file-env": EnvFileBackend,
+    "file-whole": WholeFileBackend,
     "vault": VaultBackend,
     "vault-production": ProductionVaultBackend,
     "ssm": SsmBackend,
     "secretsmanager": SecretsManagerBackend,
     "kubernetes": KubernetesBackend,
 }
-KINDS = tuple(CLASSES)
-"""What :func:`make_backend` can make."""
-SINKS = tuple(kind for kind in KINDS if kind != "file-encrypted")
-"""Those of them that sinks are written to."""
+KINDS = tuple(kind for kind in CLASSES if kind not in ("file-env", "file-whole"))
+"""Those that keep keyrings; for a keyring, a file is a file."""
+SINKS = tuple(kind for kind in CLASSES if kind != "file-encrypted")
+"""Those that sinks are written to."""
 
 
 def with_trait(name: str, kinds: Iterable[str] = KINDS) -> list[str]:
@@ -58,6 +60,8 @@ def _make(kind: str, get: Any) -> Backend:
         return ProductionVaultBackend(get("production_vault"), mount, role)
     if kind == "kubernetes":
         return KubernetesBackend(get("kubernetes_server"), get("scratch"))
+    if kind in ("file-env", "file-whole"):
+        return (EnvFileBackend if kind == "file-env" else WholeFileBackend)(get("scratch"))
     return FileBackend(get("scratch"), encrypted=kind == "file-encrypted")
 
 
@@ -70,6 +74,7 @@ __all__ = [
     "SINKS",
     "WHERE",
     "Backend",
+    "EnvFileBackend",
     "FileBackend",
     "KubernetesBackend",
     "ProductionVaultBackend",
@@ -77,6 +82,7 @@ __all__ = [
     "SsmBackend",
     "Upstream",
     "VaultBackend",
+    "WholeFileBackend",
     "make_backend",
     "with_trait",
 ]

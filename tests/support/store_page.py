@@ -19,6 +19,8 @@ OPERATIONS = ("read a keyring", "write a keyring", "publish")
 BACKENDS = (
     "file",
     "file, encrypted",
+    "env file",
+    "whole file",
     "Vault",
     "Vault, raft, TLS",
     "SSM",
@@ -28,6 +30,8 @@ BACKENDS = (
 _IDS = {
     "file": "file",
     "file-encrypted": "file, encrypted",
+    "file-env": "env file",
+    "file-whole": "whole file",
     "vault": "Vault",
     "vault-production": "Vault, raft, TLS",
     "ssm": "SSM",
@@ -35,7 +39,7 @@ _IDS = {
     "kubernetes": "Kubernetes",
 }
 _TEST = re.compile(
-    r"test_(conformance|places)\.py::test_(\w+)\[([a-z]+(?:-encrypted|-production)?)"
+    r"test_(conformance|places)\.py::test_(\w+)\[([a-z]+(?:-encrypted|-env|-production|-whole)?)"
 )
 HEAD = """\
 # What every store was tried with
@@ -58,6 +62,8 @@ FAULTS = """\
 How a read of a keyring, a write of one, and a write to a sink ended: `done`, or the kind of the error. After each: the old value or the new
 one is there and nothing else, the message names the option and what to do and holds no value, the deadline was kept, and the same
 call came to its end once all was well, without a second write. `-`: this service does not know it.
+"Vault, raft, TLS" is asked as an AppRole, so what goes wrong with all requests, or with the first one, goes wrong with its login. Each
+token that a login gave is revoked at the end, or a warning says that it ends by itself.
 
 """
 

@@ -32,6 +32,12 @@ CATALOGUED = set(yaml.safe_load((EXAMPLE / "catalog.yml").read_text())["catalogu
 CREDENTIALS = sorted({path.stem for path in (EXAMPLE / "host_vars").iterdir()} - CATALOGUED)
 """Those that are defined by hand; what a table says of the others is in test_catalog.py."""
 
+PLAYBOOKS = sorted(
+    path.stem
+    for path in (ROOT / "playbooks").glob("*.yml")
+    if "-i inventories/example" in path.read_text() and " hosts: " in path.read_text()
+)
+
 
 def problems(variables: dict[str, Any]) -> list[str]:
     """What is wrong with one credential's variables."""
@@ -62,6 +68,28 @@ def test_a_credential_of_the_example_has_no_problem(name: str, manager: Variable
     assert problems(variables) == []
     hosts = {item["host"] for item in variables["keyturn_consumers"] if "host" in item}
     assert hosts <= {machine.name for machine in manager._inventory.get_hosts("machines")}
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_a_playbook_that_names_the_example_finds_its_hosts_there(
+    name: str, manager: VariableManager
+) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text())
+    groups = manager._inventory.groups
+    for play in plays:
+        named = set(re.findall(r"'(\w+)'", play["hosts"])) & set(groups)
+        assert named, f"none of the groups of {play['hosts']} is in the example"
+        assert all(groups[group].get_hosts() for group in named)
+
+
+def test_a_node_of_vault_has_what_both_playbooks_need(manager: VariableManager) -> None:
+    [host] = manager._inventory.get_hosts("vault")
+    variables = manager.get_vars(host=host, include_hostvars=False)
+    assert variables["keyturn_vault"]["url"].startswith("https://")
+    shares = variables["keyturn_vault_shares"]
+    for reference in (*shares, variables["keyturn_vault"]["token"]):
+        parse_reference(reference, "keyturn_vault_shares")
+    assert len(set(shares)) == len(shares) > 2
 
 
 def test_the_readme_s_first_credential_has_no_problem() -> None:

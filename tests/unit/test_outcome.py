@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     advice,
     outcome,
+    returned,
     returned_from,
 )
 
@@ -63,3 +64,10 @@ def test_only_a_value_that_waits_needs_advice() -> None:
     said = advice(True, False)
     assert "run the same playbook again, or undo the new value with the abandon" in said
     assert "which goes on from there" in advice(False, True)
+
+
+def test_after_a_return_a_value_that_stays_accepted_is_ended_first() -> None:
+    assert returned(overlap=False) == "Mend the cause and run the same playbook again"
+    assert returned(overlap=True) == (
+        "Mend the cause, run the retire_due playbook, which ends the value that failed, and then run the same playbook again"
+    )

@@ -205,6 +205,8 @@ def answered(code: str, status: int, **headers: str) -> told.ClientError:
         (answered("InternalServerError", 500), TROUBLED, "", True),
         (answered("ServiceUnavailable", 503), TROUBLED, "", True),
         (answered("AccessDeniedException", 400), "", "", False),
+        (answered("403", 403), "", "", True),
+        (answered("429", 429), THROTTLED, THROTTLED, False),
         (told.ReadTimeoutError(endpoint_url="x"), TROUBLED, "", True),
         (told.ConnectionClosedError(endpoint_url="x"), TROUBLED, "", True),
         (told.EndpointConnectionError(endpoint_url="x"), UNSENT, UNSENT, False),

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Iterable
-
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 
 MAX_BYTES = 63
@@ -27,11 +25,6 @@ def literal(text: str) -> str:
     if "\0" in text:
         raise BadInput("a text in PostgreSQL cannot hold a NUL character")
     return "'" + text.replace("'", "''") + "'"
-
-
-def identifiers(names: Iterable[str]) -> str:
-    """Names separated by commas."""
-    return ", ".join(identifier(name) for name in names)
 
 
 def grantee(name: str) -> str:

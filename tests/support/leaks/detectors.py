@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -264,13 +265,11 @@ class Beside(Folder):
 def open_to_others(roots: Sequence[Path], apart: Sequence[Path]) -> Iterator[Text]:
     """Files below these folders that others than their owner can read."""
     for path in (path for root in roots for path in files(root)):
-        try:
+        # The application under load goes on, and puts its own files in the place of others.
+        with contextlib.suppress(FileNotFoundError):
             mode = path.stat().st_mode & 0o777
             if mode & OTHERS and not any(path.is_relative_to(one) for one in apart):
                 yield Text(f"{path}, of mode {mode:04o}", path.read_bytes())
-        except FileNotFoundError:
-            # The application under load goes on, and puts its own files in the place of others.
-            continue
 
 
 @dataclass
