@@ -72,6 +72,13 @@ _THROTTLED: Meaning = (
     Unreachable,
     "AWS limits the rate of requests and still did at the deadline; run again later, with less forks, or a longer KEYTURN_AWS_TIMEOUT",
 )
+_LIMITED: Meaning = (
+    Unreachable,
+    (
+        "AWS, or what stands before it, limits the rate of requests and still did at the deadline; run again later, with less forks, or a "
+        "longer KEYTURN_AWS_TIMEOUT"
+    ),
+)
 _TAKEN: Meaning = (Conflict, "somebody else made it first; nothing was written. Run again")
 _BUSY: Meaning = (
     Conflict,
@@ -160,6 +167,12 @@ _CODES: Mapping[str, Meaning] = MappingProxyType(
         "InvalidFilterValue": _INVALID,
     }
 )
+_UNHEARD: Mapping[int, Meaning] = MappingProxyType(
+    {400: _INVALID, 401: _FORBIDDEN, 403: _FORBIDDEN, 429: _THROTTLED}
+)
+"""What an error means whose name is not known here, by its status."""
+_UNNAMED: Mapping[int, Meaning] = MappingProxyType({429: _LIMITED})
+"""The same for an answer without a name, which anything may have given."""
 
 # An answer that lacks what AWS's has, or has it in another shape.
 _MISSHAPEN = (
@@ -227,6 +240,7 @@ _LOST = frozenset({"HTTPClientError", *_MISSHAPEN})
 _HOPELESS = frozenset({"SSLError"})
 _LONGEST_WISH = 60.0
 _CODE = re.compile(r"[A-Za-z.]{1,64}\Z")
+_CODE_IN_XML = re.compile(r"<Code>([A-Za-z.]{1,64})</Code>")
 
 
 class StrangeAnswer(Exception):
@@ -264,12 +278,16 @@ def _names(error: BaseException) -> List[str]:
 
 
 def code_of(error: Any) -> str:
-    """What AWS calls its error; empty when this is none of AWS's own, or nothing that AWS would call one."""
+    """What AWS calls its error, in JSON or XML; empty when this is none of AWS's own, or nothing that AWS would call one."""
     if "ClientError" not in _names(error):
         return ""
     told = error.response.get("Error", {})
     code = str(told.get("Code", "")).rpartition("#")[2].partition(":")[0]
-    return code if _CODE.match(code) else ""
+    if _CODE.match(code):
+        return code
+    # A body that is no JSON is boto3's message.
+    in_xml = _CODE_IN_XML.search(str(told.get("Message", "")))
+    return in_xml.group(1) if in_xml else ""
 
 
 def _status(error: Any) -> int:
@@ -295,7 +313,8 @@ def may_be_done(error: Exception) -> bool:
     """Whether a write could have taken effect although its answer did not come."""
     names = set(_names(error))
     if "ClientError" in names:
-        return _status(error) >= 500
+        status = _status(error)
+        return status >= 500 or (status != 429 and not code_of(error))
     return bool(names & _LOST) and not names & (_NEVER_SENT | _HOPELESS)
 
 
@@ -308,21 +327,19 @@ def wished_pause(error: Any) -> float:
 
 
 def _answered(error: Any) -> Meaning:
-    """What AWS's own answer means."""
-    code = code_of(error)
+    """What an answer with an error means.
+
+    AWS names each of its errors. Of what has no name, such as a proxy's page, boto3 tells the number of its status, or nothing.
+    """
+    code, status = code_of(error), _status(error)
     told = str(error.response.get("Error", {}).get("Message", ""))
     if code == "InvalidRequestException" and "delet" in told:
         return _DELETED
     if code in _CODES:
         return _CODES[code]
-    status = _status(error)
-    if status in (401, 403):
-        return _FORBIDDEN
-    if status == 429:
-        return _THROTTLED
     if status >= 500:
         return _TROUBLE
-    return _INVALID if status == 400 else _STRANGE
+    return _UNHEARD.get(status, _STRANGE) if code else _UNNAMED.get(status, _STRANGE)
 
 
 def too_fast(where: str) -> KeyturnError:

@@ -70,6 +70,7 @@ def said_absent(status: int, body: Any) -> bool:
 def answered(status: int, body: Any, where: str, what: str, verb: str) -> KeyturnError:
     """The error for an answer that is one.
 
+    :param body: what came as JSON: none for a page. Only a Status is taken for Kubernetes's own word of what was asked.
     :param what: what was asked, for messages: ``get secrets in namespace app``.
     :param verb: the right that it takes.
     """
@@ -83,7 +84,13 @@ def answered(status: int, body: Any, where: str, what: str, verb: str) -> Keytur
         return Unreachable(
             f"{where}: Kubernetes has a trouble of its own (HTTP {status}); see its log, then run again"
         )
-    if status not in _STATUSES:
+    if status == 429 and not is_status(body):
+        # Its own limiter says this in plain text, and so do others.
+        return Unreachable(
+            f"{where}: Kubernetes, or what stands before it, limits the rate of requests and still did at the deadline; run again later "
+            "or with less forks"
+        )
+    if status not in _STATUSES or not is_status(body):
         return foreign(where, f"HTTP {status}")
     kind, text = _refusal(status, body)
     return kind(f"{where}: {text.format(what=what, verb=verb)}")
@@ -95,8 +102,8 @@ def _conflict(body: Mapping[str, Any], where: str) -> Conflict:
     return Conflict(f"{where}: somebody else wrote there first; nothing was written. Run again")
 
 
-def _refusal(status: int, body: Any) -> Tuple[Type[KeyturnError], str]:
-    said = str(body.get("message")) if is_status(body) and status in (400, 403) else ""
+def _refusal(status: int, body: Mapping[str, Any]) -> Tuple[Type[KeyturnError], str]:
+    said = str(body.get("message")) if status in (400, 403) else ""
     others = [meant for words, meant in _OTHER_REFUSALS.items() if words in said]
     return others[0] if others else _STATUSES[status]
 

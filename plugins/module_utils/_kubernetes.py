@@ -37,7 +37,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_settings imp
     Settings,
     settings_of,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_shape import is_object
+from ansible_collections.keyturn.runbooks.plugins.module_utils._k8s_shape import (
+    is_object,
+    is_status,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._lent_environ import lent_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._tries import Tries
@@ -146,7 +149,9 @@ class Cluster:
         if none_if_absent and said_absent(status, body):
             return None
         error = answered(status, body, self.where(call.place), call.what, call.verb)
-        error.details["uncertain"] = call.writes and (status in _BUSY or status < 400)
+        # What stands between may have passed it on before it answered something of its own.
+        foreign = status < 400 or (status != 429 and not is_status(body))
+        error.details["uncertain"] = call.writes and (status in _BUSY or foreign)
         raise error
 
     def _open(self) -> None:

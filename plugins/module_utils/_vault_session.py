@@ -202,7 +202,8 @@ class VaultSession:
             return False
         try:
             renewed = Login.of(self.client.adapter.post("/v1/auth/token/renew-self", json={}))
-        except hvac.exceptions.VaultError:
+        except (hvac.exceptions.VaultError, requests.exceptions.RequestException, *NOT_VAULTS):
+            # Whatever it was, another login does as well.
             return False
         # Vault counts in whole seconds.
         if renewed.seconds - 1 < login.seconds / 3:

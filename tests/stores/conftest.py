@@ -70,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             for name, text in report.user_properties
             if name == FAULT
         ),
-        key=lambda row: order.get(row[1], len(order)),
+        key=lambda row: order.get(row[1], len(store_faults.CASES)),
     )
     if cases:
         terminalreporter.write_sep("-", "stores and sinks: the same promises")

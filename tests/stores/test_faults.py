@@ -21,7 +21,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
-from backends import OPTION, WHERE, Backend, VaultBackend, make_backend
+from backends import (
+    OPTION,
+    WHERE,
+    Backend,
+    ProductionVaultBackend,
+    VaultBackend,
+    make_backend,
+)
 from estate.kubernetes import KubernetesServer
 from estate.processes import wait_until
 from estate.tls import Certificate, make_certificate
@@ -29,10 +36,10 @@ from estate.vault import VaultServer
 from fault_cells import OPERATIONS, PUBLISH, READ, Bay, Cell, Ended, beside
 from fault_proxy import proxy_before
 from store_faults import (
-    CASES,
     DONE,
     FORWARDED,
     LIMITED,
+    PRODUCTION,
     REDIRECTED,
     RESTARTED,
     RESTARTING,
@@ -40,6 +47,7 @@ from store_faults import (
     TO_DO,
     USED_UP,
     Case,
+    cases_of,
     is_write,
 )
 from vault_cluster import FirstNode, SecondNode
@@ -47,6 +55,7 @@ from vault_states import State, limited, restarted, sealed
 
 KINDS = {
     "vault": "Vault",
+    "vault-production": PRODUCTION,
     "ssm": "SSM",
     "secretsmanager": "Secrets Manager",
     "kubernetes": "Kubernetes",
@@ -98,8 +107,7 @@ def test_faults(
 ) -> None:
     # What one backend imports and starts is there for those of all processes.
     maker(kind).store().read()
-    cases = [case for case in CASES if not case.only or KINDS[kind] in case.only]
-    cells = [(case, operation) for case in cases for operation in OPERATIONS]
+    cells = [(case, operation) for case in cases_of(KINDS[kind]) for operation in OPERATIONS]
     bays: list[Bay] = []
 
     def run(number: int) -> str:
@@ -135,6 +143,9 @@ def _run(bay: Bay, case: Case, operation: str, name: str) -> str:
         end = cell.attempt(operation)
         hidden = [*cell.hidden(), *bench.hidden]
         asked = len(bench.proxy.asked)
+        if isinstance(bench.backend, ProductionVaultBackend):
+            check_logins(bench.backend, bench.left)
+        assert all(fault.seen for fault in bench.due), "the fault was not met"
     assert asked < MOST, "as many requests as a deadline of so few seconds lets"
     if case.tls not in ("", "right"):
         assert asked == 0, "a server that is not the right one was told something"
@@ -152,6 +163,21 @@ def check_end(cell: Cell, case: Case, operation: str, end: Ended, hidden: list[s
     if end.how != DONE:
         assert option in end.message
         assert TO_DO.search(end.message.partition(option)[2]), "a message says what to do"
+
+
+def check_logins(backend: ProductionVaultBackend, left: list[str]) -> None:
+    """At the end, each token of a login is revoked, or it is told that it is not; either way it ends by itself.
+
+    :param left: tokens that a login left behind whose answer was lost.
+    """
+    tokens, told = backend.tokens(), len(backend.warnings)
+    backend.context().close()
+    warned = backend.warnings[told:]
+    assert all("ends by itself in" in warning for warning in warned)
+    lasting = [seconds for token in tokens if (seconds := backend.lasts(token))]
+    assert len(lasting) <= len(warned), "a token was left, and nothing said of it"
+    lasting += [backend.lasts(token) for token in left]
+    assert all(0 < seconds <= 60 for seconds in lasting)
 
 
 def check_state(cell: Cell, operation: str, end: Ended) -> None:

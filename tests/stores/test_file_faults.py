@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files with the faults of a disk: a read and a write of a keyring, sinks of each format, a ledger; see :mod:`test_faults`.
+"""Files with the faults of a disk, or without the rights to them: keyrings, sinks of each format, a ledger; see :mod:`test_faults`.
 
 After each: what was there is there to the byte and nothing beside it, and the same call converges once the disk is well again.
 """
@@ -11,42 +11,51 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
 from file_cells import (
+    EncryptedKeyring,
     EnvSink,
     Kept,
     Keyring,
     KeyringRead,
     Ledger,
     Sink,
+    WholeSink,
     fill,
     kept,
     own_disk,
     read_only,
     spoil,
+    unharmed,
 )
+from nobody import as_nobody
 from store_faults import TO_DO
 from store_page import OPERATIONS
 
 READ, WRITE, PUBLISH = OPERATIONS
 FULL, FIXED = "Unreachable", "Denied"
+NO_RIGHTS = "no rights"
 FAULTS: dict[str, Callable[[Path], Callable[[], None]]] = {
     "disk full": fill,
     "disk full after a part": partial(fill, left=1),
     "disk read-only": read_only,
+    NO_RIGHTS: unharmed,
     "content broken": spoil,
 }
-DISK = (FULL, FULL, FIXED)
+DISK = (FULL, FULL, FIXED, FIXED)
 CELLS: list[tuple[type[Kept], str, str, tuple[str, ...]]] = [
-    (KeyringRead, "", READ, ("done", "done", "done", "done")),
+    (KeyringRead, "", READ, ("done", "done", "done", FIXED, "done")),
     # What a document means is not a store's matter.
     (Keyring, "", WRITE, (*DISK, "Conflict")),
     (Sink, "", PUBLISH, (*DISK, "Corrupt")),
+    (EncryptedKeyring, ", encrypted", WRITE, DISK),
     (EnvSink, ", env file", PUBLISH, DISK),
+    (WholeSink, ", whole file", PUBLISH, DISK),
     (Ledger, ", ledger", WRITE, DISK),
 ]
 """What is kept, how the table names it beside the fault, the operation, and how it ends with each of the faults."""
@@ -59,7 +68,8 @@ def _cell(folder: Path, fault: str, kind: type[Kept]) -> str:
     well = kept(folder)
     heal = FAULTS[fault](folder)
     before = kept(folder)
-    how, message = _end(thing)
+    with as_nobody() if fault == NO_RIGHTS else nullcontext():
+        how, message = _end(thing)
     shown = "\n".join([message, *thing.warnings])
     assert all(value not in shown for value in thing.hidden)
     if how != "done":

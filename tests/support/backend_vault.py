@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -100,6 +103,10 @@ class VaultBackend(Backend):
     def patience(self, seconds: float) -> None:
         self.environ["VAULT_CLIENT_TIMEOUT"] = str(seconds)
 
+    def restrict(self, rules: str) -> None:
+        """Go on as somebody who may do only what these rules of a policy say."""
+        self.environ["VAULT_TOKEN"] = self.server.token(rules)
+
     def values(self) -> list[str]:
         return [self.environ["VAULT_TOKEN"]]
 
@@ -131,6 +138,55 @@ class ProductionVaultBackend(VaultBackend):
             "VAULT_LOGIN_MOUNT_POINT": role.mount,
         }
         self._secret_id = role.secret_id
+        self._roles = role.mount
+
+    def upstream(self) -> Upstream:
+        trust = ssl.create_default_context(cafile=str(self.server.ca_file))
+        return replace(super().upstream(), tls=trust)
+
+    def through(self, port: int, ca: Path | None) -> None:
+        """The server itself is trusted, too: a redirect leads there."""
+        assert ca, "TLS"
+        assert self.server.ca_file, "TLS"
+        both = ca.with_name(f"{ca.stem}-{os.getpid()}-and-vault.pem")
+        both.write_text(ca.read_text() + self.server.ca_file.read_text())
+        super().through(port, both)
+
+    def new_role(self, rules: str = "", **options: Any) -> AppRole:
+        """Another role at the same mount.
+
+        :param rules: of its policy; what the documentation names unless others are given.
+        :param options: of the role.
+        """
+        rules = rules or RIGHTS.replace("MOUNT", self.mount)
+        return self.server.approle(self._roles, rules, **options)
+
+    def restrict(self, rules: str) -> None:
+        self.use(self.new_role(rules))
+
+    def use(self, role: AppRole) -> None:
+        """Go on as another role at the same mount."""
+        self.environ.update(VAULT_ROLE_ID=role.role_id, VAULT_SECRET_ID=role.secret_id)
+        self._secret_id = role.secret_id
+
+    def tokens(self) -> list[str]:
+        """Those of its logins."""
+        return [session.client.token for session in self.sessions.values() if session.client.token]
+
+    def token_at(self, address: str) -> str:
+        """The one of its login at this address."""
+        clients = [session.client for session in self.sessions.values()]
+        return str(next(client.token for client in clients if client.url == address))
+
+    def lasts(self, token: str) -> int:
+        """The seconds that Vault gives a token; 0 for one that it does not know."""
+        try:
+            found = self.server.request("POST", "auth/token/lookup", {"token": token})
+        except VaultSaysNo as error:
+            if error.status == 403:
+                return 0
+            raise
+        return int(found["data"]["ttl"])
 
     def values(self) -> list[str]:
-        return [self._secret_id]
+        return [self._secret_id, *self.tokens()]

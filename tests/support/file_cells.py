@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -24,7 +23,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._request import R
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Wanted, bring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._verify_ledger import run as verify
-from backends import OPTION, WHERE, FileBackend
+from backends import OPTION, WHERE, EnvFileBackend, FileBackend, WholeFileBackend
+from nobody import NOBODY
 
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _PAGE = 4096
@@ -56,6 +56,11 @@ def read_only(folder: Path) -> Callable[[], None]:
     """Let nothing be written to the disk; gives what takes it back."""
     _mount("-o", "remount,ro", str(folder))
     return lambda: _mount("-o", "remount,rw", str(folder))
+
+
+def unharmed(_folder: Path) -> Callable[[], None]:
+    """Let the disk be as it is: who asks is the fault."""
+    return lambda: None
 
 
 def spoil(folder: Path) -> Callable[[], None]:
@@ -139,6 +144,18 @@ class KeyringRead(Keyring):
         return found == (json_lines({"v": self.old}), self._version)
 
 
+class EncryptedKeyring(Keyring):
+    """A keyring that is written, encrypted by ansible-vault."""
+
+    def prepare(self) -> None:
+        self.backend = FileBackend(self.folder, encrypted=True)
+        self.warnings = self.backend.warnings
+        if os.geteuid() == 0:
+            # Whoever has no rights to the keyring has them to its password.
+            os.chown(self.folder / "vault-password", NOBODY, NOBODY)
+        super().prepare()
+
+
 class Sink(Kept):
     """A sink of JSON."""
 
@@ -159,32 +176,20 @@ class Sink(Kept):
         return self.backend.held("app") == self.new and not self._bring()
 
 
-class _EnvFile(FileBackend):
-    """A sink that is a line of an env file."""
-
-    def _env(self, name: str) -> Path:
-        path = self.folder / "sinks" / f"{name}.env"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def sink(self, name: str) -> str:
-        return f"ref+file://{quote(str(self._env(name)))}?format=env#/{self.field}"
-
-    def held(self, name: str) -> str | None:
-        lines = self._env(name).read_text(encoding="utf-8").splitlines()
-        found = [line.partition("=")[2] for line in lines if line.startswith(f"{self.field}=")]
-        return found[0].strip("\"'") if found else None
-
-    def put(self, name: str, value: str) -> None:
-        self._env(name).write_text(f"# of the app\nOTHER=kept\n{self.field}={value}\n")
-        self._env(name).chmod(0o600)
-
-
 class EnvSink(Sink):
     """A sink of an env file."""
 
     def prepare(self) -> None:
-        self.backend = _EnvFile(self.folder)
+        self.backend = EnvFileBackend(self.folder)
+        self.warnings = self.backend.warnings
+        super().prepare()
+
+
+class WholeSink(Sink):
+    """A sink that is all of a file."""
+
+    def prepare(self) -> None:
+        self.backend = WholeFileBackend(self.folder)
         self.warnings = self.backend.warnings
         super().prepare()
 
@@ -195,9 +200,15 @@ class Ledger(Kept):
     option = "keyturn_ledger"
 
     def prepare(self) -> None:
-        self._keyring = self.folder.with_name(f"{self.folder.name}-keyring.json")
+        beside = self.folder.with_name(f"{self.folder.name}-beside")
+        beside.mkdir(mode=0o700)
+        self._keyring = beside / "keyring.json"
         self._ledger = self.folder / "ledger.jsonl"
         self._step()
+        if os.geteuid() == 0:
+            # Whoever has no rights to the ledger has all to the keyring.
+            for path in (beside, *beside.iterdir()):
+                os.chown(path, NOBODY, NOBODY)
 
     def _params(self) -> dict[str, object]:
         return {

@@ -49,8 +49,15 @@ class SharedVault(VaultServer):
 
     def serves(self) -> bool:
         """Whether a request with its root token is answered."""
+        return self._says_yes("GET", "auth/token/lookup-self")
+
+    def commits(self) -> bool:
+        """Whether a write is taken: of a cluster, by a majority."""
+        return self._says_yes("POST", "cubbyhole/committed", {"by": "a majority"})
+
+    def _says_yes(self, method: str, path: str, body: dict[str, str] | None = None) -> bool:
         try:
-            return self._call("GET", "auth/token/lookup-self")[0] == 200
+            return self._call(method, path, body)[0] in (200, 204)
         except (OSError, http.client.HTTPException):
             return False
 

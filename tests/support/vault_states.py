@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from estate.processes import wait_until
 from estate.vault import VaultSaysNo, VaultServer
 from vault_cluster import SecondNode
 
@@ -34,6 +35,8 @@ def restarted(node: SecondNode) -> Iterator[State]:
         yield bool
     finally:
         node.give(0, 1, 2)
+        # Alone, the other one was no majority and has stepped down, or is about to: what the two have committed, they have a leader for.
+        wait_until(node.first.commits, 20, "the cluster's leader")
 
 
 @contextmanager

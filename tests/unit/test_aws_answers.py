@@ -21,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
+    Denied,
     KeyturnError,
     Unreachable,
 )
@@ -165,6 +166,32 @@ def test_a_write_with_a_strange_answer_may_be_done(tmp_path: Path, body: bytes) 
     with page(body) as address, pytest.raises(Unreachable, match=NOT_AWS) as caught:
         parameters(context_for(tmp_path, address)).create("/app/TOKEN", "v", "SecureString")
     assert caught.value.details["uncertain"] is True
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(403, b"<html>Please log in</html>"), (401, b""), (400, b'{"message": "Forbidden"}')],
+)
+def test_a_page_in_between_denies_nothing(tmp_path: Path, status: int, body: bytes) -> None:
+    role = "?role_arn=arn:aws:iam::123456789012:role/reader"
+    with page(body, status) as address:
+        context = context_for(tmp_path, address, AWS_ENDPOINT_URL_STS=address)
+        for reference in ("awsssm://app/TOKEN", "awssecrets://app/db", f"awsssm://app/TOKEN{role}"):
+            with pytest.raises(Unreachable, match=NOT_AWS):
+                resolve(f"ref+{reference}", context, "x")
+        with pytest.raises(Unreachable, match=NOT_AWS) as caught:
+            parameters(context).create("/app/TOKEN", "v", "SecureString")
+    assert caught.value.details["uncertain"] is True
+
+
+def test_an_error_in_xml_is_awss(tmp_path: Path) -> None:
+    body = (
+        b"<ErrorResponse><Errors><Error><Code>AccessDenied</Code></Error></Errors></ErrorResponse>"
+    )
+    with page(body, 403) as address:
+        context = context_for(tmp_path, address)
+        with pytest.raises(Denied, match="denies this identity ssm:GetParameter"):
+            resolve("ref+awsssm://app/TOKEN", context, "x")
 
 
 @pytest.mark.parametrize("pause", ["\u00b2", "-1", "soon", "9" * 400])

@@ -152,6 +152,10 @@ def answer(code: str, message: str = "", status: int = 400) -> told.ClientError:
     return told.ClientError({**response, **metadata}, "GetParameter")
 
 
+PAGES = (400, 401, 403, 404, 422)
+"""Statuses that AWS gives with the name of an error. Where there is none, boto3 has the number for it."""
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "problem"),
     [
@@ -166,7 +170,10 @@ def answer(code: str, message: str = "", status: int = 400) -> told.ClientError:
         (answer("RequestExpired"), Denied, "clock"),
         (answer("DecryptionFailure"), Denied, "cannot decrypt"),
         (answer("Unheard", status=401), Denied, "denies"),
-        (answer("Unheard", status=429), Unreachable, "limits the rate"),
+        *((answer(str(code), status=code), Unreachable, "not AWS's") for code in PAGES),
+        (answer("Unheard", status=429), Unreachable, "AWS limits the rate"),
+        (answer("429", status=429), Unreachable, "AWS, or what stands before it, limits the rate"),
+        (answer("503", status=503), Unreachable, "a trouble of its own"),
         (answer("Unheard", status=404), Unreachable, "not AWS's"),
         (answer("Unheard", status=503), Unreachable, "a trouble of its own"),
         (told.NoCredentialsError(), Denied, "there are no credentials"),
