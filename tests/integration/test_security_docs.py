@@ -58,7 +58,13 @@ def block(kind: str, heading: str) -> str:
 def test_every_test_that_the_page_names_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     folder = Path(__file__).parents[1]
-    files = sorted(set(re.findall(r"(?:unit|integration|faults)/test_\w+\.py", text)))
+    files = sorted(
+        set(
+            re.findall(
+                r"(?:unit|integration|faults|stores|leaks|dryrun|badinput)/test_\w+\.py", text
+            )
+        )
+    )
     assert [name for name in files if not (folder / name).is_file()] == []
     code = "".join((folder / name).read_text(encoding="utf-8") for name in files)
     names = set(re.findall(r"`(test_\w+|Test\w+)`", text))

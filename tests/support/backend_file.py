@@ -139,7 +139,6 @@ class EnvFileBackend(FileBackend):
 
     kind = "env file"
     form = "env"
-    race = 12
     largest_value = 100_000
     refused_values = (
         "\"quotes\" 'and' \\ back $ { } % ` # ; & | < > ( ) ~ * ?",
@@ -176,7 +175,6 @@ class WholeFileBackend(FileBackend):
     kind = "whole file"
     form = "text"
     field = ""
-    race = 12
 
     def _parsed(self, text: str) -> dict[str, Any]:
         return {self.field: text}
