@@ -305,7 +305,7 @@ class KeyringAccess:
         try:
             faults = self._recover(ledger, self._is_first(), failed=outcome != "done")
         except Corrupt:
-            if not self._was_changed():
+            if not self.was_changed():
                 raise
             # It was compared with a keyring that another run has written since.
             return False
@@ -346,7 +346,11 @@ class KeyringAccess:
         head = self._head()
         return head is None or head.line.get("run_id") != self.run.run_id
 
-    def _was_changed(self) -> bool:
+    def was_changed(self) -> bool:
+        """Whether somebody wrote to the keyring since it was read here.
+
+        :raises Denied, Sealed, Unreachable, BadInput: as the store says.
+        """
         found = self._store.read()
         return bool((found[1] if found else None) != self.version)
 

@@ -310,10 +310,10 @@ def _unknown_variables(params: Params) -> List[str]:
     return found
 
 
-def _changed(access: KeyringAccess, params: Params, context: Context) -> bool:
+def _changed(access: KeyringAccess) -> bool:
     """Whether somebody wrote to the keyring while everybody was asked."""
     try:
-        return bool(open_keyring(params, context).version != access.version)
+        return access.was_changed()
     except KeyturnError:
         return False
 
@@ -351,7 +351,7 @@ def run(params: Params, context: Context) -> Result:
         dict.fromkeys([*problems.sentences, *_too_early(params, document), *refusals(found)])
     )
     if closed:
-        if access and params.get("again", True) and _changed(access, params, context):
+        if access and params.get("again", True) and _changed(access):
             # What was found may be the work of another run: then it is to be named, and not the traces of it.
             return run({**params, "again": False}, context)
         unrecorded = any(text.startswith(("keyring: ", "ledger: ")) for text in problems.sentences)

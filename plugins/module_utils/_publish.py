@@ -14,7 +14,7 @@ import base64
 import json
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
@@ -77,11 +77,13 @@ class Contents(Dict[str, Any]):
     :ivar guard: makes sure that the claim is still held. Only in the same process: a plain copy, as it goes to another
         machine, cannot reach the keyring; there the claim was looked at on the controller right before.
     :ivar take_back: has the keyring forget that what reads these sinks was seen using them; in the same process only, too.
+    :ivar taken: the sinks for which that was done.
     :ivar consumers: who reads the sinks, which other machines need not know.
     """
 
     guard: Optional[Guard] = None
     take_back: Optional[Callable[[Sequence[str]], object]] = None
+    taken: FrozenSet[str] = frozenset()
     consumers: Sequence[Mapping[str, Any]] = ()
 
 
@@ -209,7 +211,9 @@ def conclude(params: Params, result: Result, context: Context) -> Result:
 
     :raises KeyturnError: as the keyring's store gives cause.
     """
-    written, consumers = _told_as_written(params, result), params["contents"].consumers
+    contents = params["contents"]
+    consumers = contents.consumers
+    written = [name for name in _told_as_written(params, result) if name not in contents.taken]
     if not written or not consumers:
         return result
     access = open_keyring(params, context)
@@ -270,14 +274,15 @@ def _sink_result(job: Job, outcome: Outcome, sent: Mapping[str, Any]) -> Dict[st
     }
 
 
-def _before(
-    job: Job, guard: Guard, take_back: Optional[Callable[[Sequence[str]], object]]
-) -> Guard:
+def _before(job: Job, contents: Any, guard: Guard) -> Guard:
     """What is done right before each write."""
 
     def before() -> None:
+        take_back = getattr(contents, "take_back", None)
         if take_back:
-            take_back([sink["name"] for sink in job.sinks])
+            names = [sink["name"] for sink in job.sinks]
+            take_back(names)
+            contents.taken = contents.taken.union(names)
         guard()
 
     return before
@@ -315,12 +320,11 @@ def run(params: Params, context: Context) -> Result:
     """
     contents = params.get("contents")
     guard = getattr(contents, "guard", None) or no_guard
-    take_back = getattr(contents, "take_back", None)
     done: List[Tuple[Job, Outcome]] = []
     jobs = _jobs(params)
     try:
         for job in jobs:
-            outcome = _outcome(job, _before(job, guard, take_back), context)
+            outcome = _outcome(job, _before(job, contents, guard), context)
             done.append((job, outcome))
             for note in outcome.observed.notes:
                 context.warn(f"{job.address.where}: {note}")

@@ -25,6 +25,7 @@ class _AwsBackend(Backend):
     """Something of AWS, below a prefix of its own."""
 
     service = ""
+    region = REGION
 
     def __init__(self, server: MotoServer) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class _AwsBackend(Backend):
         }
         self.api = boto3.client(
             self.service,
-            region_name=REGION,
+            region_name=self.region,
             endpoint_url=server.address,
             aws_access_key_id="test",
             aws_secret_access_key=secrets.token_urlsafe(8),

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import boto3
 from backends import KubernetesBackend, SsmBackend
 from estate.client import KEY
 from estate.kubernetes import KubernetesServer
@@ -41,15 +39,7 @@ ACCOUNT = "reader"
 class Production(SsmBackend):
     """Parameters in a region of their own, which the reference names."""
 
-    def __init__(self, server: MotoServer) -> None:
-        super().__init__(server)
-        self.api = boto3.client(
-            self.service,
-            region_name=REGION,
-            endpoint_url=server.address,
-            aws_access_key_id="test",
-            aws_secret_access_key=secrets.token_urlsafe(8),
-        )
+    region = REGION
 
     def sink(self, name: str) -> str:
         return f"{super().sink(name)}?region={REGION}"
