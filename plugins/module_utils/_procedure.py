@@ -197,19 +197,14 @@ class Procedure(Account):
         progress = self.progress
         self.context.progress(f"FAILED: {error.message}")
         progress.failed_in = progress.failed_in or _phase_of(error.step)
+        at, kind = error.details.get("place"), error.details.get("kind")
+        self.lost = at == KEYRING and kind == Unreachable.__name__
         if error.step is CHECK:
             # A closed gate keeps from nobody what comes next.
             progress.checked = {**progress.checked, "notices": error.details.get("notices") or []}
             # There is no gate to tell of a keyring that could not be opened, and of any other there are some.
             self.unread = error.details.get("gates") == [] or bool(error.details.get("unrecorded"))
-            if progress.overlap and (error.details.get("status") or {}).get("under_way"):
-                begun = (
-                    f"{error.message}. A rotation is begun, and whoever uses the credential goes on: settle this and run the same playbook "
-                    "again, which goes on from there"
-                )
-                self.end(begun, error.details)
-        at, kind = error.details.get("place"), error.details.get("kind")
-        self.lost = at == KEYRING and kind == Unreachable.__name__
+            self.end(f"{error.message}{self.left_open(error)}", error.details)
         if progress.cause:
             how = "was begun and failed too" if progress.turned else "could not be begun"
             self.end(
@@ -217,8 +212,8 @@ class Procedure(Account):
                 "Mend it and run the same playbook again: it goes on from where the keyring says it was",
                 error.details,
             )
-        in_use = progress.in_use or (progress.todo == "use" and error.step.returns)
-        if in_use and progress.overlap and (_by_a_place(error) or _by_the_record(error)):
+        used = progress.in_use or (progress.todo == "use" and error.step.returns)
+        if used and progress.overlap and (_by_a_place(error) or _by_the_record(error)):
             self.end(
                 f"{error.message}. Nothing speaks against the new value, and both values are accepted: whoever uses either goes on, so the "
                 "run did not return to the old one. Mend the place and run the same playbook again: it goes on from here",
@@ -226,14 +221,24 @@ class Procedure(Account):
             )
         if not error.step.returns:
             self.end(error.message, error.details)
-        may = progress.checked.get("can_return") and (progress.todo == "use" or progress.in_use)
-        if not may:
+        if not (used and progress.checked.get("can_return")):
             self.end(
                 f"{error.message}. Nothing was returned to; mend the cause and run the same playbook again",
                 error.details,
             )
         progress.cause, progress.kind, self.after = error.message, error.details["kind"], None
         self.turn_back()
+
+    def left_open(self, error: Failed) -> str:
+        """What is said beside closed gates where a rotation is begun, and nobody is locked out by that."""
+        found = error.details
+        begun = (found.get("status") or {}).get("under_way")
+        if self.params["purpose"] != "rotate" or not (begun and found.get("overlap")):
+            return ""
+        return (
+            ". A rotation is begun, and whoever uses the credential goes on: settle this and run the same playbook again, which goes on "
+            "from there"
+        )
 
     def turn_back(self) -> NoReturn:
         """Return to the previous value, whatever phases were asked for.
