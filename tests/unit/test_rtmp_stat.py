@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The statistics page of nginx-rtmp: what is read of it, and what is not believed."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timezone
+
+import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Unreachable
+from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import (
+    described,
+    publishers,
+    statistics,
+)
+
+KEY = f"key-{secrets.token_urlsafe(12)}&<"
+WRITTEN = KEY.replace("&", "&amp;").replace("<", "&lt;")
+CLIENT = "<client><address>192.0.2.7</address><time>61500</time><publishing/></client>"
+VIEWER = "<client><address>192.0.2.9</address><time>5</time></client>"
+META = "<meta><video><width>1280</width><height>720</height><frame_rate>29.97</frame_rate></video></meta>"
+
+
+def page(live: str = "", begin: str = "", pid: int = 7) -> str:
+    """A page as nginx-rtmp writes it."""
+    return (
+        f'<?xml version="1.0" encoding="utf-8" ?>{begin}<rtmp><pid>{pid}</pid><server><application><name>live</name><live>{live}'
+        "<nclients>1</nclients></live></application><application><name>empty</name><live></live></application></server></rtmp>"
+    )
+
+
+def stream(clients: str, more: str = "") -> str:
+    """One stream of the page."""
+    return f"<stream><name>{WRITTEN}</name><time>900</time><bytes_in>13780</bytes_in>{clients}{more}</stream>"
+
+
+def test_a_publisher_is_read_and_its_name_is_not_shown() -> None:
+    (found,) = publishers(page(stream(VIEWER + CLIENT, f"{META}<publishing/>")))
+    assert found.name.reveal() == KEY
+    assert (found.application, found.address, found.seconds) == ("live", "192.0.2.7", 61.5)
+    assert (found.width, found.height, found.frame_rate) == (1280, 720, 29.97)
+    assert (found.bytes_in, found.publishing) == (13780, True)
+    said = described(found, datetime(2026, 1, 31, 22, 1, 1, 500000, tzinfo=timezone.utc))
+    assert said == "application live, from 192.0.2.7, since 2026-01-31T22:00:00Z"
+    assert KEY not in repr(found) + said
+
+
+def test_viewers_who_wait_are_no_publisher() -> None:
+    (found,) = publishers(page(stream(VIEWER)))
+    assert (found.publishing, found.address, found.width) == (False, "", None)
+
+
+def test_applications_without_a_stream_are_known() -> None:
+    found = statistics(page())
+    assert (found.applications, found.publishers, found.worker) == (("live", "empty"), (), "7")
+
+
+def test_an_address_that_is_none_is_not_repeated() -> None:
+    odd = CLIENT.replace("192.0.2.7", "a b\n")
+    assert publishers(page(stream(odd)))[0].address == ""
+
+
+BOMB = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no XML at all",
+        "<html><body>rtmp</body></html>",
+        "<rtmp></rtmp>",
+        page()[:-9],
+        page("&b;", BOMB),
+        page("", "<!DOCTYPE rtmp>"),
+        page("", '<!DOCTYPE rtmp SYSTEM "file:///etc/passwd">'),
+        page("<stream>" * 100_000 + "</stream>" * 100_000),
+        page("&undeclared;"),
+    ],
+    ids=["empty", "text", "html", "bare", "cut", "bomb", "type", "outside", "deep", "unknown"],
+)
+def test_what_is_no_page_of_statistics_is_not_believed(text: str) -> None:
+    with pytest.raises(Unreachable, match="no page of nginx-rtmp's statistics") as caught:
+        publishers(text)
+    assert caught.value.__cause__ is None
+
+
+def test_numbers_that_are_none_count_as_nothing() -> None:
+    odd = stream(CLIENT.replace("61500", "9" * 400), META.replace("29.97", "1e9"))
+    (found,) = publishers(page(odd.replace("13780", "-5")))
+    assert (found.seconds, found.bytes_in, found.frame_rate) == (0.0, 0, None)
