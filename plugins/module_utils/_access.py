@@ -146,8 +146,15 @@ class KeyringAccess:
             )
         for entry in self.replay:
             request = _replay_to_request(entry, self.run, self.credential)
-            after = transition(self.document, request, self.context.now())
+            # When it was predicted, so that all tasks of a dry run tell one time of it.
+            after = transition(self.document, request, self._when(entry))
             self.document = after if after is self.document else self._told_of(after, request)
+
+    def _when(self, entry: Mapping[str, Any]) -> datetime:
+        """When a step was predicted, but never before what was written since."""
+        written = self.document.updated if self.document else None
+        at = parse_time(entry["at"], "replay") if entry.get("at") else self.context.now()
+        return max(at, written or at)
 
     def _parsed(self, text: str) -> Document:
         known = self.context.parsed.get(self._reference.text)
@@ -285,7 +292,8 @@ class KeyringAccess:
             self.check_write()
             with _at(LEDGER):
                 ledger.check_append(self._owner(), self._head())
-        self.replay.append(request_to_replay(request))
+        at = format_time(after.updated or self.context.now())
+        self.replay.append({**request_to_replay(request), "at": at})
         self.document = self._told_of(after, request, message, outcome)
 
     def _new_salt(self) -> bytes:

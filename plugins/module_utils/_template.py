@@ -8,18 +8,18 @@ Grammar, where everything that does not match ``placeholder`` is literal text, o
     placeholder = "{" stage *("," stage) "." field *("|" filter [":" argument]) "}"
     stage       = "pending" / "current" / "previous" / "retained"
     argument    = any text without "{", "}" and "|"
+
+A field that a stage does not have may be a fact of it, such as ``promoted``: see :mod:`_stage_facts`.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
 import re
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Tuple, Union
-from urllib.parse import quote
+from typing import List, Optional, Tuple, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
@@ -34,6 +34,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
     is_known,
     reveal,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stage_facts import (
+    FACTS,
+    fact_text,
+    fact_value,
+    is_fact,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._template_filters import EACH
 
 NAMES = (*STAGES, "retained")
 """What may stand before the dot."""
@@ -49,35 +56,12 @@ class StageAbsent(Absent):
     """What a placeholder names is not there at this point of a rotation: the text cannot be rendered now."""
 
 
-def _b64(text: str, argument: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _json(text: str, argument: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _sha256(text: str, argument: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _urlencode(text: str, argument: str) -> str:
-    return quote(text, safe="")
-
-
 def _join(texts: List[str], argument: Optional[str]) -> str:
     return ("," if argument is None else argument).join(texts)
 
 
-# Each changes one text. Only ``join`` takes an argument.
-_EACH: Dict[str, Callable[[str, str], str]] = {
-    "b64": _b64,
-    "json": _json,
-    "sha256": _sha256,
-    "urlencode": _urlencode,
-}
 _REDUCERS = ("join", "jwks")
-FILTERS = (*sorted(_EACH), *_REDUCERS)
+FILTERS = (*sorted(EACH), *_REDUCERS)
 
 
 @dataclass(frozen=True)
@@ -102,13 +86,14 @@ class Placeholder:
         """
         at = self.at(where)
         stages = self._stages(document, at)
-        values = [_field(stage, self.field, at) for stage in stages]
+        by_day = any(name == "date" for name, _argument in self.filters)
+        values = [_value(stage, self.field, at, by_day) for stage in stages]
         texts = [_encodable(value, at) for value in values if is_known(value)]
         if len(texts) < len(values):
             return None
         for name, argument in self.filters:
-            if name in _EACH:
-                texts = [_EACH[name](text, argument or "") for text in texts]
+            if name in EACH:
+                texts = [EACH[name](text, at) for text in texts]
             elif name == "join":
                 texts = [_join(texts, argument)]
             else:
@@ -137,6 +122,12 @@ class Placeholder:
                 f"{at}: there is no {names} stage to show now (absent, without a value yet, or on its way out). "
                 "Until there is one, what the sink held stays as it is"
             )
+        stages = [stage for stage in stages if _is_told(stage, self.field)]
+        if not stages:
+            raise StageAbsent(
+                f"{at}: it is not known when that value was {self.field}: it is not in use yet, or was taken over. Until it is known, what "
+                "the sink held stays as it is"
+            )
         if len(stages) > 1 and not any(name in _REDUCERS for name, _argument in self.filters):
             raise BadInput(
                 f"{at}: {len(stages)} stages are there and nothing joins their values; end it with |join:, or |jwks"
@@ -162,16 +153,30 @@ def _shown(document: Document, name: str) -> List[Stage]:
     return [stage] if stage is not None and stage.accepted else []
 
 
+def _is_told(stage: Stage, name: str) -> bool:
+    return not is_fact(stage, name) or fact_text(stage, name) is not None
+
+
 def _field(stage: Stage, name: str, at: str) -> Value:
     value = stage.fields.get(name)
     if value is None:
         there = ", ".join(sorted(stage.fields)) or "none"
-        raise BadInput(f"{at}: the credential has no field '{name}'; its fields are: {there}")
+        raise BadInput(
+            f"{at}: the credential has no field '{name}'; its fields are: {there}. Beside them there is {', '.join(FACTS)}"
+        )
     return value
+
+
+def _value(stage: Stage, name: str, at: str, by_day: bool = False) -> Value:
+    """A field, or a fact that is known."""
+    found = fact_value(stage, name, by_day) if is_fact(stage, name) else None
+    return _field(stage, name, at) if found is None else found
 
 
 def _name_of(document: Document, stage: Stage, name: str, at: str) -> str:
     """What tells a stage's value from every other one and shows no secret. It stays the same when the stage gets another name."""
+    if is_fact(stage, name):
+        return fact_text(stage, name) or ""
     value = _field(stage, name, at)
     if not isinstance(value, Secret):
         return value
@@ -271,6 +276,11 @@ class Template:
     def uses(self, stage: str, name: str) -> bool:
         """Whether some placeholder shows this field of this stage."""
         return any(stage in part.stages and part.field == name for part in self.placeholders)
+
+    @property
+    def tells_only(self) -> bool:
+        """Whether it shows facts of a rotation and nothing that anybody would log in with."""
+        return bool(self.placeholders) and all(part.field in FACTS for part in self.placeholders)
 
     def render(self, document: Document) -> Secret:
         """The text for this keyring. Pure. Not :attr:`Secret.known` where check mode only predicts a part of it; two such texts

@@ -49,7 +49,13 @@ options:
       - C(template) is the text to publish. V({current.password}) stands for the field C(password) of the stage C(current), and
         V({current,pending,previous.value|join:,}) for the field C(value) of those of these stages that are there. The stages are
         C(pending), C(current), C(previous) and C(retained).
+      - Where a stage has no field of that name, a placeholder may name a fact of it. V({current.promoted}) is when the value came into use,
+        V({current.made}) when it was made, both in RFC 3339 and UTC; V({current.rotation_id}), V({current.reason}) and
+        V({current.operator}) are which rotation, why and by whom. A reason or an operator that nobody told is V(-). A time that is not
+        known, such as that of a value that was taken over, counts as absent. None of this is secret. A sink that shows nothing else is
+        read by no consumer but those that name it in C(reads).
       - Filters follow after V(|). V(urlencode), V(b64), V(json) (a JSON string with its quotes) and V(sha256) change each value.
+        V(date) makes V(2026-01-31) of a time in RFC 3339, the day in UTC.
         V(join:SEPARATOR) makes one text of several, with a comma if no separator is given. V(jwks) makes a JSON Web Key Set of
         public keys in PEM form, with the field C(kid) of each stage as key id, and needs the Python library cryptography.
       - All other braces are literal. A brace that names a stage and is no placeholder, such as V({current.password | b64}) with its

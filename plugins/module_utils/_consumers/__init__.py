@@ -39,13 +39,15 @@ def _mac(salt: bytes, parts: Sequence[str]) -> str:
 
 
 def sinks_read(consumer: Consumer, sinks: Sequence[Sink]) -> tuple[str, ...]:
-    """The names of the sinks and groups that a consumer reads.
+    """The names of the sinks and groups that a consumer reads: without ``reads``, all that hold something to pick up.
 
     :raises BadInput: when it names one that there is not.
     """
     if consumer.reads is None:
         # PgBouncer's file is no sink: it is written from the keyring by its own module.
-        return () if consumer.type == "pgbouncer" else tuple(sink.name for sink in sinks)
+        if consumer.type == "pgbouncer":
+            return ()
+        return tuple(sink.name for sink in sinks if not sink.tells_only)
     known = {name for sink in sinks for name in (sink.name, sink.group) if name}
     strange = [name for name in consumer.reads if name not in known]
     if strange:

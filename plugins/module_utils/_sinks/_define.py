@@ -82,6 +82,11 @@ class Sink:
     options: Options = Options()
 
     @property
+    def tells_only(self) -> bool:
+        """Whether it holds facts of a rotation, such as its day, and nothing that anybody would log in with."""
+        return all(template.tells_only for template in self.templates.values())
+
+    @property
     def place(self) -> Tuple[str, ...]:
         """What is written by one call: sinks with the same place are written together."""
         params = sorted(f"{key}={value}" for key, value in self.ref.params.items())
