@@ -32,6 +32,7 @@ _ALIKE = (
     "sinks",
     "consumers",
     "probes",
+    "gates",
     "interval",
     "force",
     "reason",

@@ -60,5 +60,9 @@ class Refused(KeyturnError):
     """A gate is closed or a step is not allowed in this state."""
 
 
+class Waiting(KeyturnError):
+    """A person has to do something first; what was begun is kept, and the same command goes on."""
+
+
 class ProbeFailed(KeyturnError):
     """A proof was tried and did not succeed."""

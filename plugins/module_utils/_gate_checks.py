@@ -196,6 +196,14 @@ def alert(case: Case) -> Gate:
     return Gate("alert", False, f"{alert}: see to it first, then run again")
 
 
+def conditions(case: Case) -> Gate:
+    """The credential's own gates are open, such as that nobody is live."""
+    closed = case.facts.conditions
+    if closed and case.facts.emergency:
+        return Gate("gates", True, f"{some(closed)}; an emergency goes on all the same")
+    return Gate("gates", not closed, some(closed) or "the credential's own gates are open")
+
+
 def issuer(case: Case) -> Gate:
     """The issuer can do it."""
     problems = case.facts.issuer_problems

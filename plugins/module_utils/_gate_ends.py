@@ -15,6 +15,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import
     Gate,
     some,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_duration,
     format_time,
@@ -112,6 +113,17 @@ def sessions(case: Case) -> Gate:
     )
 
 
+def _never_again(case: Case, previous: Stage) -> str:
+    """Why a value may not be returned to; empty when it may."""
+    if not case.facts.returns:
+        return "was ended by the issuer when it made this one"
+    if can_return_to(previous):
+        return ""
+    if previous.failed:
+        return "was rolled back before"
+    return "is compromised" if previous.compromised else "is being retired"
+
+
 def target(case: Case) -> Gate:
     """There is a value to return to."""
     document = case.document
@@ -135,20 +147,26 @@ def target(case: Case) -> Gate:
         )
     if being_rolled_back(document):
         return Gate("target", True, "a rollback is under way: it goes on")
-    if not can_return_to(previous):
-        why = (
-            "was rolled back before"
-            if previous.failed
-            else "is compromised"
-            if previous.compromised
-            else "is being retired"
-        )
+    why = _never_again(case, previous)
+    if why:
         return Gate(
             "target",
             False,
             f"the previous value {why} and may not be used again: rotate forward instead, with the rotation playbook",
         )
     return Gate("target", True, f"rotation {previous.rotation_id} can be returned to")
+
+
+def in_use(case: Case) -> Gate:
+    """There is a value in use."""
+    current = case.document.current if case.document else None
+    if current is not None:
+        return Gate("in_use", True, f"rotation {current.rotation_id} is in use")
+    return Gate(
+        "in_use",
+        False,
+        f"no value is in use ({describe(case.document)}): rotate it for the first time, or adopt the one in use",
+    )
 
 
 def unmanaged(case: Case) -> Gate:

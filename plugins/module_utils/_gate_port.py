@@ -39,6 +39,8 @@ class Facts:
     :param outside_window: the user wants it outside the maintenance window.
     :param emergency: the order is turned: revoke first.
     :param store_time: the secret store's own clock, where it tells it.
+    :param returns: whether a value that was replaced can be made accepted again.
+    :param conditions: the credential's own gates that are closed, as sentences.
     :param issuer_problems: why the issuer could not do it, as sentences.
     :param unreadable: sinks that cannot be read or written, as sentences.
     :param unready: consumers that could not be told now, as sentences.
@@ -56,6 +58,8 @@ class Facts:
     take_over: bool = False
     definition: str = ""
     overlap: bool = True
+    returns: bool = True
+    conditions: Tuple[str, ...] = ()
     force: bool = False
     reason: str = ""
     outside_window: bool = False

@@ -17,7 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Policy
 
-__all__ = ["PURPOSES", "REFRESH", "Facts", "Gate", "due_status", "gates", "refusals"]
+__all__ = ["PURPOSES", "REFRESH", "WATCHED", "Facts", "Gate", "due_status", "gates", "refusals"]
 
 Check = Callable[[Case], Gate]
 
@@ -32,12 +32,14 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
             begin.leftover,
             begin.previous,
             begin.alert,
+            begin.conditions,
             begin.issuer,
             begin.sinks,
             begin.consumers,
             begin.probes,
         ),
-        "promote": (*_COMMON, end.proof, begin.alert),
+        "look": (*_COMMON, begin.conditions),
+        "promote": (*_COMMON, end.proof, begin.alert, begin.conditions),
         "retire": (
             *_COMMON,
             begin.window,
@@ -47,15 +49,27 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
             end.receipts,
             end.sessions,
             begin.alert,
+            begin.conditions,
         ),
-        "rollback": (*_COMMON, begin.reason, end.target, begin.sinks),
+        "rollback": (*_COMMON, begin.reason, end.target, begin.conditions, begin.sinks),
+        "verify": (
+            *_COMMON,
+            end.in_use,
+            begin.sinks,
+            end.behind,
+            end.receipts,
+            begin.consumers,
+            begin.probes,
+        ),
         "adopt": (*_COMMON, end.unmanaged, begin.sinks, begin.probes),
         "abandon": _COMMON,
     }
 )
-_REFRESHING: Tuple[Check, ...] = (*_COMMON, begin.sinks, begin.consumers)
+_REFRESHING: Tuple[Check, ...] = (*_COMMON, begin.conditions, begin.sinks, begin.consumers)
 PURPOSES = tuple(_GATES)
 REFRESH = "refresh"
+WATCHED = ("rotate", REFRESH, "look", "promote", "retire", "rollback")
+"""The purposes for which the credential's own gates are asked."""
 
 
 def gates(

@@ -58,6 +58,12 @@ class Issuer(Protocol):
     overlap: bool
     """Whether it accepts the old and the new value together."""
 
+    cutover: bool
+    """Whether :meth:`apply` itself ends the value before, so that issuer, sinks and consumers change in one go. Never with overlap."""
+
+    returns: bool
+    """Whether a value that was replaced can be made accepted again. Not where a provider ended it for good by making another."""
+
     secret_fields: FrozenSet[str]
     """Which fields of a stage are secret."""
 
@@ -70,7 +76,18 @@ class Issuer(Protocol):
     def propose(
         self, document: Optional[Document], generate: Mapping[str, Any], context: Context
     ) -> Dict[str, Value]:
-        """The fields of a new stage, made once; nothing is written."""
+        """The fields of a new stage, made once; nothing is written. None where somebody else makes them: see :meth:`issue`."""
+
+    def issue(
+        self, stage: Stage, document: Document, context: Context, guard: Guard
+    ) -> Mapping[str, Value]:
+        """The fields that somebody else makes, for a stage that was written as intended.
+
+        Whatever an earlier try left under the stage's rotation id is found and taken or ended, so that there are never two. In check
+        mode nothing is made, and the fields are unknown.
+
+        :raises Waiting: a person has to do something first.
+        """
 
     def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
         """The fields of a stage for a value that is in use today, with what the issuer knows of it; nothing is written.

@@ -60,6 +60,8 @@ class Stage:
     :param retire_after: when its grace ends; only in ``previous``.
     :param failed: it was rolled back: no grace, never a rollback target.
     :param compromised: an emergency named it: never a rollback target.
+    :param reason: why it came into use, in somebody's words.
+    :param operator: who brought it into use.
     :param outage: seconds in which consumers could not log in anew, at most, while it was cut over to; none where the issuer
         accepts two values.
     """
@@ -78,6 +80,8 @@ class Stage:
     compromised: bool = False
     adopted: bool = False
     outage: Optional[float] = None
+    reason: str = ""
+    operator: str = ""
 
     def text(self, name: str) -> str:
         """The text of a plain field; empty when there is none."""
@@ -169,6 +173,7 @@ class Document:
 
 _TIMES = ("made", "promoted", "observed", "retire_after")
 _FLAGS = ("failed", "compromised", "adopted")
+_WORDS = ("reason", "operator")
 
 
 def _time_or_none(moment: Optional[datetime]) -> Optional[str]:
@@ -196,6 +201,7 @@ def _dump_stage(stage: Stage) -> Dict[str, Any]:
         }
     )
     body.update({name: True for name in _FLAGS if getattr(stage, name)})
+    body.update({name: getattr(stage, name) for name in _WORDS if getattr(stage, name)})
     if stage.outage is not None:
         body["outage"] = stage.outage
     body["evidence"] = [dict(item) for item in stage.evidence]
@@ -292,6 +298,7 @@ def _parse_stage(name: str, body: Any, salt: bytes, where: str) -> Stage:
             "outage",
             *_TIMES,
             *_FLAGS,
+            *_WORDS,
         ),
         where,
     )
@@ -317,6 +324,7 @@ def _parse_stage(name: str, body: Any, salt: bytes, where: str) -> Stage:
         key: parse_time(body[key], f"{where}, {key}") for key in _TIMES if key in body
     }
     found.update({key: body.get(key) is True for key in _FLAGS})
+    found.update({key: _want(body, key, str, where) for key in _WORDS if key in body})
     if "outage" in body:
         found["outage"] = float(_want(body, "outage", (int, float), where))
     rotation = _want(body, "rotation_id", str, where)

@@ -70,6 +70,16 @@ def _stage_fields(access: KeyringAccess, issuer: Issuer, params: Params) -> Mapp
     }
 
 
+def _issued_fields(access: KeyringAccess, issuer: Issuer) -> Mapping[str, Value]:
+    """What the issuer makes for a stage that was written as intended; nothing where it has its value already."""
+    document = access.need()
+    stage = document.pending
+    if stage is None or stage.status != "intended":
+        return {}
+    access.refuse_others()
+    return issuer.issue(stage, document, access.context, access.guard)
+
+
 def build_request(access: KeyringAccess, params: Params) -> Request:
     """The step that a task's parameters ask for.
 
@@ -82,10 +92,12 @@ def build_request(access: KeyringAccess, params: Params) -> Request:
         open_issuer(issuer_definition, context, "keyturn_issuer") if issuer_definition else None
     )
     fields: Mapping[str, Value] = {}
-    if name in ("stage", "adopt") and issuer is None:
+    if name in ("stage", "issued", "adopt") and issuer is None:
         raise BadInput(f"issuer: missing; '{name}' needs the credential's keyturn_issuer")
     if issuer and name == "stage":
         fields = _stage_fields(access, issuer, params)
+    if issuer and name == "issued":
+        fields = _issued_fields(access, issuer)
     if issuer and name == "adopt":
         fields = given_fields(params["value"], issuer_definition, context)
         if not (access.document and access.document.current):
@@ -134,7 +146,7 @@ SPEC = {
     "transition": {
         "type": "str",
         "required": True,
-        "choices": [name for name in TRANSITIONS if name not in ("receive", "issued")],
+        "choices": [name for name in TRANSITIONS if name != "receive"],
     },
     "issuer": {"type": "dict", "default": {}},
     "generate": {"type": "dict", "default": {}},

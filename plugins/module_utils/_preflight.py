@@ -29,6 +29,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Ke
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import (
     PURPOSES,
     REFRESH,
+    WATCHED,
     Facts,
     Gate,
     gates,
@@ -48,6 +49,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts 
     Problems,
     alert_of,
     baseline,
+    closed_conditions,
     elsewhere,
     issuer_problems,
     lagging_consumers,
@@ -91,6 +93,7 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         take_over=bool(params["take_over"]),
         definition=definition_hash(params["issuer"], params["generate"]),
         overlap=defined.issuer.overlap if defined.issuer else True,
+        returns=defined.issuer.returns if defined.issuer else True,
         force=params["force"],
         reason=params["reason"] or (access.run.why if access else ""),
         outside_window=params["outside_window"],
@@ -156,9 +159,9 @@ def _too_early(params: Params, document: Optional[Document]) -> List[str]:
     return [f"{missing}; leave --tags out, or add the phases apply, prove and promote"]
 
 
-def _can_return(what: str, document: Optional[Document]) -> bool:
+def _can_return(what: str, document: Optional[Document], facts: Facts) -> bool:
     """Whether a failure later in this run can be answered by returning to the value that is in use now."""
-    if document is None or what not in ("rotate", "use"):
+    if document is None or what not in ("rotate", "use") or not facts.returns:
         return False
     current = document.current
     return (
@@ -182,15 +185,15 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
             context.warn(
                 f"{facts.credential}: it can be adopted, but not be rotated yet: {sentence}"
             )
-    if purpose != "abandon":
+    if purpose not in ("abandon", "look"):
         sinks = look_at_sinks(params, what, defined, document, context, problems)
         facts = replace(facts, unreadable=tuple(sinks.unreadable), behind=tuple(sinks.behind))
+    if purpose in ("retire", "verify"):
+        facts = replace(facts, lagging=lagging_consumers(params, defined, document, problems))
     if purpose == "retire":
-        facts = replace(
-            facts,
-            lagging=lagging_consumers(params, defined, document, problems),
-            sessions=_sessions(case, defined, problems),
-        )
+        facts = replace(facts, sessions=_sessions(case, defined, problems))
+    if purpose in WATCHED:
+        facts = replace(facts, conditions=closed_conditions(params, context, problems))
     if purpose in ("rotate", "promote", "retire"):
         facts = replace(facts, alert=alert_of(case.policy, context, problems))
     return facts
@@ -224,12 +227,25 @@ def _interruption(what: str, case: Case) -> str:
     """What a person is told before an issuer without overlap is cut over."""
     if case.facts.overlap or what not in ("rotate", "rollback", "use"):
         return ""
+    if not case.facts.returns:
+        return _the_old_dies(case.document) if what == "rotate" else ""
     current = case.document.current if case.document else None
     last = current.outage if current else None
     measured = "" if last is None else f"; the last time that took {last:.1f} s at most"
     return (
         "the issuer knows one value at a time: from the moment when it takes the new one until the last consumer was seen using it, "
         f"new logins with the old one fail, while open sessions live on{measured}"
+    )
+
+
+def _the_old_dies(document: Optional[Document]) -> str:
+    """What a person is told before a value is made whose making ends the one in use."""
+    pending = document.pending if document else None
+    if pending and pending.status != "intended":
+        return ""
+    return (
+        "the issuer ends the value in use in the moment when it makes the new one: nothing can be returned to after that, and a new value "
+        "that fails its proof is answered by making another (abandon, then rotate)"
     )
 
 
@@ -262,7 +278,10 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
         "overlap": case.facts.overlap,
         "interruption": _interruption(what, case),
         "elsewhere": elsewhere(what, defined),
-        "can_return": _can_return(what, case.document),
+        "cutover": bool(defined.issuer and defined.issuer.cutover),
+        "returns": case.facts.returns,
+        "watched": bool(case.params["gates"]),
+        "can_return": _can_return(what, case.document, case.facts),
         "status": status,
         "notices": [vars(item) for item in told],
         "baseline": [],
@@ -365,6 +384,7 @@ SPEC = {
     "policy": {"type": "dict", "default": {}},
     "issuer": {"type": "dict", "required": True},
     "generate": {"type": "dict", "default": {}},
+    "gates": {"type": "list", "elements": "dict", "default": []},
     "sinks": {"type": "list", "elements": "dict", "default": []},
     "consumers": {"type": "list", "elements": "dict", "default": []},
     "probes": {"type": "list", "elements": "dict", "default": []},

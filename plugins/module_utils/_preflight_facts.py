@@ -12,6 +12,10 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _consumer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import firing
+from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions import (
+    closed,
+    read_conditions,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
     Consumer,
     order,
@@ -94,6 +98,7 @@ def read_definitions(
     _check_what_comes_later(issuer, params, context, problems)
     sinks = problems.attempt("sinks", lambda: parse_sinks(params["sinks"])) or ()
     consumers = problems.attempt("consumers", lambda: parse_consumers(params["consumers"])) or ()
+    problems.attempt("gates", lambda: read_conditions(params["gates"]))
     known = () if problems.sentences else consumers
     problems.attempt("consumers", lambda: order(known))
     problems.attempt("consumers", lambda: [sinks_read(consumer, sinks) for consumer in known])
@@ -224,8 +229,8 @@ def look_at_sinks(
     return state
 
 
-# What there is to do where a consumer will be told.
-TELLING = ("rotate", "use", "rollback")
+# What there is to do where a consumer will be told, or is looked at for its own sake.
+TELLING = ("rotate", "use", "rollback", "verify")
 
 
 def look_at_consumers(
@@ -293,6 +298,12 @@ def users_of(
 def alert_of(policy: Policy, context: Context, problems: Problems) -> Optional[str]:
     """What is firing; none when all is quiet."""
     return problems.attempt("alert", lambda: firing(policy.alert, context))
+
+
+def closed_conditions(params: Options, context: Context, problems: Problems) -> Tuple[str, ...]:
+    """Which of the credential's own gates are closed, as sentences."""
+    found = problems.attempt("gates", lambda: closed(params["gates"], context))
+    return tuple(found or ())
 
 
 def baseline(

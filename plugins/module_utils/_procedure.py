@@ -54,11 +54,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 )
 
 _SEEN = ("unreadable", "behind", "unready")
+_KEPT = ("todo", "overlap", "cutover", "returns", "watched", "can_return", "notices")
 # Of a failed check: its message names all that is closed, and what there would have been to do was not done.
 _TOO_MUCH = frozenset(
     {
         "baseline",
         "can_return",
+        "cutover",
         "due",
         "gates",
         "interruption",
@@ -67,9 +69,11 @@ _TOO_MUCH = frozenset(
         "place",
         "reason",
         "refusals",
+        "returns",
         "status",
         "todo",
         "unrecorded",
+        "watched",
     }
 )
 
@@ -124,7 +128,7 @@ class Procedure(Account):
         again = {"baseline": False, **seen} if self.after == CHECK.key else {}
         done = self.do(CHECK, refresh=only_refresh(self.phases), **again)
         self.progress.checked = {
-            **{name: done[name] for name in ("todo", "overlap", "can_return", "notices")},
+            **{name: done[name] for name in _KEPT},
             "under_way": done["status"]["under_way"],
             "msg": done["msg"],
         }
@@ -362,6 +366,7 @@ SPEC: Mapping[str, Any] = {
     "owner": {"type": "str", "default": ""},
     "issuer": {"type": "dict", "required": True},
     "generate": {"type": "dict", "default": {}},
+    "gates": {"type": "list", "elements": "dict", "default": []},
     "sinks": {"type": "list", "elements": "dict", "default": []},
     "consumers": {"type": "list", "elements": "dict", "default": []},
     "probes": {"type": "list", "elements": "dict", "default": []},

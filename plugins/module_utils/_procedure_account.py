@@ -172,8 +172,8 @@ class Account:
         return str(stage.get("rotation_id") or "")
 
     def _note_use(self, step: Step, done: Mapping[str, Any]) -> None:
-        """Without overlap the delivery itself brings the new value into use, also if it fails after the keyring's step."""
-        uses = step.key == "promote" or (step.key == "bring" and not self.progress.overlap)
+        """Where all changes in one go, the delivery itself brings the new value into use, also if it fails after the keyring's step."""
+        uses = step.key == "promote" or (step.key == "bring" and self.progress.cutover)
         # The keyring is written before the ledger: where that refuses its line, the value is promoted all the same.
         unlogged = step.key == "promote" and done.get("place") == LEDGER and done.get("changed")
         found = bool(uses and ("keyring" in done or unlogged))

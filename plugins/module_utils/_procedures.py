@@ -65,6 +65,16 @@ class Progress:
         """Whether the issuer accepts the old and the new value together."""
         return bool(self.checked.get("overlap", True))
 
+    @property
+    def cutover(self) -> bool:
+        """Whether issuer, sinks and consumers change in one go; see :class:`Issuer`."""
+        return bool(self.checked.get("cutover", False))
+
+    @property
+    def returns(self) -> bool:
+        """Whether a replaced value can be made accepted again; see :class:`Issuer`."""
+        return bool(self.checked.get("returns", True))
+
 
 def _always(_progress: Progress) -> bool:
     return True
@@ -103,15 +113,42 @@ def _todo(*names: str) -> Callable[[Progress], bool]:
     return lambda progress: progress.todo in names
 
 
-def _with_overlap(name: str) -> Callable[[Progress], bool]:
-    return lambda progress: progress.todo == name and progress.overlap
+def _stepwise(name: str) -> Callable[[Progress], bool]:
+    """A value that can be proved before anybody uses it."""
+    return lambda progress: progress.todo == name and not progress.cutover
+
+
+def _at_once(name: str) -> Callable[[Progress], bool]:
+    return lambda progress: progress.todo == name and progress.cutover
+
+
+def _intended(progress: Progress) -> bool:
+    """Whether the pending value is yet to be made by somebody else."""
+    keyring = (progress.results.get("stage") or {}).get("keyring") or {}
+    pending = (keyring.get("stages") or {}).get("pending") or {}
+    return progress.todo == "rotate" and pending.get("status") == "intended"
+
+
+def _ends_the_one_before(progress: Progress) -> bool:
+    """Whether making a new value ends the one in use, which nothing brings back."""
+    return _intended(progress) and not progress.overlap
+
+
+def _watched(name: str) -> Callable[[Progress], bool]:
+    """Whether the credential has gates of its own, which are asked again right before what cannot be undone."""
+    return lambda progress: progress.todo == name and bool(progress.checked.get("watched"))
+
+
+def _no_grace_for_the_dead(progress: Progress) -> Params:
+    """What the provider ended needs no time in which it is accepted."""
+    return {} if progress.returns else {"grace": "0s"}
 
 
 def _evidence(key: str) -> Callable[[Progress], Params]:
     return lambda progress: {"evidence": progress.results[key]["evidence"]}
 
 
-_WHAT_IS_THERE = ("policy", "generate", "probes", "issuer", "sinks", "consumers")
+_WHAT_IS_THERE = ("policy", "generate", "probes", "issuer", "sinks", "consumers", "gates")
 
 
 def _keyring(key: str, name: str, takes: Tuple[str, ...] = (), **more: Any) -> Step:
@@ -155,6 +192,14 @@ RELEASE = _keyring("release", "Let other runs in again")
 NOTE = _keyring("note", "Write it down in the keyring and the ledger")
 TELL = Step("tell", "Tell the contacts", _notify.MODULE, ("policy", "owner"))
 
+_LOOK = Step(
+    "look",
+    "Look once more, right before what cannot be undone",
+    _preflight.MODULE,
+    ("policy", "issuer", "gates"),
+    {"purpose": "look", "baseline": False},
+)
+
 _IN_USE = {"stage": "current", "transition": "observed"}
 RETURN = (
     _places(
@@ -178,25 +223,33 @@ _ROTATE = (
         phases=frozenset({"stage"}),
         when=_todo("rotate"),
     ),
+    replace(_LOOK, phases=frozenset({"stage"}), when=_ends_the_one_before),
+    _keyring(
+        "issued",
+        "Have the issuer make the value",
+        ("issuer", "generate"),
+        phases=frozenset({"stage"}),
+        when=_intended,
+    ),
     _issuer(
         "apply",
         "Let the issuer accept the pending value",
         {"operation": "apply", "stage": "pending", "transition": "applied"},
         phases=frozenset({"apply"}),
-        when=_with_overlap("rotate"),
+        when=_stepwise("rotate"),
     ),
     _places(
         "show",
         "Show it to whoever checks credentials",
         phases=frozenset({"apply"}),
-        when=_with_overlap("rotate"),
+        when=_stepwise("rotate"),
     ),
     _proof(
         "prove",
         "Log in with the pending value, the way consumers do",
         {"stage": "pending", "transition": "proved"},
         phases=frozenset({"prove"}),
-        when=_with_overlap("rotate"),
+        when=_stepwise("rotate"),
     ),
     Step(
         "promote",
@@ -205,13 +258,13 @@ _ROTATE = (
         _WHAT_IS_THERE,
         {"purpose": "promote", "baseline": False, "transition": "promote"},
         phases=frozenset({"promote"}),
-        when=_with_overlap("rotate"),
+        when=_stepwise("rotate"),
     ),
     _places(
         "bring",
         "Bring it to its sinks and consumers",
         # An issuer that knows one value at a time takes the new one in the same step, so that nobody waits longer than necessary.
-        late=lambda progress: {} if progress.overlap else {"transition": "cutover"},
+        late=lambda progress: {"transition": "cutover"} if progress.cutover else {},
         phases=frozenset({"promote", "reload"}),
         when=_todo("rotate", "use"),
         returns=True,
@@ -220,6 +273,7 @@ _ROTATE = (
         "observed",
         "Watch the health of what uses it",
         _IN_USE,
+        late=_no_grace_for_the_dead,
         phases=frozenset({"observe"}),
         when=_todo("rotate", "use"),
         returns=True,
@@ -231,7 +285,7 @@ _ROLLBACK = (
         "prove",
         "Prove that the previous value is still accepted",
         {"stage": "previous"},
-        when=_with_overlap("rollback"),
+        when=_stepwise("rollback"),
     ),
     *(replace(step, when=_todo("rollback", "use")) for step in RETURN),
 )
@@ -261,6 +315,7 @@ def _end(purpose: str, stage: str, *proof: Step) -> Tuple[Step, ...]:
     return (
         _keyring(purpose, "Mark it, so that nothing renders it any more", when=_todo(purpose)),
         _places("hide", "Take it out of the sinks", when=_todo(purpose)),
+        replace(_LOOK, when=_watched(purpose)),
         _issuer(
             "revoke",
             "Have the issuer refuse it",
@@ -290,6 +345,14 @@ _RETIRE = (
     ),
     _keyring("retired", "Forget it", late=_evidence("refused"), when=_todo("retire")),
 )
+_VERIFY = (
+    _proof(
+        "prove",
+        "Prove that the value in use is accepted",
+        {"stage": "current"},
+        when=_todo("verify"),
+    ),
+)
 _ABANDON = (
     *_end("abandon", "pending"),
     _keyring("abandoned", "Forget it", when=_todo("abandon")),
@@ -302,6 +365,7 @@ PROCEDURES: Mapping[str, Tuple[Step, ...]] = MappingProxyType(
         "adopt": _ADOPT,
         "retire": _RETIRE,
         "abandon": _ABANDON,
+        "verify": _VERIFY,
     }
 )
 """The steps of each purpose between the check and the release, in order. The last one says how it ended."""

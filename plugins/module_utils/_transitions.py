@@ -148,6 +148,12 @@ def _to_previous(stage: Optional[Stage]) -> Optional[Stage]:
     return replace(stage, status="grace", retire_after=None) if stage else None
 
 
+def _in_use(stage: Stage, status: str, request: Request, now: datetime) -> Stage:
+    """A stage as it comes into use, with who did it and why."""
+    run = request.run
+    return replace(stage, status=status, promoted=now, reason=run.why, operator=run.who)
+
+
 def _promote(document: Document, request: Request, now: datetime) -> Document:
     stage = document.pending
     if stage is None and document.current and document.current.rotation_id == request.rotation_id:
@@ -158,7 +164,7 @@ def _promote(document: Document, request: Request, now: datetime) -> Document:
             "promote",
             "Only a proved value is promoted: run the rotation playbook with the phases before it",
         )
-    current = replace(stage, status="promoted", promoted=now)
+    current = _in_use(stage, "promoted", request, now)
     return replace(document, pending=None, current=current, previous=_to_previous(document.current))
 
 
@@ -172,7 +178,7 @@ def _cutover(document: Document, request: Request, now: datetime) -> Document:
             "cutover",
             "Only an issued value of an issuer without overlap is cut over; use promote",
         )
-    current = replace(stage, status="cutover", promoted=now)
+    current = _in_use(stage, "cutover", request, now)
     return replace(document, pending=None, current=current, previous=_to_previous(document.current))
 
 
@@ -233,7 +239,7 @@ def _rollback(document: Document, request: Request, now: datetime) -> Document:
             "The previous value may not be used again: rotate forward instead, with the rotation playbook",
         )
     status = "promoted" if request.overlap else "cutover"
-    back = replace(previous, status=status, promoted=now, observed=None, retire_after=None)
+    back = _in_use(replace(previous, observed=None, retire_after=None), status, request, now)
     gone = replace(current, status="grace", failed=True, retire_after=None)
     return replace(document, current=back, previous=gone)
 

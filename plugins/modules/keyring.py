@@ -24,6 +24,8 @@ options:
     description:
       - The step.
       - V(stage) makes the new value and writes it as pending, before any target hears of it.
+      - V(issued) has an issuer that makes values itself make the one that V(stage) wrote as intended. Where a person has to make it, the
+        step fails until it is there, and says what to do.
       - V(applied), V(proved), V(promote) and V(observed) follow in this order; V(cutover) takes the place of V(applied) where the
         issuer knows only one value at a time.
       - V(rollback) makes the previous value current again.
@@ -36,6 +38,7 @@ options:
     choices:
       - claim
       - stage
+      - issued
       - applied
       - proved
       - promote
@@ -50,7 +53,7 @@ options:
       - note
       - release
   issuer:
-    description: The credential's issuer, as in C(keyturn_issuer). Needed by V(stage) and V(adopt).
+    description: The credential's issuer, as in C(keyturn_issuer). Needed by V(stage), V(issued) and V(adopt).
     type: dict
     default: {}
   generate:

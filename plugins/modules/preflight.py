@@ -19,8 +19,8 @@ description:
     RV(todo=nothing), so that a run over many credentials leaves those alone that are not due.
   - "The gates: V(claim) (another run is at work), V(clock), V(reason), V(window), V(policy), V(leftover) (a pending value of another
     definition), V(previous) (one that is still kept), V(alert), V(issuer), V(sinks), V(consumers) (one that could not be told),
-    V(probes), V(proof), V(observed), V(grace), V(behind) (sinks), V(receipts), V(sessions), V(target) (of a rollback) and
-    V(unmanaged). Problems of definitions count as closed gates, too."
+    V(gates) (the credential's own), V(probes), V(proof), V(observed), V(grace), V(behind) (sinks), V(receipts), V(sessions), V(target)
+    (of a rollback), V(in_use) and V(unmanaged). Problems of definitions count as closed gates, too."
   - Before a rotation each probe is tried once with the current value. What fails then is a warning and no refusal, because a rotation
     may be what repairs it.
 extends_documentation_fragment:
@@ -32,7 +32,7 @@ options:
     description: What is about to be done.
     type: str
     default: rotate
-    choices: [rotate, promote, retire, rollback, adopt, abandon]
+    choices: [rotate, look, promote, retire, rollback, verify, adopt, abandon]
   policy:
     description:
       - The credential's policy, as in C(keyturn_policy). Keys that it does not know are refused.
@@ -58,6 +58,18 @@ options:
     description: How secret fields are made, as in C(keyturn_generate).
     type: dict
     default: {}
+  gates:
+    description:
+      - The credential's own gates, as in C(keyturn_gates), each with C(type). They are asked before a rotation, a rollback and an end,
+        again right before a value is promoted, revoked, or made where its making ends the one before, and only read.
+        What cannot be found out closes a gate, too.
+      - V(not_publishing) is closed while somebody publishes to an RTMP ingest. C(stat) is the address of the statistics page of nginx with
+        the RTMP module, C(applications) names those that count (by default all), C(headers), C(validate_certs) and C(ca_path) are as
+        in M(keyturn.runbooks.probe). The message names application and address of who is live, and never the stream, which is a key.
+      - V(reachable) is closed while C(host) takes no connection at C(port) within C(timeout) (5s).
+    type: list
+    elements: dict
+    default: []
   sinks:
     description: The credential's sinks, as in C(keyturn_sinks). Those without C(host) are read.
     type: list

@@ -36,7 +36,7 @@ options:
     description: What is to be done.
     type: str
     required: true
-    choices: [rotate, rollback, adopt, retire, abandon]
+    choices: [rotate, rollback, adopt, retire, abandon, verify]
   policy:
     description: The credential's policy, as in M(keyturn.runbooks.preflight).
     type: dict
@@ -53,6 +53,11 @@ options:
     description: How secret fields are made, as in C(keyturn_generate).
     type: dict
     default: {}
+  gates:
+    description: The credential's own gates, as in C(keyturn_gates). M(keyturn.runbooks.preflight) documents them.
+    type: list
+    elements: dict
+    default: []
   sinks:
     description: The places that the credential is published to, as in C(keyturn_sinks).
     type: list

@@ -46,6 +46,7 @@ def problems(variables: dict[str, Any]) -> list[str]:
     parse_reference(variables["keyturn_keyring"], "keyturn_keyring")
     names = ("issuer", "sinks", "consumers", "probes")
     params = {name: variables[f"keyturn_{name}"] for name in names}
+    params["gates"] = variables.get("keyturn_gates", [])
     later = {"generate": variables.get("keyturn_generate", {}), "timeout": "60s", "interval": "1s"}
     params = {**params, **later}
     read_definitions(params, policy, Context(environ={}), found)

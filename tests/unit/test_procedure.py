@@ -83,6 +83,9 @@ GONE = Unreachable(f"{PLACE}: no connection", place="keyring")
 CHECKED = {
     "todo": "rotate",
     "overlap": True,
+    "cutover": False,
+    "returns": True,
+    "watched": False,
     "can_return": True,
     "notices": [],
     "status": {"under_way": False},

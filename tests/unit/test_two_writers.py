@@ -192,6 +192,7 @@ class TwoWriters:
         found = [
             (purpose, what)
             for purpose in PROCEDURES
+            if purpose != "verify"
             for what in self._todo(writer, purpose)
             if what
         ]
@@ -200,7 +201,12 @@ class TwoWriters:
         purpose, what = found[pick % len(found)]
         document = self.world.document()
         progress = Progress(
-            checked={"todo": what, "overlap": self.world.overlap, "under_way": bool(document)}
+            checked={
+                "todo": what,
+                "overlap": self.world.overlap,
+                "cutover": not self.world.overlap,
+                "under_way": bool(document),
+            }
         )
         steps = [step for step in PROCEDURES[purpose] if step.when(progress)]
         acts = [act for step in steps for act in acts_of(step, self.world.overlap)]

@@ -37,7 +37,7 @@ class Generated:
     def __init__(self, fields: List[str], overlap: bool, option: str) -> None:
         self._fields = fields
         self._option = option
-        self.overlap = overlap
+        self.overlap, self.cutover, self.returns = overlap, not overlap, True
         self.secret_fields: FrozenSet[str] = frozenset(fields)
 
     @classmethod
@@ -97,6 +97,12 @@ class Generated:
             name: Secret(generate(wish, context, f"{_GENERATE}.{name}"))
             for name, wish in self._recipes(generate_spec).items()
         }
+
+    def issue(
+        self, stage: Stage, document: Document, context: Context, guard: Guard
+    ) -> Mapping[str, Value]:
+        """Nothing is missing: the values were made at once."""
+        return {}
 
     def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
         """The fields of a stage for values that are in use: those that were given.

@@ -84,6 +84,7 @@ class PostgresRole:
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self.overlap = definition.strategy != SAME
+        self.cutover, self.returns = not self.overlap, True
 
     @classmethod
     def from_definition(
@@ -296,6 +297,12 @@ class PostgresRole:
                 stage.text("username")
             )
             return _sessions.list_sessions(server, role.oid)
+
+    def issue(
+        self, stage: Stage, document: Document, context: Context, guard: Guard
+    ) -> Mapping[str, Value]:
+        """Nothing is missing: the name and the password were made at once."""
+        return {}
 
     def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
         """The fields of a stage for a password that is in use: checked, with the verifier that the server keeps.

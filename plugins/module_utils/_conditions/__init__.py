@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A credential's own gates (``keyturn_gates``): conditions outside of the keyring that stop a rotation, such as somebody who is live.
+
+A type of gate is a class with the two methods of :class:`Condition`; a further one is added here and in a module beside this one.
+What cannot be found out closes a gate as what is found does: nobody is known to be off the air because a server did not answer.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, Callable, List, Mapping, Protocol, Sequence, Tuple
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
+
+OPTION = "keyturn_gates"
+
+
+class Condition(Protocol):
+    """One gate, read; nothing was asked yet."""
+
+    def closed(self, context: Context) -> Sequence[str]:
+        """Why it is closed, each a sentence with what to do; nothing when it is open. It only reads.
+
+        :raises KeyturnError: it could not be found out.
+        """
+
+
+# Imported where they are used: Ansible compiles each module of a collection anew in every run.
+def _not_publishing(definition: Mapping[str, Any], option: str) -> Condition:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions._not_publishing import (
+        NotPublishing,
+    )
+
+    return NotPublishing.from_definition(definition, option)
+
+
+def _reachable(definition: Mapping[str, Any], option: str) -> Condition:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions._reachable import (
+        Reachable,
+    )
+
+    return Reachable.from_definition(definition, option)
+
+
+TYPES: Mapping[str, Callable[[Mapping[str, Any], str], Condition]] = MappingProxyType(
+    {"not_publishing": _not_publishing, "reachable": _reachable}
+)
+"""Every type of gate, by name."""
+
+
+def read_conditions(definitions: Sequence[Any]) -> Tuple[Condition, ...]:
+    """The gates that a credential's definition names.
+
+    :raises BadInput: naming the key and what is expected.
+    """
+    found: List[Condition] = []
+    for number, definition in enumerate(definitions):
+        option = f"{OPTION}[{number}]"
+        kind = definition.get("type") if isinstance(definition, Mapping) else None
+        if kind not in TYPES:
+            said = f"'{kind}' is unknown" if kind else "missing"
+            raise BadInput(f"{option}.type: {said}; expected one of {', '.join(sorted(TYPES))}")
+        found.append(TYPES[str(kind)](definition, option))
+    return tuple(found)
+
+
+def closed(definitions: Sequence[Any], context: Context) -> List[str]:
+    """Why those that are closed are, all of them at once.
+
+    :raises BadInput: as :func:`read_conditions`.
+    """
+    return [
+        sentence
+        for condition in read_conditions(definitions)
+        for sentence in _closed(condition, context)
+    ]
+
+
+def _closed(condition: Condition, context: Context) -> Sequence[str]:
+    try:
+        return condition.closed(context)
+    except KeyturnError as error:
+        return [error.message]
