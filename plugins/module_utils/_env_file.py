@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
@@ -27,7 +27,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._backup import (
     BackedUpPlace,
     Keep,
-    prune,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env import (
     COMMON,
@@ -36,6 +35,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env impor
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
     Attributes,
+    Codec,
     FilePlace,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import (
@@ -98,34 +98,26 @@ def keep_of(params: Params) -> Optional[Keep]:
     return Keep(age, params["backup_count"]) if params["backup"] else None
 
 
-def place_of(
-    path: str, codec: Any, params: Params, where: str, context: Context
-) -> Tuple[FilePlace, Optional[Keep]]:
+def place_of(path: str, codec: Codec, params: Params, where: str, context: Context) -> FilePlace:
     """The file as a place, copied before it is replaced where the options say so.
 
     :raises BadInput: for wrong options.
     """
     attributes, keep = attributes_of(params), keep_of(params)
     if keep:
-        return BackedUpPlace(path, codec, attributes, where, context), keep
-    return FilePlace(path, codec, attributes, where), None
+        return BackedUpPlace(path, codec, attributes, where, keep, context)
+    return FilePlace(path, codec, attributes, where)
 
 
-def tidy_copies(
-    path: str,
-    where: str,
-    place: FilePlace,
-    keep: Optional[Keep],
-    outcome: Outcome,
-    context: Context,
-) -> Result:
+def tidy_copies(place: FilePlace, outcome: Outcome) -> Result:
     """Remove copies that do not stay; what the result says of copies."""
-    if keep is None:
+    if not isinstance(place, BackedUpPlace):
         return {"backup_file": None, "pruned": []}
-    copies = place.copies if isinstance(place, BackedUpPlace) else ()
-    foreseen = bool(context.check_mode and outcome.changes and outcome.observed.exists)
-    pruned = prune(path, where, keep, context, copies, int(foreseen))
-    return {"backup_file": copies[-1] if copies else None, "pruned": pruned}
+    copies = place.copies
+    return {
+        "backup_file": copies[-1] if copies else None,
+        "pruned": list(place.settle(outcome).pruned),
+    }
 
 
 def with_copies(result: Result, told: Result) -> Result:
@@ -172,11 +164,11 @@ def run(params: Params, context: Context) -> Result:
     """
     found, where = _given(params), _where(params)
     path = params["path"]
-    place, keep = place_of(path, EnvCodec(params["dialect"]), params, where, context)
+    place = place_of(path, EnvCodec(params["dialect"]), params, where, context)
     outcome = set_fields(place, where, found, params["create"], context)
     result = fields_result(where, found, outcome, context)
     del result["version"], result["version_before"]
-    told = tidy_copies(path, where, place, keep, outcome, context)
+    told = tidy_copies(place, outcome)
     # Not called 'path': an ordinary module would get the file's size and owner beside that from Ansible.
     return {"file": path, **with_copies(result, told)}
 

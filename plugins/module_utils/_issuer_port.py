@@ -36,6 +36,7 @@ class Session:
     :param address: where it comes from; ``local`` for a socket, empty when this administrator may not see it.
     :param state: as the server names it, such as ``active`` or ``idle``; empty when it may not be seen.
     :param started: when it logged in, in RFC 3339; empty when it may not be seen.
+    :param text: what people read instead of all this, where no server's session is meant.
     """
 
     username: str
@@ -45,8 +46,11 @@ class Session:
     address: str = ""
     state: str = ""
     started: str = ""
+    text: str = ""
 
     def __str__(self) -> str:
+        if self.text:
+            return self.text
         where = self.address or "address not visible"
         name = self.application or "no application name"
         return f"{self.username} pid {self.pid} in {self.database} from {where} ({name})"

@@ -16,8 +16,11 @@ def returned_from(keyring: Mapping[str, Any]) -> bool:
     return bool((keyring["stages"].get("previous") or {}).get("failed"))
 
 
-def outcome(purpose: str, keyring: Mapping[str, Any]) -> str:
-    """How a procedure that was followed to its end left the credential."""
+def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
+    """How a procedure that was followed to its end left the credential.
+
+    :param kept: the issuer still accepts a value that was replaced, or can be brought to.
+    """
     if purpose == "retire":
         return "The previous value is refused now and was removed"
     if purpose == "abandon":
@@ -29,6 +32,8 @@ def outcome(purpose: str, keyring: Mapping[str, Any]) -> str:
         text += (
             f" again: the one that failed, {failed}, was returned from and is kept until retire_due"
         )
+    elif previous and not kept:
+        text += "; the issuer ended the previous value when it made this one"
     elif previous:
         text += f"; the previous value is accepted until {previous['retire_after']} or later"
     outage = current["outage_seconds"]
@@ -49,16 +54,22 @@ def returned(overlap: bool) -> str:
     return "Mend the cause, run the retire_due playbook, which ends the value that failed, and then run the same playbook again"
 
 
-def advice(pending: bool, begun: bool) -> str:
+def advice(pending: bool, begun: bool, ended: bool = False) -> str:
     """What is said after a failure.
 
     :param pending: a value was made and is not in use: it harms nobody, and there are two ways on.
+    :param ended: the issuer ended the value in use when it made that one.
     :param begun: something else than a rotation was begun, which has one way on.
     """
     if begun:
         return ". It is begun: mend the cause and run the same playbook again, which goes on from there"
     if not pending:
         return ""
+    if ended:
+        return (
+            ". The new value is not in use, and the issuer ended the old one when it made it: mend the cause and run the same playbook "
+            "again; where the new one is bad, abandon it and rotate again, which makes another"
+        )
     return (
         ". The new value is not in use, and applications go on with the old one: mend the cause and run the same playbook again, or undo "
         "the new value with the abandon playbook"

@@ -19,6 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     Sealed,
     Unreachable,
+    Waiting,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
@@ -172,7 +173,7 @@ class Procedure(Account):
         purpose = self.params["purpose"]
         last = self.progress.results.get(PROCEDURES[purpose][-1].key, {}).get("keyring")
         if last:
-            text = outcome(purpose, last)
+            text = outcome(purpose, last, self.progress.returns)
             if purpose in ("rotate", "rollback") and returned_from(last):
                 self.tell(text)
             self.notify("success", text, phase=purpose)
@@ -184,6 +185,12 @@ class Procedure(Account):
                 "not finished: only some phases were asked for; run the same playbook without tags to go on"
             )
         self.do(RELEASE)
+
+    def ended_the_one_before(self) -> bool:
+        """Whether the value in use is dead already, by the making of the pending one."""
+        pending = ((self.keyring or {}).get("stages") or {}).get("pending") or {}
+        made = pending.get("status") not in (None, "intended")
+        return made and not self.progress.returns
 
     def under_way(self) -> bool:
         """Whether a rotation is begun and not at its end, by this run or before it."""
@@ -297,7 +304,8 @@ class Procedure(Account):
         progress = self.progress
         pending = self.params["purpose"] == "rotate" and progress.staged and not progress.in_use
         begun = self.params["purpose"] != "rotate" and (progress.begun or self.changed)
-        cause += advice(pending, begun)
+        if details.get("kind") != Waiting.__name__:
+            cause += advice(pending, begun, pending and self.ended_the_one_before())
         self.tell_of_failure(cause)
         shown = {name: details[name] for name in details if name not in _TOO_MUCH}
         if self.keyring is not None:

@@ -57,12 +57,19 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
     Wanted,
     bring,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import Options
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._backup import (
+    BackedUpPlace,
+    Copies,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open import (
     Address,
     open_place,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Observed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import Options
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
+    Observed,
+    Place,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._shown import (
     difference,
     shown_fields,
@@ -235,6 +242,11 @@ class Job:
     wanted: Wanted
     salt: bytes
 
+    @property
+    def only_adds(self) -> bool:
+        """Whether it is a log."""
+        return self.options.format == "log"
+
 
 def _job(sent: Mapping[str, Any], salt: bytes) -> Job:
     fields = {name: value for sink in sent["sinks"] for name, value in sink["fields"].items()}
@@ -259,19 +271,39 @@ def _jobs(params: Params) -> List[Job]:
     return [_job(sent, salt) for sent in body["places"]]
 
 
-def _sink_result(job: Job, outcome: Outcome, sent: Mapping[str, Any]) -> Dict[str, Any]:
+@dataclass
+class Done:
+    """What was done to one place.
+
+    :ivar copies: what became of the copies of a file; none where none are made.
+    """
+
+    job: Job
+    outcome: Outcome
+    copies: Optional[Copies] = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written or removed."""
+        wrote = bool(self.job.wanted.fields) and self.outcome.changed
+        return wrote or bool(self.copies and self.copies.pruned)
+
+
+def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
+    job, outcome = done.job, done.outcome
     names = list(sent["fields"])
     about = {key: sent[key] for key in ("name", "ref", "host", "group", "digest", "held")}
     changed = any(name in outcome.changes for name in names) or bool(
         names and outcome.observed.drift
     )
-    return {
+    result = {
         **about,
         "changed": changed,
         "rendered": bool(names),
         "fields": shown_fields(job.salt, job.wanted, outcome, names),
         "version": outcome.version,
     }
+    return {**result, "backup": asdict(done.copies)} if done.copies else result
 
 
 def _before(job: Job, contents: Any, guard: Guard) -> Guard:
@@ -288,8 +320,7 @@ def _before(job: Job, contents: Any, guard: Guard) -> Guard:
     return before
 
 
-def _outcome(job: Job, guard: Guard, context: Context) -> Outcome:
-    place = open_place(job.address, job.options, context)
+def _outcome(job: Job, place: Place, guard: Guard, context: Context) -> Outcome:
     if job.wanted.fields:
         return bring(place, job.wanted, guard, context)
     held = [name for sink in job.sinks for name in sink["held"]]
@@ -299,18 +330,34 @@ def _outcome(job: Job, guard: Guard, context: Context) -> Outcome:
     )
 
 
-def _result(done: Sequence[Tuple[Job, Outcome]], context: Context) -> Result:
-    sinks: List[Dict[str, Any]] = []
-    for job, outcome in done:
-        sinks += [_sink_result(job, outcome, sent) for sent in job.sinks]
+def _difference(done: Done) -> Dict[str, str]:
+    pruned = [f"{path}: (a copy)\n" for path in done.copies.pruned] if done.copies else []
+    shown = difference(done.job.salt, done.job.wanted, done.outcome)
+    return {**shown, "before": shown["before"] + "".join(pruned)}
+
+
+def _result(done: Sequence[Done], context: Context) -> Result:
+    sinks = [_sink_result(item, sent) for item in done for sent in item.job.sinks]
+    added = [sink["name"] for item in done if item.job.only_adds for sink in item.job.sinks]
     changed = [item["name"] for item in sinks if item["changed"]]
-    behind = changed if context.check_mode else []
-    result: Result = {"changed": bool(changed), "sinks": sinks, "behind": behind}
+    # A line that is gone was there: logs end. Nobody goes on with an old value for want of it.
+    behind = [name for name in changed if name not in added] if context.check_mode else []
+    touched = [item for item in done if item.changed]
+    result: Result = {"changed": bool(touched), "sinks": sinks, "behind": behind}
     if context.diff:
-        result["diff"] = [
-            difference(job.salt, job.wanted, outcome) for job, outcome in done if outcome.changed
-        ]
+        result["diff"] = [_difference(item) for item in touched]
     return result
+
+
+def _settle(done: Done, place: Place, context: Context) -> None:
+    """What follows once a place holds what it should: its copies come to their end, and the operator is told."""
+    where = done.job.address.where
+    notes = list(done.outcome.observed.notes)
+    if isinstance(place, BackedUpPlace):
+        done.copies = place.settle(done.outcome)
+        notes += [done.copies.note] if done.copies.missing else []
+    for note in notes:
+        context.warn(f"{where}: {note}")
 
 
 def run(params: Params, context: Context) -> Result:
@@ -320,14 +367,13 @@ def run(params: Params, context: Context) -> Result:
     """
     contents = params.get("contents")
     guard = getattr(contents, "guard", None) or no_guard
-    done: List[Tuple[Job, Outcome]] = []
+    done: List[Done] = []
     jobs = _jobs(params)
     try:
         for job in jobs:
-            outcome = _outcome(job, _before(job, contents, guard), context)
-            done.append((job, outcome))
-            for note in outcome.observed.notes:
-                context.warn(f"{job.address.where}: {note}")
+            place = open_place(job.address, job.options, context)
+            done.append(Done(job, _outcome(job, place, _before(job, contents, guard), context)))
+            _settle(done[-1], place, context)
     except KeyturnError as error:
         so_far = _result(done, context)
         changed = so_far["changed"] and not context.check_mode

@@ -282,6 +282,18 @@ class Template:
         """Whether it shows facts of a rotation and nothing that anybody would log in with."""
         return bool(self.placeholders) and all(part.field in FACTS for part in self.placeholders)
 
+    def refuse_secrets(self, document: Document) -> None:
+        """Find out whether it shows a secret field, encoded or not.
+
+        :raises BadInput: naming the placeholder.
+        """
+        for part in self.placeholders:
+            stages = [stage for name in part.stages for stage in _shown(document, name)]
+            if any(isinstance(stage.fields.get(part.field), Secret) for stage in stages):
+                raise BadInput(
+                    f"{part.at(self.where)}: '{part.field}' is secret, and a log is kept and read by many; take it out of the line"
+                )
+
     def render(self, document: Document) -> Secret:
         """The text for this keyring. Pure. Not :attr:`Secret.known` where check mode only predicts a part of it; two such texts
         are equal if they will be.

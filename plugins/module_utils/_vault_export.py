@@ -244,11 +244,11 @@ def _run_command(params: Params, found: Given, context: Context) -> Result:
 def _write_file(params: Params, found: Given, context: Context) -> Result:
     where, path = _where(params), params["dest"]
     options = {**params, "mode": params["mode"] or PRIVATE}
-    place, keep = place_of(path, TextCodec(), options, where, context)
+    place = place_of(path, TextCodec(), options, where, context)
     whole = replace(found, fields={WHOLE: Secret(_text(found, params))})
     outcome = set_fields(place, where, whole, True, context)
     result = fields_result(where, whole, outcome, context)
-    told = tidy_copies(path, where, place, keep, outcome, context)
+    told = tidy_copies(place, outcome)
     done = with_copies(result, told)
     names = {"names": list(found.fields), "file": path}
     return {

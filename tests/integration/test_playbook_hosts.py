@@ -17,6 +17,7 @@ from estate.playbook import Ansible
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 OF_ANY_KIND = ("rotate", "retire_due", "rollback", "adopt", "abandon", "status")
 TOKEN, DATABASE, MACHINE = "[credentials]\ntoken\n", "[postgres_roles]\ndb\n", "[machines]\nm1\n"
+STREAM = "[stream_platforms]\nrestream\n"
 _PLAY = re.compile(
     r"^  play #.*\n    pattern: .*\n    hosts \(\d+\):((?:\n      \S+)*)", re.MULTILINE
 )
@@ -43,9 +44,18 @@ def taken(
         (TOKEN + DATABASE + MACHINE, ["db", "token"]),
         (TOKEN + MACHINE, ["token"]),
         (DATABASE + MACHINE, ["db"]),
+        (STREAM + TOKEN + MACHINE, ["restream", "token"]),
+        (STREAM + MACHINE, ["restream"]),
         ("[credentials:children]\npostgres_roles\n" + DATABASE, ["db"]),
     ],
-    ids=["both groups", "credentials", "databases", "one within the other"],
+    ids=[
+        "both groups",
+        "credentials",
+        "databases",
+        "stream platforms too",
+        "stream platforms",
+        "one within the other",
+    ],
 )
 def test_every_group_that_is_there_is_taken(
     ansible: Ansible, scratch: Path, hosts: str, expected: list[str]

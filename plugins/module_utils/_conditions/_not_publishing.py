@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Mapping, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import resolved_headers
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -20,6 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import
     described,
     read_publishers,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 KEYS = (
@@ -83,6 +84,17 @@ class NotPublishing:
 
         :raises KeyturnError: as the statistics' page gives cause.
         """
+        return [
+            f"somebody is live ({text}): nothing is changed while that is so; run again after the broadcast"
+            for text in self.publishing(context)
+        ]
+
+    def publishing(self, context: Context, key: Optional[Secret] = None) -> List[str]:
+        """Who publishes, by application, address and time.
+
+        :param key: only with this key.
+        :raises KeyturnError: as the statistics' page gives cause.
+        """
         found = read_publishers(
             self.stat,
             self.seconds,
@@ -93,8 +105,7 @@ class NotPublishing:
             self.ca_path or None,
         )
         return [
-            f"somebody is live ({described(publisher, context.now())}): nothing is changed while that is so; run again after the "
-            "broadcast"
+            described(publisher, context.now())
             for publisher in found
-            if publisher.publishing
+            if publisher.publishing and key in (None, publisher.name)
         ]

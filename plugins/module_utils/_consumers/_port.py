@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import IO, Any, Callable, Mapping, Protocol, Sequence
@@ -21,6 +22,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     ProbeFailed,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 POLL = 0.2
@@ -81,25 +83,35 @@ def run_command(
     behind would keep a pipe open, and this would wait for that service to end.
     """
     with _in_memory() as out, _in_memory() as err:
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=chdir,
-                env=program_environ(os.environ) if environ is None else dict(environ),
-                start_new_session=True,
-            )
-        except (FileNotFoundError, NotADirectoryError):
-            where = f" in {chdir}" if chdir else ""
-            raise Absent(f"{argv[0]} could not be started{where}: not found") from None
-        except (OSError, ValueError) as error:
-            code = error.errno if isinstance(error, OSError) else None
-            reason = os.strerror(code).lower() if code else "its words cannot be passed on"
-            raise Unreachable(f"{argv[0]} could not be started: {reason}") from None
+        process = _started(argv, out, err, environ, chdir)
         _wait(process, argv[0], seconds)
         return Completed(process.returncode, _said(out), _said(err))
+
+
+def _started(
+    argv: Sequence[str],
+    out: Any,
+    err: IO[bytes],
+    environ: Mapping[str, str] | None,
+    chdir: str | None = None,
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=chdir,
+            env=program_environ(os.environ) if environ is None else dict(environ),
+            start_new_session=True,
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        where = f" in {chdir}" if chdir else ""
+        raise Absent(f"{argv[0]} could not be started{where}: not found") from None
+    except (OSError, ValueError) as error:
+        code = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(code).lower() if code else "its words cannot be passed on"
+        raise Unreachable(f"{argv[0]} could not be started: {reason}") from None
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, seconds: float) -> None:
@@ -114,6 +126,55 @@ def _wait(process: subprocess.Popen[bytes], name: str, seconds: float) -> None:
         if isinstance(error, subprocess.TimeoutExpired):
             raise Unreachable(f"{name} did not end within {seconds:g} s and was killed") from None
         raise
+
+
+class Reader(Protocol):
+    """Runs a program without a shell, and hands over what it prints line by line: all of it, however much it is."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        seconds: float,
+        take: Callable[[str], None],
+        environ: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run it; ``out`` of what is returned is empty.
+
+        :raises Absent: there is no such program.
+        :raises Unreachable: it did not end in time, or could not be started.
+        """
+
+
+def read_command(
+    argv: Sequence[str],
+    seconds: float,
+    take: Callable[[str], None],
+    environ: Mapping[str, str] | None = None,
+) -> Completed:
+    """The real :class:`Reader`; for programs that leave nothing behind that would keep the pipe open."""
+    late = threading.Event()
+    with _in_memory() as err:
+        process = _started(argv, subprocess.PIPE, err, environ)
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            for raw in process.stdout or ():
+                take(raw.decode("utf-8", "replace"))
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+        if late.is_set():
+            raise Unreachable(f"{argv[0]} did not end within {seconds:g} s and was killed")
+        return Completed(process.returncode, "", _said(err))
 
 
 def _said(file: Any) -> str:
@@ -131,6 +192,7 @@ class Machine:
     """
 
     run: Runner = run_command
+    read: Reader = read_command
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -141,6 +203,9 @@ class Task:
     """One consumer with what it is to pick up.
 
     :param files: paths of the file sinks that it reads, when it reads nothing else.
+    :param title: how messages begin; the consumer's name unless given.
+    :param hidden: values that are never shown, whatever the service writes.
+    :ivar told: what the result says of it beside the action.
     """
 
     name: str
@@ -148,6 +213,14 @@ class Task:
     context: Context
     machine: Machine = field(default_factory=Machine)
     files: tuple[str, ...] = ()
+    title: str = ""
+    hidden: tuple[Secret, ...] = ()
+    told: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """How messages begin."""
+        return self.title or f"consumer {self.name}"
 
     def seconds(self, key: str, default: str) -> float:
         """A duration of the definition."""

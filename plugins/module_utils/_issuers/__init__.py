@@ -16,12 +16,21 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port impo
     Session,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._generated import Generated
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._operator import Operator
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._postgres_role import (
     PostgresRole,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._rtmp_ingest import (
+    RtmpIngest,
+)
 
 ISSUERS: Mapping[str, Callable[[Mapping[str, Any], Context, str], Issuer]] = MappingProxyType(
-    {"generated": Generated.from_definition, "postgres_role": PostgresRole.from_definition}
+    {
+        "generated": Generated.from_definition,
+        "operator": Operator.from_definition,
+        "postgres_role": PostgresRole.from_definition,
+        "rtmp_ingest": RtmpIngest.from_definition,
+    }
 )
 """Every kind of issuer, by the ``type`` of its definition."""
 

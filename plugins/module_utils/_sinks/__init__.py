@@ -64,7 +64,7 @@ def _check_places(sinks: Sequence[Sink], option: str) -> None:
         if other.options != sink.options:
             names = f"'{other.name}' and '{sink.name}'"
             raise BadInput(
-                f"{option}: the sinks {names} share one place but disagree about its format, dialect, mode, owner or create"
+                f"{option}: the sinks {names} share one place but disagree about its format, dialect, mode, owner, backup or create"
             )
         for name in sink.templates:
             holder = fields.setdefault(sink.place, {}).setdefault(name, sink.name)
@@ -104,6 +104,8 @@ def _render(document: Document, sink: Sink) -> RenderedSink:
     fields: Dict[str, Optional[Secret]] = {}
     held: Dict[str, str] = {}
     for name, template in sink.templates.items():
+        if sink.options.format == "log":
+            template.refuse_secrets(document)
         found = _render_field(document, template)
         if isinstance(found, Secret):
             fields[name] = found
@@ -134,7 +136,7 @@ def render_sinks(document: Document, sinks: Sequence[Sink]) -> Tuple[RenderedSin
     A field whose placeholder names no stage that is there now is held (or removed, with ``absent: remove``); a group with
     such a field is held as a whole.
 
-    :raises BadInput: when a stage lacks a field that a template names.
+    :raises BadInput: when a stage lacks a field that a template names, or the line of a log would show a secret one.
     """
     return _hold_groups([_render(document, sink) for sink in sinks])
 

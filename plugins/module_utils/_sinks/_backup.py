@@ -3,9 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Copies of a file as it was, beside it, and their end.
 
-A copy is named ``NAME.backup-YYYYMMDDTHHMMSS.ffffffZ`` by the clock of its machine, in UTC. It has mode 0600 and belongs to
-whoever runs the task, whatever the file's own mode and owner are: it holds values that may still be accepted. For the same
-reason copies do not stay: each run removes those that are too old or too many, also a run that changes nothing else.
+A copy has mode 0600 and belongs to whoever runs the task, whatever the file's own mode and owner are: it holds values that may
+still be accepted. For the same reason copies do not stay: each run removes those that are too old or too many, also a run that
+changes nothing else. Their names go by the clock of their machine, in UTC:
+
+* ``NAME.backup-YYYYMMDDTHHMMSS.ffffffZ`` (:data:`EACH_TIME`), one for each time that the file is replaced;
+* ``NAME.bak.YYYYMMDD`` (:data:`EACH_DAY`), one for each day: the first copy of a day stays, which is the file as that day found it.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Pattern, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import hold
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Outcome
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
     Attributes,
     Codec,
@@ -27,8 +31,38 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file impo
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Changes, Observed
 
-_STAMP = "%Y%m%dT%H%M%S.%fZ"
-_NAME = re.compile(r"\.backup-(\d{8}T\d{6}\.\d{6}Z)\Z")
+
+@dataclass(frozen=True)
+class Naming:
+    """How copies are named.
+
+    :param mark: what stands between the file's name and the time.
+    :param stamp: the time, as ``strftime`` has it.
+    :param covers: how long a copy may have been made after the time that its name tells.
+    """
+
+    mark: str
+    stamp: str
+    pattern: Pattern[str]
+    covers: timedelta = timedelta(0)
+
+    def name(self, of: str, now: datetime) -> str:
+        """What a copy that is made now is called."""
+        return f"{of}{self.mark}{now.astimezone(timezone.utc).strftime(self.stamp)}"
+
+    def made(self, name: str, of: str) -> Optional[datetime]:
+        """When a copy was made, by its name; none for a file that is no copy of this one."""
+        start = of + self.mark
+        if not name.startswith(start) or not self.pattern.match(name[len(start) :]):
+            return None
+        with suppress(ValueError):
+            found = datetime.strptime(name[len(start) :], self.stamp)
+            return found.replace(tzinfo=timezone.utc)
+        return None
+
+
+EACH_TIME = Naming(".backup-", "%Y%m%dT%H%M%S.%fZ", re.compile(r"\d{8}T\d{6}\.\d{6}Z\Z"))
+EACH_DAY = Naming(".bak.", "%Y%m%d", re.compile(r"\d{8}\Z"), timedelta(days=1))
 
 
 @dataclass(frozen=True)
@@ -36,21 +70,12 @@ class Keep:
     """Which copies stay.
 
     :param age: no older ones.
-    :param count: no more than the newest of this number.
+    :param count: no more than the newest of this number; any number without it.
     """
 
     age: timedelta
-    count: int
-
-
-def _made(name: str, of: str) -> Optional[datetime]:
-    """When a copy was made, by its name; none for a file that is no copy of this one."""
-    found = _NAME.match(name[len(of) :]) if name.startswith(of) else None
-    if not found:
-        return None
-    with suppress(ValueError):
-        return datetime.strptime(found.group(1), _STAMP).replace(tzinfo=timezone.utc)
-    return None
+    count: Optional[int] = None
+    naming: Naming = EACH_TIME
 
 
 def superfluous(
@@ -61,10 +86,13 @@ def superfluous(
     :param of: the name of the file.
     :param more: how many copies are about to be made, and count already.
     """
-    dated = sorted((made, name) for name in names for made in [_made(name, of)] if made)
-    surplus = max(0, len(dated) + more - keep.count)
+    naming = keep.naming
+    dated = sorted((made, name) for name in names for made in [naming.made(name, of)] if made)
+    surplus = 0 if keep.count is None else max(0, len(dated) + more - keep.count)
     return [
-        name for index, (made, name) in enumerate(dated) if index < surplus or now - made > keep.age
+        name
+        for index, (made, name) in enumerate(dated)
+        if index < surplus or now - made - naming.covers > keep.age
     ]
 
 
@@ -81,7 +109,9 @@ def prune(
 
     def chosen(names: Sequence[str]) -> List[str]:
         found = superfluous(names, of, keep, context.now(), more)
-        return [name for name in found if os.path.join(directory, name) not in own]
+        paths = ((name, os.path.join(directory, name)) for name in found)
+        # A folder of such a name is somebody's own.
+        return [name for name, there in paths if there not in own and not os.path.isdir(there)]
 
     names = chosen(_listed(directory))
     if names and not context.check_mode:
@@ -100,6 +130,22 @@ def _listed(directory: str) -> List[str]:
         return []
 
 
+@dataclass(frozen=True)
+class Copies:
+    """What became of the copies of a file.
+
+    :param made: the path of the one that was made, or would be in check mode.
+    :param pruned: the paths of those that were removed, or would be.
+    :param note: why none was made although something was to be written; else empty.
+    :param missing: there was no file, so there is no way back by a copy.
+    """
+
+    made: Optional[str] = None
+    pruned: Tuple[str, ...] = ()
+    note: str = ""
+    missing: bool = False
+
+
 class BackedUpPlace(FilePlace):
     """A file that is copied before it is replaced.
 
@@ -107,21 +153,30 @@ class BackedUpPlace(FilePlace):
     """
 
     def __init__(
-        self, path: str, codec: Codec, attributes: Attributes, where: str, context: Context
+        self,
+        path: str,
+        codec: Codec,
+        attributes: Attributes,
+        where: str,
+        keep: Keep,
+        context: Context,
     ) -> None:
         super().__init__(path, codec, attributes, where)
         self._context = context
+        self._keep = keep
         self.copies: Tuple[str, ...] = ()
+
+    def _next(self) -> str:
+        return self._keep.naming.name(self._path, self._context.now())
 
     def write(self, observed: Observed, changes: Changes) -> Optional[str]:
         """As :meth:`FilePlace.write`; the copy of a file that was not replaced after all does not stay."""
         held = self._held
         old = held.read() if held and changes else None
-        if held is None or old is None:
-            return super().write(observed, changes)
-        stamp = self._context.now().strftime(_STAMP)
-        copy = f"{self._path}.backup-{stamp}"
+        copy = self._next()
         name = os.path.basename(copy)
+        if held is None or old is None or name in held.names_beside():
+            return super().write(observed, changes)
         held.add_beside(name, old)
         try:
             version = super().write(observed, changes)
@@ -132,3 +187,30 @@ class BackedUpPlace(FilePlace):
             raise
         self.copies += (copy,)
         return version
+
+    def settle(self, outcome: Outcome) -> Copies:
+        """Remove copies that do not stay, once the place was brought to what is wanted; in check mode tell what would be.
+
+        :raises KeyturnError: as :func:`prune`; the file is written by then.
+        """
+        context, made = self._context, self.copies[-1] if self.copies else None
+        missing = bool(outcome.changes) and not outcome.observed.exists
+        if context.check_mode and outcome.changes and not missing:
+            made = self._foreseen()
+        more = int(context.check_mode and made is not None)
+        pruned = prune(self._path, self._where, self._keep, context, self.copies, more)
+        if missing:
+            note = "there was no file before, so there is nothing to copy and no copy to go back to"
+        elif outcome.changes and made is None:
+            note = f"the copy of this day was there already and stays as it is: {self._next()}"
+        else:
+            note = ""
+        return Copies(made, tuple(pruned), note, missing)
+
+    def _foreseen(self) -> Optional[str]:
+        copy = self._next()
+        if os.path.lexists(copy) or copy in self._context.foreseen:
+            return None
+        # What comes later in this dry run finds it there.
+        self._context.foreseen[copy] = {}
+        return copy

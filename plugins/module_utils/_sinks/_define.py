@@ -6,20 +6,28 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import (
     Reference,
     parse_reference,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env import (
-    COMMON,
-    DIALECT_NAMES,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text import KEY
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import (
+    FILE_ONLY,
+    PATHS,
+    WHOLES,
+    Options,
+    options_of,
+    text_of,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._yaml_path import (
+    path_parts,
+    path_text,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._template import Template
 
 _AWS = ("endpoint_url", "profile", "region", "role_arn")
@@ -34,33 +42,12 @@ PLACES: Mapping[str, Tuple[str, ...]] = MappingProxyType(
 )
 """The places that there are, with the parameters of their references. A further one is added here and in :mod:`_open`."""
 
-FORMATS = ("text", "env", "json")
-_ONE_TEXT = ("awssecrets", "awsssm")
-"""Stores whose value is one text, which may hold keys as JSON."""
 _SHARED = ("host", "create", "absent")
-_FILE_ONLY = ("format", "dialect", "mode", "owner", "file_group")
-_KEYS = ("name", "ref", "template", "fields", *_SHARED, *_FILE_ONLY)
+_KEYS = ("name", "ref", "template", "fields", *_SHARED, *FILE_ONLY)
 _GROUP_KEYS = ("name", "group", *_SHARED)
 WHOLE = ""
 """The one field of a place that holds one text."""
-_MODE = re.compile(r"0?[0-7]{3}\Z")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a place is treated apart from its values.
-
-    :param format: how a file holds its fields; empty for a store that has fields of its own.
-    :param create: whether a place that is not there is made.
-    :param dialect: which reader an env file is for.
-    """
-
-    format: str = ""
-    create: bool = True
-    mode: Optional[int] = None
-    owner: Optional[str] = None
-    file_group: Optional[str] = None
-    dialect: str = COMMON
+_BREAK = re.compile(r"[\r\n]")
 
 
 @dataclass(frozen=True)
@@ -79,7 +66,7 @@ class Sink:
     host: str = ""
     group: str = ""
     absent: str = "keep"
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
 
     @property
     def tells_only(self) -> bool:
@@ -93,15 +80,6 @@ class Sink:
         return (self.host, self.ref.scheme, self.ref.path, *params)
 
 
-def _text(definition: Mapping[str, Any], key: str, where: str, default: str = "") -> str:
-    value = definition.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, str) or not value:
-        raise BadInput(f"{where}: '{key}' must be a text that is not empty")
-    return value
-
-
 def _known_keys(definition: Mapping[str, Any], known: Tuple[str, ...], where: str) -> None:
     strange = sorted(str(key) for key in definition if key not in known)
     if strange:
@@ -110,94 +88,19 @@ def _known_keys(definition: Mapping[str, Any], known: Tuple[str, ...], where: st
         )
 
 
-def _bool(definition: Mapping[str, Any], key: str, where: str, default: bool) -> bool:
-    value = definition.get(key, default)
-    if isinstance(value, str) and value.lower() in ("true", "yes", "false", "no"):
-        return value.lower() in ("true", "yes")
-    if not isinstance(value, bool):
-        raise BadInput(f"{where}: '{key}' must be true or false")
-    return value
-
-
-def _mode(definition: Mapping[str, Any], where: str) -> Optional[int]:
-    value = definition.get("mode")
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _MODE.match(value):
-        raise BadInput(f"{where}: 'mode' must be a quoted octal number such as \"0600\"")
-    return int(value, 8)
-
-
-def _options(definition: Mapping[str, Any], ref: Reference, where: str) -> Options:
-    create = _bool(definition, "create", where, True)
-    if ref.scheme != "file":
-        strange = [key for key in _FILE_ONLY if key in definition]
-        if strange:
-            raise BadInput(
-                f"{where}: '{strange[0]}' is only for a sink in a file (ref+file://…), not for ref+{ref.scheme}://"
-            )
-        return Options(_form_of_store(definition, ref, where), create)
-    given = [
-        text
-        for text in (_text(definition, "format", where), str(ref.params.get("format", "")))
-        if text
-    ]
-    if len(set(given)) > 1:
-        raise BadInput(f"{where}: 'format' and the reference's ?format= disagree")
-    keyed = bool(ref.fragment) or "fields" in definition
-    if not given and keyed:
-        raise BadInput(f"{where}: a key in a file needs 'format: env' or 'format: json'")
-    name = given[0] if given else "text"
-    if name not in FORMATS:
-        raise BadInput(
-            f"{where}: there is no format '{name}'; expected one of {', '.join(FORMATS)}"
-        )
-    owner, group = (
-        _text(definition, "owner", where) or None,
-        _text(definition, "file_group", where) or None,
-    )
-    dialect = _dialect(definition, name, where)
-    return Options(name, create, _mode(definition, where), owner, group, dialect)
-
-
-def _dialect(definition: Mapping[str, Any], form: str, where: str) -> str:
-    """Which reader a file is for; all of them where the definition does not say."""
-    dialect = _text(definition, "dialect", where, COMMON)
-    if dialect not in DIALECT_NAMES:
-        raise BadInput(
-            f"{where}: there is no dialect '{dialect}'; expected one of {', '.join(DIALECT_NAMES)}"
-        )
-    if "dialect" in definition and form != "env":
-        raise BadInput(f"{where}: 'dialect' is only for 'format: env', not for {form}")
-    return dialect
-
-
-def _form_of_store(definition: Mapping[str, Any], ref: Reference, where: str) -> str:
-    """How a store's value holds fields; empty where the store has fields of its own."""
-    if ref.scheme not in _ONE_TEXT:
-        return ""
-    keyed = bool(ref.fragment) or "fields" in definition
-    if ref.scheme == "awssecrets" or keyed == ("mode" in ref.params):
-        return "json" if keyed else "text"
-    if keyed:
-        raise BadInput(
-            f"{where}: a parameter is one text; add ?mode=singleparam to keep keys in it as JSON, or give each its own sink"
-        )
-    raise BadInput(
-        f"{where}: ?mode=singleparam keeps keys in the parameter as JSON; end the reference with #/NAME of a key, or use 'fields'"
-    )
-
-
 def _one_template(
     definition: Mapping[str, Any], ref: Reference, form: str, where: str
 ) -> Dict[str, Any]:
     template = definition["template"]
-    if form == "text":
+    if form in WHOLES:
         if ref.fragment:
+            what = "a log gets whole lines" if form == "log" else "a text file is written whole"
             raise BadInput(
-                f"{where}: a text file is written whole; leave out #/{'/'.join(ref.fragment)}, or say format: env or json"
+                f"{where}: {what}; leave out #/{'/'.join(ref.fragment)}, or say format: env or json"
             )
         return {WHOLE: template}
+    if form in PATHS and ref.fragment:
+        return {path_text(ref.fragment): template}
     if len(ref.fragment) != 1:
         raise BadInput(
             f"{where}: 'template' writes one field: end the reference with #/NAME of that field, or use 'fields'"
@@ -209,17 +112,40 @@ def _many_templates(
     definition: Mapping[str, Any], ref: Reference, form: str, where: str
 ) -> Dict[str, Any]:
     fields = definition["fields"]
-    if form == "text":
-        raise BadInput(
-            f"{where}: a text file has no fields; use 'template', or say format: env or json"
-        )
+    if form in WHOLES:
+        what = "a log" if form == "log" else "a text file"
+        raise BadInput(f"{where}: {what} has no fields; use 'template', or say format: env or json")
     if ref.fragment:
         raise BadInput(
             f"{where}: with 'fields' the reference names the whole place; leave out #/{'/'.join(ref.fragment)}"
         )
     if not isinstance(fields, Mapping) or not fields:
         raise BadInput(f"{where}: 'fields' must be a mapping of names to templates")
+    if form in PATHS:
+        return {path_text(path_parts(str(key), where)): text for key, text in fields.items()}
     return dict(fields)
+
+
+def _check_line(template: Template, where: str) -> None:
+    """What is a line of a log, and tells one rotation from the next.
+
+    :raises BadInput: when it does not.
+    """
+    literal = [part for part in template.parts if isinstance(part, str)]
+    ends = bool(template.parts) and isinstance(template.parts[-1], str)
+    if ends:
+        literal[-1] = literal[-1][:-1] if literal[-1].endswith("\n") else literal[-1]
+    if any(_BREAK.search(part) for part in literal):
+        raise BadInput(f"{where}: a line of a log has no line break inside; take it out")
+    telling = ("promoted", "made", "rotation_id")
+    if not any(
+        part.field in telling and ("date", None) not in part.filters
+        for part in template.placeholders
+    ):
+        raise BadInput(
+            f"{where}: nothing in this line tells one rotation from the next, so the second one of a day would add none; put "
+            "{current.promoted} or {current.rotation_id} into it"
+        )
 
 
 def _templates(
@@ -240,11 +166,13 @@ def _templates(
                 f"{where}: '{key}' is no name for an env file; expected letters, digits and underscores, not a digit first"
             )
         found[key] = Template.parse(text, place)
+        if form == "log":
+            _check_line(found[key], place)
     return found
 
 
 def _reference(definition: Mapping[str, Any], where: str) -> Reference:
-    ref = parse_reference(_text(definition, "ref", where), f"{where}.ref")
+    ref = parse_reference(text_of(definition, "ref", where), f"{where}.ref")
     if ref.scheme not in PLACES:
         known = ", ".join(f"ref+{name}://" for name in PLACES)
         raise BadInput(
@@ -301,13 +229,13 @@ def parse_sink(definition: Mapping[str, Any], where: str, group: str = "") -> Si
             f"{where}: 'ref' is missing: where the sink is, such as ref+vault://secret/app/db#/DATABASE_URL"
         )
     ref = _reference(definition, where)
-    host = _text(definition, "host", where)
-    name = _text(definition, "name", where, _default_name(ref, host))
+    host = text_of(definition, "host", where)
+    name = text_of(definition, "name", where, _default_name(ref, host))
     where = f"{where} ('{name}')"
-    absent = _text(definition, "absent", where, "keep")
+    absent = text_of(definition, "absent", where, "keep")
     if absent not in ("keep", "remove"):
         raise BadInput(f"{where}: 'absent' must be keep or remove")
-    options = _options(definition, ref, where)
+    options = options_of(definition, ref, where)
     return Sink(
         name,
         ref,
@@ -340,7 +268,7 @@ def parse_group(definition: Mapping[str, Any], where: str) -> List[Sink]:
         )
     shared = {key: definition[key] for key in _SHARED if key in definition}
     full = [{**shared, **item} for item in members]
-    name = _text(definition, "name", where)
+    name = text_of(definition, "name", where)
     sinks = [
         parse_sink(item, f"{where}.group[{index}]", name or "?") for index, item in enumerate(full)
     ]

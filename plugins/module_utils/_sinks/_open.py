@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Callable, Mapping
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import Options
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._backup import (
+    EACH_DAY,
+    BackedUpPlace,
+    Keep,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env import EnvCodec
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
     Attributes,
@@ -21,6 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file impo
     TextCodec,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._json import JsonCodec
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import Options
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Place
 
 
@@ -48,7 +54,10 @@ def codec(options: Options) -> Codec:
 
 def _file(reference: Reference, options: Options, context: Context, where: str) -> Place:
     attributes = Attributes(options.mode, options.owner, options.file_group)
-    return FilePlace(reference.path, codec(options), attributes, where)
+    if options.backup_keep is None:
+        return FilePlace(reference.path, codec(options), attributes, where)
+    keep = Keep(timedelta(seconds=options.backup_keep), options.backup_count, EACH_DAY)
+    return BackedUpPlace(reference.path, codec(options), attributes, where, keep, context)
 
 
 # What brings a service's library with it is imported where it is used.

@@ -1,0 +1,239 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The issuer ``operator``: a person makes the value in a dashboard, and hands it over by a reference.
+
+============  ==========================================================================================
+values        field → reference to where the person puts the new value, such as ``{key: 'ref+file:///root/new.key'}``
+overlap       whether the old value stays accepted beside the new one until it is ended by hand. ``false``: making the
+              new one ends the old one in that moment, as a reset does
+platform      a platform whose dashboard is known here: ``youtube`` or ``twitch``
+make          where to click to make a new value; what is known of the platform without it
+end           where to click to end the old one; needed with overlap where the platform is not known
+============  ==========================================================================================
+
+A run writes the intention, and stops until the value is there: the same command goes on. Nobody is waited for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Waiting,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import (
+    as_flag,
+    refuse_unknown,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
+from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
+
+_KEYS = ("type", "values", "overlap", "platform", "make", "end")
+_STRANGE = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """Where to click.
+
+    :param beside: makes another value beside the one in use; empty where there is no such thing.
+    :param reset: makes a new value that ends the one in use.
+    :param end: ends an old value.
+    """
+
+    beside: str
+    reset: str
+    end: str
+
+
+_PLATFORMS: Mapping[str, _Ways] = MappingProxyType(
+    {
+        "twitch": _Ways(
+            "",
+            "https://dashboard.twitch.tv, Settings, Stream, Primary Stream Key: Reset",
+            "",
+        ),
+        "youtube": _Ways(
+            "https://studio.youtube.com, Go live, Stream, Select stream key: Create new stream key",
+            "https://studio.youtube.com, Go live, Stream, Stream key: Reset",
+            "https://studio.youtube.com, Go live, Stream, Stream key of the old one: Reset, which makes the value that it had invalid",
+        ),
+    }
+)
+
+
+def _text(definition: Mapping[str, Any], key: str, option: str) -> str:
+    value = definition.get(key, "")
+    if not isinstance(value, str):
+        raise BadInput(f"{option}.{key}: expected a text that tells a person where to click")
+    return " ".join(value.split())
+
+
+def _values(definition: Mapping[str, Any], option: str) -> Dict[str, str]:
+    given = definition.get("values")
+    if not isinstance(given, Mapping) or not given:
+        raise BadInput(
+            f"{option}.values: expected field and reference to where a person puts the new value, such as {{key: 'ref+file:///root/new.key'}}"
+        )
+    for name, text in given.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise BadInput(
+                f"{option}.values: a field's name has letters, digits and underscores, such as key"
+            )
+        parse_reference(str(text), f"{option}.values.{name}")
+    return {str(name): str(text) for name, text in given.items()}
+
+
+def _ways(definition: Mapping[str, Any], overlap: bool, option: str) -> Dict[str, str]:
+    """Where a person makes and ends a value.
+
+    :raises BadInput: nobody could know it.
+    """
+    platform = _text(definition, "platform", option)
+    known = _PLATFORMS.get(platform.lower(), _Ways("", "", ""))
+    if overlap and known.reset and not known.beside:
+        raise BadInput(
+            f"{option}.overlap: {platform} ends the key in use when it makes a new one; say overlap: false"
+        )
+    make = _text(definition, "make", option) or (known.beside if overlap else known.reset)
+    end = _text(definition, "end", option) or known.end
+    names = ", ".join(sorted(_PLATFORMS))
+    if not make:
+        raise BadInput(
+            f"{option}.make: missing; tell where a person makes a new value, or name a platform that is known ({names})"
+        )
+    if overlap and not end:
+        raise BadInput(
+            f"{option}.end: missing; tell where a person ends the old value, or name a platform that is known ({names})"
+        )
+    return {"make": make, "end": end}
+
+
+class Operator:
+    """See the table at the top of this file."""
+
+    cutover = False
+
+    def __init__(
+        self, values: Mapping[str, str], overlap: bool, ways: Mapping[str, str], option: str
+    ) -> None:
+        self._values, self._ways, self._option = values, ways, option
+        self.overlap = self.returns = overlap
+        self.secret_fields: FrozenSet[str] = frozenset(values)
+
+    @classmethod
+    def from_definition(
+        cls, definition: Mapping[str, Any], context: Context, option: str
+    ) -> Operator:
+        """The issuer that a ``keyturn_issuer`` describes.
+
+        :raises BadInput: naming the key and what is expected.
+        """
+        refuse_unknown(definition, _KEYS, option)
+        if "overlap" not in definition:
+            raise BadInput(
+                f"{option}.overlap: missing; true where the old value stays accepted until a person ends it, false where making a new "
+                "one ends it"
+            )
+        overlap = as_flag(definition["overlap"], f"{option}.overlap")
+        values = _values(definition, option)
+        return cls(values, overlap, _ways(definition, overlap, option), option)
+
+    def check_generate(self, generate: Mapping[str, Any], context: Context) -> None:
+        """Nothing is generated.
+
+        :raises BadInput: when somebody expects otherwise.
+        """
+        if generate:
+            raise BadInput(
+                "keyturn_generate: a person makes the value of this issuer; leave it out"
+            )
+
+    def propose(
+        self, document: Optional[Document], generate: Mapping[str, Any], context: Context
+    ) -> Dict[str, Value]:
+        """Nothing yet: see :meth:`issue`."""
+        return {}
+
+    def issue(
+        self, stage: Stage, document: Document, context: Context, guard: Guard
+    ) -> Mapping[str, Value]:
+        """What the person put there.
+
+        :raises Waiting: nothing is there yet, or still a value that is known.
+        :raises BadInput: what is there can be no key.
+        """
+        found = {name: self._given(name, document, context) for name in self._values}
+        guard()
+        return {name: Secret.new() for name in found} if context.check_mode else found
+
+    def _given(self, name: str, document: Document, context: Context) -> Secret:
+        option, text = f"{self._option}.values.{name}", self._values[name]
+        place = parse_reference(text, option).text
+        try:
+            value = resolve(text, context, option).reveal().strip()
+        except Absent:
+            value = ""
+        if not value:
+            raise self._waiting(document, f"{place} holds no value yet")
+        for kept, which in ((document.current, "in use"), (document.previous, "before it")):
+            if kept and kept.secret(name) == Secret(value):
+                raise self._waiting(document, f"{place} holds the value {which}, and no new one")
+        if _STRANGE.search(value):
+            raise BadInput(
+                f"{option}: {place} holds a value with a space or a line break in it; put the value alone there"
+            )
+        return Secret(value)
+
+    def _waiting(self, document: Document, why: str) -> Waiting:
+        ends = "" if self.overlap else ", which ends the one in use"
+        return Waiting(
+            f"{document.credential}: {why}. Make a new value{ends}: {self._ways['make']}. Put it there, in a file of mode 0600 where it is "
+            "one, and run the same playbook again: it goes on from here"
+        )
+
+    def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
+        """The fields of a stage for values that are in use: those that were given.
+
+        :raises BadInput: when one is missing, or there is one that the issuer does not have.
+        """
+        if set(fields) != self.secret_fields:
+            raise BadInput(
+                f"{self._option}: to adopt a value, give exactly the fields {', '.join(sorted(self._values))}"
+            )
+        return fields
+
+    def check(self, document: Optional[Document], context: Context) -> List[str]:
+        """Nobody can be asked."""
+        return []
+
+    def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing: it is accepted since it was made."""
+        return Outcome(False)
+
+    def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Tell the person to end it; whether that was done is what the proof of the refusal finds out."""
+        if self.overlap and stage.status != "intended" and stage.fields:
+            context.warn(
+                f"{document.credential}: end the value of rotation {stage.rotation_id} now: {self._ways['end']}"
+            )
+        return Outcome(False)
+
+    def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing is left of it here."""
+        return Outcome(False)
+
+    def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
+        """Nobody counts who uses it."""
+        return None
