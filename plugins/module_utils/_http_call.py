@@ -45,12 +45,17 @@ class Call:
     follow: bool = False
 
 
+class NotSent(Unreachable):
+    """No connection came about: nothing was sent."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the status and at most 1 MiB of the body."""
+    """What came back: the status, at most 1 MiB of the body, and the headers by their names in lower case."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def checked_url(url: Any, option: str) -> str:
@@ -97,20 +102,20 @@ def _read(response: Any, until: float) -> bytes:
     return found
 
 
-def _why(error: BaseException) -> str:
+def _unanswered(error: BaseException) -> Unreachable:
     """What went wrong, by its kind alone: the text of such an error may quote a header or the address."""
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({cause.verify_message})"
+        return NotSent(f"its certificate is not trusted ({cause.verify_message})")
     if isinstance(cause, ssl.SSLError):
-        return "TLS failed"
+        return Unreachable("TLS failed")
     if isinstance(cause, TimeoutError) or "timed out" in str(cause):
-        return "no answer in time"
+        return Unreachable("no answer in time")
     if isinstance(cause, ConnectionRefusedError):
-        return "nothing listens there"
+        return NotSent("nothing listens there")
     if isinstance(cause, OSError) and cause.errno is not None and cause.errno < 0:
-        return "its name is not known"
-    return f"no answer ({type(cause).__name__})"
+        return NotSent("its name is not known")
+    return Unreachable(f"no answer ({type(cause).__name__})")
 
 
 def _once(call: Call, until: float) -> Tuple[Answer, str]:
@@ -135,13 +140,13 @@ def _once(call: Call, until: float) -> Tuple[Answer, str]:
     except HTTPError as error:
         response = error
     except Exception as error:
-        raise Unreachable(_why(error)) from None
+        raise _unanswered(error) from None
     try:
-        return Answer(int(response.code), _read(response, until)), str(
-            response.headers.get("location") or ""
-        )
+        told = {str(name).lower(): str(value) for name, value in response.headers.items()}
+        answer = Answer(int(response.code), _read(response, until), told)
+        return answer, told.get("location") or ""
     except (OSError, HTTPException, ValueError) as error:
-        raise Unreachable(_why(error)) from None
+        raise _unanswered(error) from None
     finally:
         response.close()
 
@@ -149,7 +154,7 @@ def _once(call: Call, until: float) -> Tuple[Answer, str]:
 def send(call: Call) -> Answer:
     """Make the request.
 
-    :raises Unreachable: no answer.
+    :raises Unreachable: no answer; NotSent where nothing was sent.
     :raises BadInput: a redirect leads to another host; following it would hand the headers over.
 
     No message names the address: its caller knows how much of it may be shown.
