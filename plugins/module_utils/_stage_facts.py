@@ -24,16 +24,12 @@ def _time(moment: Optional[datetime]) -> Optional[str]:
     return None if moment is None else format_time(moment)
 
 
-def _told(stage: Stage, name: str) -> str:
-    return str(getattr(stage, name, "") or NOT_GIVEN)
-
-
 _FACTS: Mapping[str, Callable[[Stage], Optional[str]]] = MappingProxyType(
     {
         "made": lambda stage: _time(stage.made),
-        "operator": lambda stage: _told(stage, "operator"),
+        "operator": lambda stage: stage.operator or NOT_GIVEN,
         "promoted": lambda stage: _time(stage.promoted),
-        "reason": lambda stage: _told(stage, "reason"),
+        "reason": lambda stage: stage.reason or NOT_GIVEN,
         "rotation_id": lambda stage: stage.rotation_id,
     }
 )

@@ -78,6 +78,13 @@ options:
       - C(mode) is the file's mode, as a quoted octal number. Without it, a new file gets V("0600") and a file that is there keeps its
         own; one that everybody on the machine can read is warned about.
       - C(owner) and C(file_group) are the file's owner and group, by name or number. Without them, a file that is there keeps its own.
+      - C(backup) has a file copied before another value takes its place, as V({keep: 7d}). The copy is called C(NAME.bak.YYYYMMDD), by the
+        day in UTC, has mode 0600, and belongs to whoever runs the task. One is made in a day, before the first change of that day. It
+        stays when the file changes again on that day, so that it is the file as the day found it. Where no file is there, a warning
+        tells so, and the task goes on.
+      - Copies of a day that ended longer than C(keep) ago are removed by each task for that sink, also by one that changes nothing else;
+        the default is V(7d). With C(count), no more than the newest of this number stay. A copy holds values that may still be
+        accepted. Let no reader of the folder take each file in it, but for example C(*.key).
       - C(create) says whether a place that is not there is made; the default is V(true). The directory of a file and the namespace of a
         Secret are never made.
       - C(absent) says what happens to a field while what its template names is absent. V(keep), the default, leaves it as it is;
@@ -194,6 +201,13 @@ sinks:
         - The place's own version after the task; in check mode, the one that was read. None for a file and for a place that is not there.
         - A number in Vault and Systems Manager, the version's id in Secrets Manager, and C(resourceVersion) in Kubernetes.
       type: str
+    backup:
+      description:
+        - What became of the copies of the sink's file. C(made) is the path of the copy that was made, C(pruned) are the paths of those that
+          were removed; in check mode, that would be. C(note) says why none was made although the file changes, and C(missing)
+          whether that is because there was no file.
+      returned: for a sink with C(backup)
+      type: dict
     digest:
       description: A keyed digest of what the sink should hold, as receipts of consumers have it.
       type: str

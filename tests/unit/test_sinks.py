@@ -41,11 +41,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
     bring,
     plan,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import Options
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open import (
     Address,
     open_place,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import Options
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Changes,
     Observed,
@@ -75,6 +75,19 @@ def env(**changes: Any) -> dict[str, Any]:
         "template": "{current.value}",
         **changes,
     }
+
+
+def log(**changes: Any) -> dict[str, Any]:
+    line = {
+        "ref": "ref+file:///var/log/rotation.log?format=log",
+        "template": "{current.promoted}\n",
+    }
+    return {**line, **changes}
+
+
+def page(**changes: Any) -> dict[str, Any]:
+    ref = "ref+file:///etc/app.yaml?format=yaml#/refs/name=a%2Fb/day"
+    return {"ref": ref, "template": "{current.promoted|date}", **changes}
 
 
 def test_names_are_derived_from_the_place() -> None:
@@ -116,11 +129,30 @@ def test_names_are_derived_from_the_place() -> None:
         (env(mode=0o600), ["'mode'", "quoted"]),
         (env(mode="999"), ["'mode'", "quoted"]),
         (env(format="json"), ["disagree"]),
-        (env(format="yaml", ref="ref+file:///a#/b"), ["'yaml'", "text, env, json"]),
+        (env(format="toml", ref="ref+file:///a#/b"), ["'toml'", "text, env, json, yaml"]),
         (env(dialect="fish"), ["'fish'", "common, compose, posix, systemd"]),
         (env(dialect="posix", ref="ref+file:///a?format=json#/b"), ["'dialect'", "format: env"]),
         (sink(dialect="posix"), ["'dialect'", "ref+file"]),
         (env(ref="ref+file:///a#/b"), ["format: env"]),
+        (env(backup=True), ["'backup'", "mapping", "{keep: 7d}"]),
+        (env(backup={"keep": "7d", "age": 3}), ["'backup'", "'keep'"]),
+        (env(backup={"keep": "a week"}), ["backup.keep", "no duration"]),
+        (env(backup={"keep": "0"}), ["backup.keep", "more than 0"]),
+        (env(backup={"count": 0}), ["backup.count", "leave out 'backup'"]),
+        (sink(backup={"keep": "7d"}), ["'backup'", "ref+file"]),
+        (log(backup={"keep": "7d"}), ["'backup'", "added to"]),
+        (log(absent="remove"), ["absent: remove", "log"]),
+        (log(ref="ref+file:///a?format=log#/b"), ["whole lines", "#/b"]),
+        (log(template="{current.promoted}\nforged"), ["no line break"]),
+        (log(template="{current.promoted|date} {current.reason}"), ["second one of a day"]),
+        (log(template="rotated"), ["tells one rotation from the next"]),
+        ({"ref": "ref+file:///a?format=log", "fields": {"a": "x"}}, ["a log has no fields"]),
+        (page(absent="remove"), ["absent: remove", "YAML"]),
+        (page(ref="ref+file:///a?format=yaml"), ["#/NAME"]),
+        (
+            {"ref": "ref+file:///a?format=yaml", "fields": {"a//b": "x"}},
+            ["'a//b' is no path", "name=restream"],
+        ),
         (env(ref="ref+file:///a?format=text#/b"), ["whole", "#/b"]),
         (env(ref="ref+file:///a?format=env#/9-x"), ["'9-x'"]),
         (env(absent="drop"), ["'absent'", "keep or remove"]),

@@ -28,11 +28,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     render_sinks,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Wanted, bring
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import Options
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open import (
     Address,
     open_place,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import Options
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._shown import shown_fields
 from ansible_collections.keyturn.runbooks.plugins.module_utils._template import Template
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import transition
