@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 
 def returned_from(keyring: Mapping[str, Any]) -> bool:
@@ -52,6 +52,24 @@ def returned(overlap: bool) -> str:
     if not overlap:
         return "Mend the cause and run the same playbook again"
     return "Mend the cause, run the retire_due playbook, which ends the value that failed, and then run the same playbook again"
+
+
+def handed_over(escalation: str, keyring: Optional[Mapping[str, Any]]) -> str:
+    """Whom to ask when a rotation that was begun fails, and what to tell them.
+
+    :param escalation: from the policy; nothing is said without it.
+    :param keyring: the keyring's state, as results show it.
+    """
+    if not escalation:
+        return ""
+    stages = (keyring or {}).get("stages") or {}
+    told = [
+        f"{name} is {stage['status']}{' and failed' * bool(stage.get('failed'))} (rotation {stage['rotation_id']})"
+        for name, stage in stages.items()
+        if stage
+    ]
+    state = f", and hand over: {'; '.join(told)}" if told else ""
+    return f". If that does not help, escalate to {escalation}{state}"
 
 
 def advice(pending: bool, begun: bool, ended: bool = False) -> str:

@@ -26,6 +26,7 @@ _KEYS = (
     "owner",
     "contacts",
     "alert",
+    "escalation",
 )
 _ALERT_KEYS = (
     "command",
@@ -52,6 +53,7 @@ class Policy:
     :param grace: how long the previous value stays accepted after the cut-over was observed.
     :param windows: when a rotation may run; none: at any time.
     :param contacts: who is told of what; ``_notify`` reads them.
+    :param escalation: whom a person asks for help when a rotation that was begun fails, and how.
     :param alert: a command or an address that says whether an alert is firing.
     """
 
@@ -64,6 +66,7 @@ class Policy:
     owner: str = ""
     contacts: Tuple[Mapping[str, Any], ...] = ()
     alert: Mapping[str, Any] = field(default_factory=dict)
+    escalation: str = ""
 
 
 def refuse_unknown(body: Mapping[Any, Any], known: Tuple[str, ...], where: str) -> None:
@@ -114,6 +117,14 @@ def _alert(value: Any, option: str) -> Mapping[str, Any]:
     return dict(value)
 
 
+def _escalation(value: Any, option: str) -> str:
+    if not isinstance(value, str):
+        raise BadInput(
+            f"{option}: expected a text that says whom to ask and how, such as 'on-call broadcast, +49 30 1234'"
+        )
+    return " ".join(value.split())
+
+
 def _contacts(value: Any, option: str) -> Tuple[Mapping[str, Any], ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
         raise BadInput(
@@ -161,4 +172,5 @@ def parse_policy(value: Any, option: str = "keyturn_policy") -> Policy:
         owner=str(value.get("owner") or ""),
         contacts=_contacts(value.get("contacts") or (), f"{option}.contacts"),
         alert=_alert(value["alert"], f"{option}.alert") if value.get("alert") else {},
+        escalation=_escalation(value.get("escalation", ""), f"{option}.escalation"),
     )

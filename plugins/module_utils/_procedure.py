@@ -29,10 +29,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     advice,
+    handed_over,
     outcome,
     returned,
     returned_from,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import NOTHING
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure_account import (
     Account,
@@ -77,6 +79,14 @@ _TOO_MUCH = frozenset(
         "watched",
     }
 )
+
+
+def escalation_of(policy: Mapping[str, Any]) -> str:
+    """Whom a policy names; the check has read all of it before, and a failure before that names nobody."""
+    try:
+        return parse_policy(policy).escalation
+    except KeyturnError:
+        return ""
 
 
 class Ended(KeyturnError):
@@ -306,6 +316,8 @@ class Procedure(Account):
         begun = self.params["purpose"] != "rotate" and (progress.begun or self.changed)
         if details.get("kind") != Waiting.__name__:
             cause += advice(pending, begun, pending and self.ended_the_one_before())
+            if progress.failed_in != PREFLIGHT:
+                cause += handed_over(escalation_of(self.params["policy"]), self.keyring)
         self.tell_of_failure(cause)
         shown = {name: details[name] for name in details if name not in _TOO_MUCH}
         if self.keyring is not None:

@@ -43,6 +43,8 @@ options:
       - C(window) is a list of maintenance windows, each with C(days) (by default all), C(start) and C(end) as V('HH:MM') in quotes, and
         C(timezone), an IANA name or V(UTC). A window that ends before it begins ends on the next day. A time that a change of the clock
         skips counts by the offset before it, one that comes twice counts as the first.
+      - C(escalation) says in words whom a person asks when a rotation that was begun fails. The message of the failure ends with it and
+        with the state to hand over.
       - C(reason_required) demands a O(reason). C(owner) and C(contacts) are for M(keyturn.runbooks.notify).
       - C(alert) has either C(command), a list of words that ends with 0 (or one of C(rc)) while all is quiet and gets the variables of
         C(environment), texts or references, beside a few ordinary ones, or C(url), with C(headers),

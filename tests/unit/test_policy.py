@@ -67,6 +67,7 @@ def test_without_a_policy_a_rotation_runs_when_asked() -> None:
         ({"rotate": "never", "reason_required": "perhaps"}, "neither true nor false"),
         ({"rotate": "never", "alert": {"url": "http://a", "command": ["b"]}}, "either command"),
         ({"rotate": "never", "alert": {"uri": "http://a"}}, "unknown key uri"),
+        ({"rotate": "never", "escalation": ["ops"]}, "escalation: expected a text that says whom"),
         ({"rotate": "never", "contacts": {"type": "mail"}}, "expected a list of contacts"),
         (["rotate"], "expected a mapping"),
     ],
