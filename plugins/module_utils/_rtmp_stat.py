@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 32
 _MOST = 1 << 20
-_READINGS = 3
+READINGS = 3
 _ADDRESS = re.compile(r"[0-9A-Za-z.:%\[\]_-]{1,64}\Z")
 
 
@@ -201,10 +201,12 @@ def read_statistics(
     headers: Optional[Mapping[str, Value]] = None,
     validate_certs: bool = True,
     ca_path: Optional[str] = None,
+    readings: int = READINGS,
 ) -> Statistics:
     """Read the page, several times, to see whether one worker tells of all.
 
     :param seconds: at most so many for each reading.
+    :param readings: how many times.
     :param option: how messages name the option that holds the address.
     :raises BadInput: for an address that cannot be meant.
     :raises Unreachable: no answer, or none that can be believed.
@@ -221,7 +223,7 @@ def read_statistics(
     )
     where = f"{option} ({shown_url(checked)})"
     try:
-        found = [statistics(_page(call, option)) for _reading in range(_READINGS)]
+        found = [statistics(_page(call, option)) for _reading in range(readings)]
     except Unreachable as error:
         if error.message.startswith(option):
             raise
@@ -242,6 +244,7 @@ def read_publishers(
     headers: Optional[Mapping[str, Value]] = None,
     validate_certs: bool = True,
     ca_path: Optional[str] = None,
+    readings: int = READINGS,
 ) -> Tuple[Publisher, ...]:
     """The streams on an ingest, those without a publisher among them.
 
@@ -249,7 +252,7 @@ def read_publishers(
     :raises Absent: the server is there and answers, and has no such application (or no page of statistics).
     :raises KeyturnError: as :func:`read_statistics` does.
     """
-    found = read_statistics(url, seconds, option, headers, validate_certs, ca_path)
+    found = read_statistics(url, seconds, option, headers, validate_certs, ca_path, readings)
     missing = [name for name in applications if name not in found.applications]
     if missing:
         known = ", ".join(found.applications) or "none"

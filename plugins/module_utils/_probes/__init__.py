@@ -54,12 +54,19 @@ def _http_type() -> ProbeType:
     return HttpType()
 
 
+def _stream_type() -> ProbeType:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._stream import StreamType
+
+    return StreamType()
+
+
 TYPES: Mapping[str, Callable[[], ProbeType]] = MappingProxyType(
     {
         "command": _command_type,
         "drained": DrainedType,
         "http": _http_type,
         "postgres": PostgresType,
+        "stream": _stream_type,
     }
 )
 """Every type of probe, by name."""
@@ -125,7 +132,9 @@ class _Controlled:
         seen = self._probe.attempt(seconds)
         if not seen.done:
             return seen
-        control = self._control.attempt(seconds)
+        # Some have a gentler way to see this than the whole proof.
+        ask: Callable[[float], Attempt] = getattr(self._control, "control", self._control.attempt)
+        control = ask(seconds)
         if not control.done:
             return unclear(
                 f"{seen.detail}; but the current value is not accepted there either: {control.detail}"

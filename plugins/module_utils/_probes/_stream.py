@@ -1,0 +1,204 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The probe ``stream``: an ingest takes a synthetic test stream with this key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict, Mapping
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    Refused,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port import (
+    REFUSED,
+    Attempt,
+    ProbeContext,
+    denied,
+    fill,
+    names_stage,
+    patience_of,
+    proved,
+    unclear,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import (
+    SPARE,
+    Pattern,
+    Streamed,
+    Target,
+    Wanted,
+    check_key,
+    not_received,
+    read_method,
+    read_pattern,
+    read_target,
+    read_wanted,
+    says_yes,
+    stream,
+)
+
+KEYS = (
+    "url", "application", "key", "duration", "size", "rate", "video_bitrate", "audio_bitrate", "method", "received",
+)  # fmt: skip
+KEY = "{stage.key}"
+ADOPTED = "adopted"
+"""What stands behind a yes for a value that no rotation made."""
+_TO_SEE_ONE = 2.0
+
+
+class StreamProbe:
+    """One test stream, tried until the answer is the wanted one."""
+
+    def __init__(
+        self,
+        target: Target,
+        key: Secret,
+        pattern: Pattern,
+        method: str,
+        wanted: Wanted,
+        ctx: ProbeContext,
+    ) -> None:
+        self.against, self.blocked = target.url, _blocked(key, ctx)
+        self._target, self._key, self._pattern = target, key, pattern
+        self._method, self._wanted, self._ctx = method, wanted, ctx
+
+    def attempt(self, seconds: float) -> Attempt:
+        """One test stream, and the confirmation that it arrived.
+
+        :raises Refused: somebody is live with this key, or nobody has confirmed that it arrived.
+        :raises Absent: there is no such application.
+        """
+        began = self._ctx.monotonic()
+        if seconds < self._pattern.seconds + 1:
+            return unclear("there is no time left for another test stream")
+        seen = self._stream(self._pattern, seconds)
+        outcome = seen.ended.outcome
+        if outcome == "already_publishing":
+            raise Refused(f"{self._ctx.option} ({self.against}): {seen.ended.detail}")
+        if outcome == "wrong_application":
+            raise Absent(
+                f"{self._ctx.option} ({self.against}): {seen.ended.detail}. See to url and application; this says nothing about the key"
+            )
+        if self._ctx.expect == REFUSED:
+            return _judge_refused(seen)
+        if outcome != "accepted":
+            return (denied if outcome == "refused" else unclear)(seen.ended.detail)
+        wrong = not_received(seen, self._wanted)
+        if wrong:
+            return denied(wrong)
+        if self._wanted.confirmed:
+            self._confirm(began + seconds)
+        return proved(_told(seen, self._wanted))
+
+    def control(self, seconds: float) -> Attempt:
+        """Whether this key is accepted there, where another one was refused: a short stream is enough, and so is that somebody is live."""
+        short = replace(self._pattern, seconds=min(self._pattern.seconds, _TO_SEE_ONE))
+        seen = self._stream(short, min(seconds, short.seconds + SPARE))
+        taken = seen.ended.outcome in ("accepted", "already_publishing")
+        return proved("accepted") if taken else unclear(seen.ended.detail)
+
+    def _stream(self, pattern: Pattern, seconds: float) -> Streamed:
+        return stream(
+            self._target,
+            self._key,
+            pattern,
+            self._method,
+            self._wanted,
+            self._ctx.context.environ,
+            seconds,
+            f"{self._ctx.option}.received",
+        )
+
+    def _confirm(self, until: float) -> None:
+        """Wait for a person's word as long as there is time; no further stream is made for it.
+
+        :raises Refused: there is none.
+        """
+        option = f"{self._ctx.option}.received"
+        pause = max(self._ctx.patience.interval.total_seconds(), 0.1)
+        while True:
+            missing = says_yes(
+                lambda: resolve(self._wanted.confirmed, self._ctx.context, f"{option}.confirmed"),
+                self._wanted,
+                option,
+            )
+            if not missing:
+                return
+            if self._ctx.monotonic() + pause >= until:
+                raise Refused(
+                    f"{self._ctx.option} ({self.against}): the test stream was accepted, and {missing}; then run the same playbook again"
+                )
+            self._ctx.context.progress(f"waiting for a yes: {missing}")
+            self._ctx.sleep(pause)
+
+
+def _judge_refused(seen: Streamed) -> Attempt:
+    if seen.ended.outcome == "refused":
+        return proved("refused")
+    return (
+        denied("it is still accepted")
+        if seen.ended.outcome == "accepted"
+        else unclear(seen.ended.detail)
+    )
+
+
+def _told(seen: Streamed, wanted: Wanted) -> str:
+    said = f"published {seen.ended.frames} frames in {seen.ended.seconds:.0f} s by {seen.method}"
+    arrived = [seen.received] if seen.received else []
+    if wanted.confirmed:
+        arrived.append(f"a person confirmed that it arrived (yes {wanted.id})")
+    return f"{said}; {' and '.join(arrived) or 'beside the answer of the protocol nothing tells that it arrived'}"
+
+
+def _blocked(key: Secret, ctx: ProbeContext) -> str:
+    if not key.known:
+        return "the value does not exist yet"
+    return "check mode streams nothing" if ctx.context.check_mode else ""
+
+
+class StreamType:
+    """Test streams; what they present is the stream key."""
+
+    keys = KEYS
+    stages = ("pending", "current", "previous")
+
+    def presents(self, options: Mapping[str, Any]) -> bool:
+        """Whether the key is the stage's."""
+        return names_stage(options.get("key") or KEY)
+
+    def open(self, options: Mapping[str, Any], stage: Stage, ctx: ProbeContext) -> StreamProbe:
+        """Read the options."""
+        option = ctx.option
+        for name in ("url", "application"):
+            if names_stage(options.get(name) or ""):
+                raise BadInput(
+                    f"{option}.{name}: holds a stage's value, and addresses are shown; the key is given by 'key' alone"
+                )
+        target = read_target(options.get("url"), options.get("application"), option)
+        pattern = read_pattern(options, option)
+        key = fill(options.get("key") or KEY, stage, ctx, f"{option}.key")
+        if key.known:
+            check_key(key, f"{option}.key")
+        _check_time(options, pattern, ctx)
+        received = f"{option}.received"
+        wanted = read_wanted(options.get("received"), received, stage.rotation_id or ADOPTED)
+        headers: Dict[str, Secret] = {
+            name: fill(value, stage, ctx, f"{received}.headers.{name}")
+            for name, value in wanted.headers.items()
+        }
+        method = read_method(options.get("method"), option)
+        return StreamProbe(target, key, pattern, method, replace(wanted, headers=headers), ctx)
+
+
+def _check_time(options: Mapping[str, Any], pattern: Pattern, ctx: ProbeContext) -> None:
+    least = pattern.seconds + SPARE
+    if patience_of(options, ctx.patience, ctx.option).timeout.total_seconds() < least:
+        raise BadInput(
+            f"{ctx.option}.timeout: a test stream of {pattern.seconds:g} s needs {least:g} s; give it more time or less duration"
+        )

@@ -1,0 +1,212 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The probe ``stream`` on a real ingest: proofs, refusals, somebody who is live, and a person's word."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    ProbeFailed,
+    Refused,
+    Unreachable,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
+    Evidence,
+    Patience,
+    ProbeContext,
+    presenting,
+    run_probe,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ingest import Ingest, new_key
+from machines import required
+from publisher import Publisher
+
+ONCE = Patience(timedelta(seconds=10), timedelta(milliseconds=100), 0)
+
+
+@pytest.fixture(scope="module")
+def ingest(run_dir: Path) -> Iterator[Ingest]:
+    place = run_dir / "probe-ingest"
+    place.mkdir(mode=0o711)
+    with required(), Ingest(place) as started:
+        yield started
+
+
+def stage(key: str, rotation: str = "r1-2026") -> Stage:
+    return Stage(rotation, "applied", {"key": Secret(key)}, "d")
+
+
+def probe(ingest: Ingest, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "stream",
+        "url": ingest.url(),
+        "duration": "1s",
+        "size": "160x90",
+        "rate": 10,
+        "video_bitrate": "200k",
+        "audio_bitrate": "64k",
+        **more,
+    }
+
+
+def surroundings(current: str = "", **more: Any) -> ProbeContext:
+    document = (
+        Document("platform", secrets.token_bytes(32), current=stage(current, "r0-2025"))
+        if current
+        else None
+    )
+    context = Context(check_mode=more.pop("check_mode", False))
+    return ProbeContext(context, {}, document=document, patience=more.pop("patience", ONCE), **more)
+
+
+def tried(key: str, options: dict[str, Any], ctx: ProbeContext) -> Evidence:
+    found = run_probe(options, stage(key), ctx)
+    assert key not in repr(found)
+    return found
+
+
+def test_a_key_is_proved_with_what_the_ingest_says_of_it(ingest: Ingest) -> None:
+    key = new_key()
+    ingest.allow(key)
+    seen = tried(key, probe(ingest, received={"stat": ingest.stat_url}), surroundings())
+    assert (seen.type, seen.against) == ("stream", ingest.url())
+    assert seen.detail.startswith("published 10 frames in ")
+    assert "; its statistics showed the stream in application live, 160x90" in seen.detail
+    told = tried(key, probe(ingest), surroundings()).detail
+    assert told.endswith("beside the answer of the protocol nothing tells that it arrived")
+
+
+def test_a_refused_key_is_tried_until_the_time_is_up(ingest: Ingest) -> None:
+    key = new_key()
+    ingest.allow()
+    later = surroundings(patience=Patience(timedelta(seconds=8), timedelta(milliseconds=200), 1))
+    with pytest.raises(ProbeFailed, match=r"the ingest refused the stream.*\(2 attempts"):
+        tried(key, probe(ingest), later)
+
+    def slept(_seconds: float) -> None:
+        ingest.allow(key)
+
+    # A platform that learns of a new key a while later, as the runbook knows it.
+    patient = surroundings(patience=Patience(timedelta(seconds=20)), sleep=slept)
+    assert tried(key, probe(ingest), patient).detail.startswith("published")
+
+
+def test_a_refusal_is_proved_only_where_the_current_key_is_accepted(ingest: Ingest) -> None:
+    old, current = new_key(), new_key()
+    refused = {"expect": "refused"}
+    ingest.allow(current)
+    seen = tried(old, probe(ingest), surroundings(current, **refused))
+    assert seen.detail == "refused; the current value is accepted there"
+    ingest.allow(old, current)
+    with pytest.raises(ProbeFailed, match="it is still accepted"):
+        tried(old, probe(ingest), surroundings(current, **refused))
+    ingest.allow(current)
+    ingest.stop_callback()
+    try:
+        with pytest.raises(Unreachable, match="but the current value is not accepted there either"):
+            tried(old, probe(ingest), surroundings(current, **refused))
+    finally:
+        ingest.start_callback()
+    # An operator's word is not asked for twice: it was for the stream of its own rotation.
+    asked = probe(ingest, received={"confirmed": "ref+file:///nowhere/at/all"})
+    assert tried(old, asked, surroundings(current, **refused)).detail.startswith("refused")
+    with Publisher(ingest, current):
+        live = tried(old, probe(ingest), surroundings(current, **refused))
+        assert live.detail == "refused; the current value is accepted there"
+    for url in ("rtmp://127.0.0.1:1/live", "rtmp://ingest.invalid/live"):
+        with pytest.raises(Unreachable):
+            tried(old, probe(ingest, url=url), surroundings(current, **refused))
+    with pytest.raises(Absent, match="this says nothing about the key"):
+        tried(old, probe(ingest, url=ingest.url("other")), surroundings(current, **refused))
+
+
+def test_a_live_stream_ends_it_at_once(ingest: Ingest) -> None:
+    key = new_key()
+    ingest.allow(key)
+    with Publisher(ingest, key) as live:
+        for more in ({}, {"received": {"stat": ingest.stat_url}}):
+            with pytest.raises(Refused, match="somebody is live with this key") as caught:
+                tried(key, probe(ingest, **more), surroundings())
+            assert key not in str(caught.value)
+        with pytest.raises(Refused, match="somebody is live"):
+            tried(key, probe(ingest), surroundings(new_key(), expect="refused"))
+        assert live.running
+
+
+def test_check_mode_streams_nothing(ingest: Ingest) -> None:
+    key = new_key()
+    ingest.allow(key)
+    seen = tried(key, probe(ingest), surroundings(check_mode=True))
+    assert (seen.detail, seen.predicted) == ("not tried: check mode streams nothing", True)
+    unmade = Stage("r1", "intended", {"key": Secret.new()}, "d")
+    assert (
+        "does not exist yet"
+        in run_probe(probe(ingest), unmade, surroundings(check_mode=True)).detail
+    )
+    assert key not in ingest.callback_log.read_text()
+
+
+def test_statistics_that_never_showed_it_are_a_failed_proof(ingest: Ingest, scratch: Path) -> None:
+    key = new_key()
+    ingest.allow(key)
+    with (
+        Ingest(scratch) as other,
+        pytest.raises(ProbeFailed, match="never showed it growing"),
+    ):
+        tried(key, probe(ingest, received={"stat": other.stat_url}), surroundings())
+
+
+class Clock:
+    """Goes on by itself and by sleeping, without the wait."""
+
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        self.slept, self.told = 0.0, told
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.slept
+
+    def sleep(self, _seconds: float) -> None:
+        self.slept += 3
+        self.told()
+
+    def context(self) -> ProbeContext:
+        return surroundings(sleep=self.sleep, monotonic=self.monotonic)
+
+
+def test_a_yes_counts_for_its_own_rotation_alone(ingest: Ingest, scratch: Path) -> None:
+    key, word = new_key(), scratch / "word"
+    ingest.allow(key)
+    options = probe(ingest, received={"confirmed": f"ref+file://{word}"})
+    with pytest.raises(Refused, match=r"write 'yes r1-2026' to where .*received\.confirmed") as no:
+        run_probe(options, stage(key, "r1-2026"), Clock().context())
+    assert key not in str(no.value)
+    for wrong in ("yes", "yes r0-2025", "no r1-2026"):
+        word.write_text(wrong)
+        with pytest.raises(Refused, match="is no yes for this test stream"):
+            run_probe(options, stage(key, "r1-2026"), Clock().context())
+    word.unlink()
+
+    def told() -> None:
+        word.write_text("Yes r1-2026\n")
+
+    calls = ingest.callback_log.read_text().count(key)
+    seen = run_probe(options, stage(key, "r1-2026"), Clock(told).context())
+    assert seen.detail.endswith("a person confirmed that it arrived (yes r1-2026)")
+    assert ingest.callback_log.read_text().count(key) == calls + 1
+
+
+def test_it_presents_the_key_of_the_stage(ingest: Ingest) -> None:
+    assert presenting([probe(ingest)], "probes") == 1
+    assert presenting([probe(ingest, key="ref+file:///a/key")], "probes") == 0
