@@ -1,0 +1,160 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys that a person makes in a dashboard: the run stops until they are there, and knows what a reset ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from estate.playbook import Ansible, PlaybookResult
+from ingest import Ingest, new_key
+from machines import required
+from publisher import Publisher
+from stream_world import FORCE, StreamWorld
+
+
+class Dashboard(StreamWorld):
+    """A platform where a person makes keys.
+
+    :ivar handed: where the person puts a new one.
+    """
+
+    def __init__(self, folder: Path, ansible: Ansible, ingest: Ingest, overlap: bool) -> None:
+        self.handed = folder / "handed.key"
+        issuer = {
+            "type": "operator",
+            "overlap": overlap,
+            "values": {"key": f"ref+file://{self.handed}"},
+            "make": "dashboard.example, Keys: New",
+            "end": "dashboard.example, Keys: Delete",
+        }
+        super().__init__(folder, ansible, ingest, issuer, lists=False)
+        self.overlap = overlap
+        self.made: list[str] = []
+
+    def click(self) -> str:
+        """Make a key in the dashboard, and put it into the file; without overlap, the one before ends."""
+        key = new_key()
+        self.made = [*self.made, key] if self.overlap else [key]
+        self.ingest.allow(*self.made)
+        self.hand(key)
+        return key
+
+    def end(self, key: str) -> None:
+        """End a key in the dashboard."""
+        self.made.remove(key)
+        self.ingest.allow(*self.made)
+
+    def hand(self, text: str) -> None:
+        """Put a text into the file."""
+        self.handed.touch(0o600)
+        self.handed.write_text(f"{text}\n")
+
+    def rotate(self, *arguments: str, **extra: object) -> PlaybookResult:
+        """Rotate, although it is young."""
+        done = self.run("rotate_stream_keys", *arguments, **FORCE, **extra)
+        for key in self.made:
+            assert key not in done.output
+        return done
+
+
+@pytest.fixture
+def dashboard(
+    request: pytest.FixtureRequest, scratch: Path, ansible: Ansible
+) -> Iterator[Dashboard]:
+    with required(), Ingest() as ingest:
+        made = Dashboard(scratch, ansible, ingest, request.param)
+        made.click()
+        made.rotate().check()
+        yield made
+
+
+@pytest.mark.parametrize("dashboard", [False], indirect=True)
+def test_a_reset_ends_the_key_in_use_and_the_run_goes_forward(dashboard: Dashboard) -> None:
+    first = dashboard.key("current")
+    predicted = dashboard.rotate("--check").check(2)
+    assert "ends the value in use in the moment when it makes the new one" in predicted.output
+    assert "holds the value in use, and no new one" in predicted.stdout
+    assert "pending" not in dashboard.known()
+    stopped = dashboard.rotate().check(2)
+    assert "dashboard.example, Keys: New" in stopped.stdout
+    assert "which ends the one in use" in stopped.stdout
+    assert "mend the cause" not in stopped.stdout
+    assert "desk of keys" not in stopped.stdout
+    intended = dashboard.document().pending
+    assert intended
+    assert intended.status == "intended"
+    assert dashboard.live_file.read_text() == first
+    second = dashboard.click()
+    done = dashboard.rotate().check()
+    assert dashboard.key("current") == second
+    assert dashboard.live_file.read_text() == second
+    current = dashboard.document().current
+    assert current
+    assert current.rotation_id == intended.rotation_id
+    assert "previous value is accepted" not in done.output
+    before = dashboard.state()
+    refused = dashboard.run("rollback_stream_keys").check(2)
+    assert "was ended by the issuer when it made this one" in refused.stdout
+    assert dashboard.state() == before
+    dashboard.run("retire_due").check()
+    assert "previous" not in dashboard.known()
+
+
+@pytest.mark.parametrize("dashboard", [False], indirect=True)
+def test_nobody_is_sent_to_the_dashboard_while_somebody_is_live(dashboard: Dashboard) -> None:
+    before = dashboard.state()
+    with Publisher(dashboard.ingest, dashboard.key("current")) as live:
+        refused = dashboard.rotate().check(2)
+        assert live.running
+    assert "somebody is live" in refused.stdout
+    assert "dashboard.example" not in refused.stdout
+    assert dashboard.state() == before
+
+
+@pytest.mark.parametrize("dashboard", [False], indirect=True)
+def test_a_new_key_that_fails_its_proof_is_answered_by_another(dashboard: Dashboard) -> None:
+    first = dashboard.key("current")
+    good = dashboard.click()
+    dashboard.hand(new_key())
+    failed = dashboard.rotate(keyturn_wait="2s").check(2)
+    assert "the issuer ended the old one when it made it" in failed.stdout
+    assert "escalate to the desk of keys, and hand over: pending is applied" in failed.stdout
+    assert dashboard.live_file.read_text() == first
+    dashboard.run("abandon").check()
+    dashboard.hand(good)
+    dashboard.rotate().check()
+    assert dashboard.live_file.read_text() == good
+
+
+@pytest.mark.parametrize("dashboard", [True], indirect=True)
+def test_two_keys_beside_each_other_and_a_person_ends_the_old_one(dashboard: Dashboard) -> None:
+    first = dashboard.key("current")
+    second = dashboard.click()
+    dashboard.rotate().check()
+    assert dashboard.live_file.read_text() == second
+    waiting = dashboard.run("retire_due", keyturn_wait="3s").check(2)
+    assert "dashboard.example, Keys: Delete" in waiting.output
+    dashboard.end(first)
+    dashboard.run("retire_due").check()
+    assert "previous" not in dashboard.known()
+
+
+@pytest.mark.parametrize("dashboard", [True], indirect=True)
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "holds no value yet"), ("two words", "a space or a line break in it")],
+)
+def test_what_can_be_no_key_is_not_taken(dashboard: Dashboard, text: str, told: str) -> None:
+    dashboard.hand(text)
+    refused = dashboard.rotate().check(2)
+    assert told in refused.stdout
+    assert str(dashboard.handed) in refused.stdout
+    dashboard.handed.unlink()
+    assert "holds no value yet" in dashboard.rotate().check(2).stdout
+    second = dashboard.click()
+    dashboard.rotate().check()
+    assert dashboard.key("current") == second

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stream keys of an own ingest: rotated between broadcasts, and never during one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from estate.errors import EstateError
+from estate.playbook import Ansible
+from ingest import Ingest
+from machines import required
+from publisher import Publisher
+from stream_world import FORCE, Meanwhile, StreamWorld
+
+
+@pytest.fixture
+def world(scratch: Path, ansible: Ansible) -> Iterator[StreamWorld]:
+    with required(), Ingest() as ingest:
+        ingest.allow()
+        issuer = {"type": "rtmp_ingest", "stat": ingest.stat_url}
+        made = StreamWorld(scratch, ansible, ingest, issuer, lists=True)
+        made.run("rotate_stream_keys").check()
+        yield made
+
+
+def test_a_key_is_rotated_and_the_old_one_ended(world: StreamWorld) -> None:
+    first, before = world.key("current"), world.state()
+    predicted = world.run("rotate_stream_keys", "--check", "--diff", **FORCE).check()
+    assert "(new)" in predicted.stdout
+    assert world.state() == before
+    world.run("rotate_stream_keys", "--diff", **FORCE).check()
+    second = world.key("current")
+    assert second != first
+    assert world.live_file.read_text() == second
+    for key in (first, second):
+        with Publisher(world.ingest, key) as live:
+            assert live.running
+    proved = [item for stage in [world.document().current] if stage for item in stage.evidence]
+    assert {item["type"] for item in proved} == {"stream"}
+    world.run("retire_due").check()
+    assert world.ingest.allow_list.read_text() == f"{second}\n"
+    with pytest.raises(EstateError):
+        Publisher(world.ingest, first).start()
+    verified = world.state()
+    world.run("verify_stream_keys").check()
+    assert world.state() == verified
+
+
+def test_it_is_rolled_back(world: StreamWorld) -> None:
+    first = world.key("current")
+    world.run("rotate_stream_keys", **FORCE).check()
+    world.run("rollback_stream_keys").check()
+    assert world.key("current") == first
+    assert world.live_file.read_text() == first
+
+
+@pytest.mark.parametrize("playbook", ["rotate_stream_keys", "rollback_stream_keys", "retire_due"])
+def test_nothing_is_changed_while_somebody_is_live(world: StreamWorld, playbook: str) -> None:
+    if playbook != "rotate_stream_keys":
+        world.run("rotate_stream_keys", **FORCE).check()
+    before = world.state()
+    with Publisher(world.ingest, world.key("current")) as live:
+        refused = world.run(playbook, **FORCE).check(2)
+        assert "somebody is live (application live, from 127.0.0.1" in refused.stdout
+        assert live.running
+    assert world.state() == before
+    world.run(playbook, **FORCE).check()
+    assert world.state() != before
+
+
+def test_who_goes_live_in_the_middle_of_a_rotation_keeps_the_key(world: StreamWorld) -> None:
+    first = world.key("current")
+    meanwhile = Meanwhile(world.folder, "proof")
+    probes = [*world.variables["keyturn_probes"], {"type": "command", "argv": meanwhile.argv}]
+    world.write(keyturn_probes=probes)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(world.run, "rotate_stream_keys", **FORCE)
+        meanwhile.wait()
+        with Publisher(world.ingest, first) as live:
+            meanwhile.go_on()
+            refused = running.result().check(2)
+            assert live.running
+    assert "somebody is live" in refused.stdout
+    pending = world.document().pending
+    assert pending
+    assert (pending.status, world.key("current")) == ("proved", first)
+    assert world.live_file.read_text() == first
+    world.run("rotate_stream_keys").check()
+    current = world.document().current
+    assert current
+    assert current.rotation_id == pending.rotation_id
+
+
+def test_who_goes_live_while_the_old_key_is_taken_away_stops_its_end(world: StreamWorld) -> None:
+    first = world.key("current")
+    world.run("rotate_stream_keys", **FORCE).check()
+    meanwhile = Meanwhile(world.folder, "told")
+    told = {"type": "command", "name": "ingest", "argv": meanwhile.argv, "reads": ["allowed"]}
+    world.write(keyturn_consumers=[{**told, "argv": ["true"]}])
+    world.run("rotate_stream_keys", "--tags", "reload").check()
+    world.write(keyturn_consumers=[told])
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(world.run, "retire_due")
+        meanwhile.wait()
+        with Publisher(world.ingest, world.key("current")):
+            meanwhile.go_on()
+            refused = running.result().check(2)
+    assert "somebody is live" in refused.stdout
+    previous = world.document().previous
+    assert previous
+    assert previous.status == "retiring"
+    world.run("retire_due").check()
+    assert "previous" not in world.known()
+    assert first not in world.ingest.allow_list.read_text()
+
+
+def test_a_key_that_somebody_publishes_with_is_not_ended(world: StreamWorld) -> None:
+    """Without the gate it is the count of who uses it that stops it, and names the client."""
+    first = world.key("current")
+    world.run("rotate_stream_keys", **FORCE).check()
+    world.write(keyturn_gates=[])
+    with Publisher(world.ingest, world.key("current")):
+        with Publisher(world.ingest, first) as live:
+            refused = world.run("retire_due").check(2)
+            assert live.running
+        assert "still used by: application live, from 127.0.0.1" in refused.stdout
+        world.run("retire_due").check()
+
+
+def test_an_ingest_that_does_not_answer_is_not_taken_for_an_idle_one(world: StreamWorld) -> None:
+    before = world.state()
+    world.ingest.stop()
+    refused = world.run("rotate_stream_keys", **FORCE).check(2)
+    assert "whether somebody publishes is not known" in refused.stdout
+    assert f"no connection to 127.0.0.1:{world.ingest.port}" in refused.stdout
+    assert world.state() == before
+
+
+def test_a_file_that_somebody_changed_is_found_by_verify(world: StreamWorld) -> None:
+    world.live_file.write_text("something else")
+    found = world.run("verify_stream_keys").check(2)
+    assert "these sinks are behind: live" in found.stdout
+    assert world.live_file.read_text() == "something else"
