@@ -61,6 +61,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._backup im
     BackedUpPlace,
     Copies,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import EVERYBODY
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open import (
     Address,
     open_place,
@@ -152,6 +153,7 @@ def _sent_sink(item: RenderedSink, digest: str) -> Dict[str, Any]:
         "host": sink.host,
         "group": sink.group,
         "digest": digest,
+        "tells_only": sink.tells_only,
     }
     return {**about, "held": dict(item.held), "fields": fields}
 
@@ -352,7 +354,10 @@ def _result(done: Sequence[Done], context: Context) -> Result:
 def _settle(done: Done, place: Place, context: Context) -> None:
     """What follows once a place holds what it should: its copies come to their end, and the operator is told."""
     where = done.job.address.where
-    notes = list(done.outcome.observed.notes)
+    public = all(sink["tells_only"] for sink in done.job.sinks)
+    notes = [
+        note for note in done.outcome.observed.notes if not (public and note.startswith(EVERYBODY))
+    ]
     if isinstance(place, BackedUpPlace):
         done.copies = place.settle(done.outcome)
         notes += [done.copies.note] if done.copies.missing else []

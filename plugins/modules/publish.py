@@ -39,7 +39,8 @@ options:
         its place, its field and its host, such as V(/opt/app/.env#/DATABASE_URL@app1).
       - C(ref) is where the sink is. V(ref+vault://MOUNT/PATH#/FIELD) is a field of a KV version 2 secret, V(ref+file:///PATH) a whole
         file, V(ref+file:///PATH?format=env#/KEY) a line of an env file, V(ref+file:///PATH?format=json#/KEY) a top-level key of a
-        JSON file. With C(fields), the part from V(#) on is left out.
+        JSON file, V(ref+file:///PATH?format=yaml#/KEY/KEY) a value in a YAML file, V(ref+file:///PATH?format=log) a log. With
+        C(fields), the part from V(#) on is left out.
       - V(ref+awsssm://PATH/OF/PARAMETER) is a whole parameter of AWS Systems Manager, and with V(?mode=singleparam#/KEY) a key of the JSON
         in it. C(kms_key_id) names the KMS key of the parameter. Without it one that is there keeps its own.
       - V(ref+awssecrets://NAME) is the whole text of a secret of AWS Secrets Manager, and with V(#/KEY) a key of the JSON in it.
@@ -72,14 +73,29 @@ options:
         that they would read differently is refused, such as one with a line break, or with a backquote beside a single quote.
         Comments, order, C(export) and other lines are kept. A comment behind the value moves to a line of its own, because to systemd
         it is a part of the value. Of several lines for one key, the last one is kept, which is the one that readers take.
+      - C(format) V(yaml) sets single values in a YAML file, and V(frontmatter) in the block between the lines V(---) at the top
+        of a Markdown file. Only the characters of the value are replaced; comments, order, quotes, blanks and line ends stay to
+        the byte. A value that would be taken for something else without quotes gets some. A day or a time is written without
+        them, unless some were there.
+      - The path to such a value has a key, or the number of an item counted from 0, or V(key=value) for the item of a list that
+        has this value under this key, as in V(#/credential_refs/name=restream/last_rotated). It must be there up to its last key.
+        A last key that is missing is added behind the last single value of its mapping. Values with anchors, aliases or tags,
+        blocks of lines, files of several documents and files with a key twice are refused. The host needs the Python library
+        PyYAML (python3-yaml).
+      - C(format) V(log) adds C(template) as a line at the end of the file, unless the line is in it, or in the one that logrotate
+        made of it last (C(PATH.1), not compressed). Nothing in it is ever changed or removed. A new log has mode V("0640") unless
+        C(mode) says another. Control characters and line breaks, which a reason may have, are written out as V(\x0a). Put
+        V({current.reason|json}) where a reason must not look like another word of the line.
+      - The line of a log must show V({current.promoted}), V({current.made}) or V({current.rotation_id}), so that it differs from
+        that of the next rotation, and no secret field. No consumer lags and no gate closes because a line is gone.
       - C(dialect) names the one reader that such a file is for, V(systemd), V(compose) or V(posix), as in M(keyturn.runbooks.env_file).
         A value for which all of them have no form in common, such as one with a line break, is then written as that reader takes it.
         The default is V(common). Sinks of one file have one dialect.
       - C(mode) is the file's mode, as a quoted octal number. Without it, a new file gets V("0600") and a file that is there keeps its
         own; one that everybody on the machine can read is warned about.
       - C(owner) and C(file_group) are the file's owner and group, by name or number. Without them, a file that is there keeps its own.
-      - C(backup) has a file copied before another value takes its place, as V({keep: 7d}). The copy is called C(NAME.bak.YYYYMMDD), by the
-        day in UTC, has mode 0600, and belongs to whoever runs the task. One is made in a day, before the first change of that day. It
+      - C(backup), a mapping of C(keep) and C(count), has a file copied before another value takes its place. The copy is called
+        C(NAME.bak.YYYYMMDD), by the day in UTC, has mode 0600, and belongs to whoever runs the task. One is made in a day, before the first change of that day. It
         stays when the file changes again on that day, so that it is the file as the day found it. Where no file is there, a warning
         tells so, and the task goes on.
       - Copies of a day that ended longer than C(keep) ago are removed by each task for that sink, also by one that changes nothing else;
@@ -115,6 +131,7 @@ requirements:
   - boto3 for those in AWS
   - kubernetes for those in Kubernetes
   - cryptography for the filter V(jwks)
+  - PyYAML for those in YAML files
 author:
   - keyturn.runbooks contributors (@keyturn)
 """
@@ -159,6 +176,23 @@ EXAMPLES = r"""
         template: "{current,pending,previous.value|join:,}"
         mode: "0640"
         file_group: hub
+
+- name: Publish a stream key to a relay, with the day in its profile and a line in its log
+  keyturn.runbooks.publish:
+    keyring: ref+vault://secret/keyrings/restream
+    host: relay1
+    sinks:
+      - {name: key, host: relay1, ref: "ref+file:///etc/stream/keys/restream.key", template: "{current.key}\n", backup: {keep: 7d}}
+      - name: profile
+        host: relay1
+        ref: ref+file:///etc/stream/encoder-config.yaml?format=yaml#/credential_refs/name=restream/last_rotated
+        template: "{current.promoted|date}"
+      - name: log
+        host: relay1
+        ref: ref+file:///var/log/stream-key-rotation.log?format=log
+        template: "{current.promoted} KEY-ROTATED platform=restream reason={current.reason} operator={current.operator}"
+  delegate_to: relay1
+  become: true
 """
 
 RETURN = r"""

@@ -74,6 +74,11 @@ class Sink:
         return all(template.tells_only for template in self.templates.values())
 
     @property
+    def only_adds(self) -> bool:
+        """Whether it is a log, which nothing is read from."""
+        return self.options.format == "log"
+
+    @property
     def place(self) -> Tuple[str, ...]:
         """What is written by one call: sinks with the same place are written together."""
         params = sorted(f"{key}={value}" for key, value in self.ref.params.items())

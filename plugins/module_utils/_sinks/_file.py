@@ -32,6 +32,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     bytes_note,
 )
 
+EVERYBODY = "every user of the machine can read it"
+"""How the note about a file begins that is no place for a secret."""
+
 
 class Codec(Protocol):
     """How a file holds fields."""
@@ -84,6 +87,33 @@ def _number(name: str, kind: str, where: str) -> int:
         return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
     except KeyError:
         raise BadInput(f"{where}: there is no {kind} '{name}' on this machine") from None
+
+
+def owners_of(attributes: Attributes, where: str) -> Tuple[Optional[int], Optional[int]]:
+    """The numbers of the owner and the group that are wanted; none where the definition says nothing.
+
+    :raises BadInput: there is none of that name on this machine.
+    """
+    owner, group = attributes.owner, attributes.group
+    uid = None if owner is None else _number(owner, "user", where)
+    return uid, None if group is None else _number(group, "group", where)
+
+
+def attribute_drift(attributes: Attributes, status: os.stat_result, where: str) -> Tuple[str, ...]:
+    """What must be set right of mode and owners, in words.
+
+    :raises BadInput: as :func:`owners_of`.
+    """
+    uid, gid = owners_of(attributes, where)
+    mode = stat.S_IMODE(status.st_mode)
+    drift = []
+    if attributes.mode not in (None, mode):
+        drift.append(f"mode {mode:04o} instead of {attributes.mode:04o}")
+    if uid not in (None, status.st_uid):
+        drift.append(f"owner {status.st_uid} instead of {attributes.owner}")
+    if gid not in (None, status.st_gid):
+        drift.append(f"group {status.st_gid} instead of {attributes.group}")
+    return tuple(drift)
 
 
 @dataclass(frozen=True)
@@ -170,31 +200,14 @@ class FilePlace:
         text = data.decode("utf-8", "surrogateescape")
         notes = self._codec.notes(text, names)
         if mode & stat.S_IROTH and self._attributes.mode is None:
-            notes += (
-                f"every user of the machine can read it (mode {mode:04o}); set 'mode' in the sink, such as \"0600\"",
-            )
+            notes += (f"{EVERYBODY} (mode {mode:04o}); set 'mode' in the sink, such as \"0600\"",)
         fields = self._codec.fields(text, names, self._where)
         notes += bytes_note(fields)
-        return Observed(fields, drift=self._drift(mode), notes=notes, state=_State(text))
+        return Observed(fields, drift=self._drift(), notes=notes, state=_State(text))
 
-    def _owners(self) -> Tuple[Optional[int], Optional[int]]:
-        owner, group = self._attributes.owner, self._attributes.group
-        uid = None if owner is None else _number(owner, "user", self._where)
-        return uid, None if group is None else _number(group, "group", self._where)
-
-    def _drift(self, mode: int) -> Tuple[str, ...]:
+    def _drift(self) -> Tuple[str, ...]:
         status = self._held.status() if self._held else os.stat(self._path)
-        if status is None:
-            return ()
-        uid, gid = self._owners()
-        drift = []
-        if self._attributes.mode not in (None, mode):
-            drift.append(f"mode {mode:04o} instead of {self._attributes.mode:04o}")
-        if uid not in (None, status.st_uid):
-            drift.append(f"owner {status.st_uid} instead of {self._attributes.owner}")
-        if gid not in (None, status.st_gid):
-            drift.append(f"group {status.st_gid} instead of {self._attributes.group}")
-        return tuple(drift)
+        return () if status is None else attribute_drift(self._attributes, status, self._where)
 
     def check_write(self, observed: Observed, changes: Changes) -> None:
         """Find out what would stop a write, without one.
@@ -202,7 +215,7 @@ class FilePlace:
         :raises Absent, Denied, BadInput, Corrupt: as :meth:`write`.
         """
         check_replaceable(self._path, self._where)
-        self._owners()
+        owners_of(self._attributes, self._where)
         self._edited(observed, known(changes))
 
     def _edited(self, observed: Observed, changes: Changes) -> Optional[str]:
@@ -221,7 +234,7 @@ class FilePlace:
         if text is None:
             self._held.remove()
             return None
-        uid, gid = self._owners()
+        uid, gid = owners_of(self._attributes, self._where)
         data = text.encode("utf-8", "surrogateescape")
         self._held.replace(data, self._attributes.mode, uid, gid)
         return None

@@ -26,8 +26,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file impo
     TextCodec,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._json import JsonCodec
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import Options
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._log import LogPlace
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import (
+    PATHS,
+    Options,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import Place
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._yaml import YamlCodec
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,18 @@ class Address:
 
 
 def codec(options: Options) -> Codec:
-    """How a text holds fields: ``env``, ``json``, or as a whole."""
+    """How a text holds fields: ``env``, ``json``, ``yaml``, or as a whole."""
     if options.format == "env":
         return EnvCodec(options.dialect)
+    if options.format in PATHS:
+        return YamlCodec(front_matter=options.format == "frontmatter")
     return JsonCodec() if options.format == "json" else TextCodec()
 
 
 def _file(reference: Reference, options: Options, context: Context, where: str) -> Place:
     attributes = Attributes(options.mode, options.owner, options.file_group)
+    if options.format == "log":
+        return LogPlace(reference.path, attributes, where)
     if options.backup_keep is None:
         return FilePlace(reference.path, codec(options), attributes, where)
     keep = Keep(timedelta(seconds=options.backup_keep), options.backup_count, EACH_DAY)
