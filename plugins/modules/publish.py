@@ -95,9 +95,9 @@ options:
         own; one that everybody on the machine can read is warned about.
       - C(owner) and C(file_group) are the file's owner and group, by name or number. Without them, a file that is there keeps its own.
       - C(backup), a mapping of C(keep) and C(count), has a file copied before another value takes its place. The copy is called
-        C(NAME.bak.YYYYMMDD), by the day in UTC, has mode 0600, and belongs to whoever runs the task. One is made in a day, before the first change of that day. It
-        stays when the file changes again on that day, so that it is the file as the day found it. Where no file is there, a warning
-        tells so, and the task goes on.
+        C(NAME.bak.YYYYMMDD), by the day in UTC, has mode 0600, and belongs to whoever runs the task. One is made in a day, before
+        the first change of that day. It stays when the file changes again on that day, so that it is the file as the day found
+        it. Where no file is there, a warning tells so, and the task goes on.
       - Copies of a day that ended longer than C(keep) ago are removed by each task for that sink, also by one that changes nothing else;
         the default is V(7d). With C(count), no more than the newest of this number stay. A copy holds values that may still be
         accepted. Let no reader of the folder take each file in it, but for example C(*.key).
