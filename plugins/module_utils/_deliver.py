@@ -108,14 +108,27 @@ def _tell(
     return {"consumers": told, "waiting": waiting}
 
 
-def _bring(job: _Job) -> Result:
-    """Issuer, sinks and consumers, each through its own module's core."""
+def _to_be_used(access: KeyringAccess, params: Params, context: Context) -> bool:
+    """Whether the issuer has something left to do for a value that has come into use, and is not observed yet."""
+    current = access.document.current if access.document else None
+    if current is None or current.status not in ("cutover", "promoted"):
+        return False
+    return open_issuer(params["issuer"], context, "keyturn_issuer").uses
+
+
+def _bring(job: _Job, uses: bool) -> Result:
+    """Issuer, sinks and consumers, each through its own module's core.
+
+    :param uses: the issuer has something left to do for a value that has come into use.
+    """
     params = job.params
     about = {name: params[name] for name in ("issuer", "sinks", "consumers")}
     facts: Dict[str, Any] = {}
     if job.stepped:
         issued = job.do(_issue.MODULE, issuer=params["issuer"], operation="apply", stage="current")
         facts = issued["facts"]
+    if uses:
+        job.do(_issue.MODULE, issuer=params["issuer"], operation="use", stage="current")
     sinks = parse_sinks(params["sinks"])
     written: List[Any] = []
     if any(not sink.host for sink in sinks):
@@ -153,7 +166,7 @@ def run(params: Params, context: Context) -> Result:
     if params["transition"]:
         job.step(access, overlap)
     try:
-        done = _bring(job)
+        done = _bring(job, _to_be_used(access, params, context))
     except KeyturnError as error:
         changed = job.changed or bool(error.details.get("changed"))
         error.details["changed"] = changed and not context.check_mode

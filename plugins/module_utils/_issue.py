@@ -31,6 +31,9 @@ _OPERATIONS: Dict[str, Operation] = {
     "apply": lambda issuer, stage, document, context, guard: issuer.apply(
         stage, document, context, guard
     ),
+    "use": lambda issuer, stage, document, context, guard: issuer.use(
+        stage, document, context, guard
+    ),
     "revoke": lambda issuer, stage, document, context, guard: issuer.revoke(
         stage, document, context, guard
     ),
@@ -43,6 +46,7 @@ _ALLOWED: Mapping[str, Mapping[str, Tuple[str, ...]]] = {
         "pending": ("issued", "applied", "proved"),
         "current": ("cutover", "promoted", "observed"),
     },
+    "use": {"current": ("cutover", "promoted", "observed")},
     "revoke": {"pending": ("abandoning",), "previous": ("retiring",)},
     "drop": {"pending": ("abandoning",), "previous": ("retiring",)},
 }

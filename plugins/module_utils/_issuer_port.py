@@ -68,6 +68,9 @@ class Issuer(Protocol):
     returns: bool
     """Whether a value that was replaced can be made accepted again. Not where a provider ended it for good by making another."""
 
+    uses: bool
+    """Whether :meth:`use` has anything to do."""
+
     secret_fields: FrozenSet[str]
     """Which fields of a stage are secret."""
 
@@ -104,6 +107,9 @@ class Issuer(Protocol):
 
     def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Make this stage accepted."""
+
+    def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """What is left to do at the issuer once the value is current, such as binding a broadcast to a new stream. Done before is fine."""
 
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Make this stage refused, and end what still uses it."""

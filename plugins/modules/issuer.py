@@ -25,11 +25,12 @@ options:
   operation:
     description:
       - V(apply) makes the issuer accept the stage.
+      - V(use) does what is left to do at the issuer once the stage is current, such as binding a broadcast to its stream.
       - V(revoke) makes it refuse the stage and ends what still uses it.
       - V(drop) removes what is left of it.
     type: str
     required: true
-    choices: [apply, drop, revoke]
+    choices: [apply, drop, revoke, use]
   stage:
     description: Which stage of the keyring.
     type: str

@@ -34,6 +34,8 @@ _DEFAULT: Mapping[str, Any] = {"type": "base64url", "bytes": 32}
 class Generated:
     """See the table at the top of this file."""
 
+    uses = False
+
     def __init__(self, fields: List[str], overlap: bool, option: str) -> None:
         self._fields = fields
         self._option = option
@@ -121,6 +123,10 @@ class Generated:
 
     def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Nothing: it is the sinks that make it accepted."""
+        return Outcome(False)
+
+    def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing is left to do."""
         return Outcome(False)
 
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:

@@ -123,7 +123,7 @@ def _ways(definition: Mapping[str, Any], overlap: bool, option: str) -> Dict[str
 class Operator:
     """See the table at the top of this file."""
 
-    cutover = False
+    cutover = uses = False
 
     def __init__(
         self, values: Mapping[str, str], overlap: bool, ways: Mapping[str, str], option: str
@@ -220,6 +220,10 @@ class Operator:
 
     def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Nothing: it is accepted since it was made."""
+        return Outcome(False)
+
+    def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing is left to do."""
         return Outcome(False)
 
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:

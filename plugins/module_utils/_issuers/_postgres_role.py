@@ -81,6 +81,8 @@ class PostgresRole:
 
     secret_fields: FrozenSet[str] = frozenset(("password", "verifier"))
 
+    uses = False
+
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self.overlap = definition.strategy != SAME
@@ -235,6 +237,10 @@ class PostgresRole:
             job = self._job(server, name, context, guard, self._like(server, name, document))
             refuse(f"role {name}", pattern_reasons(job))
             return job.present(credential_of(stage))
+
+    def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing is left to do."""
+        return Outcome(False)
 
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Make the server refuse this stage, and end its sessions.
