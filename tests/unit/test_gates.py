@@ -76,7 +76,9 @@ def test_bringing_sinks_to_what_is_in_use_waits_for_no_policy() -> None:
 
 
 def test_an_unknown_purpose_is_refused() -> None:
-    with pytest.raises(BadInput, match="rotate, look, promote, retire, rollback, verify, adopt, abandon"):
+    with pytest.raises(
+        BadInput, match="rotate, look, promote, retire, rollback, verify, adopt, abandon"
+    ):
         gates("polish", None, POLICY, NOW, ME)
 
 
