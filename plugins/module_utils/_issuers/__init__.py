@@ -24,12 +24,23 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._rtmp_in
     RtmpIngest,
 )
 
+
+def _youtube(definition: Mapping[str, Any], context: Context, option: str) -> Issuer:
+    # Imported where it is used: Ansible compiles each module of a collection anew in every run.
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._youtube import (
+        YouTubeStream,
+    )
+
+    return YouTubeStream.from_definition(definition, context, option)
+
+
 ISSUERS: Mapping[str, Callable[[Mapping[str, Any], Context, str], Issuer]] = MappingProxyType(
     {
         "generated": Generated.from_definition,
         "operator": Operator.from_definition,
         "postgres_role": PostgresRole.from_definition,
         "rtmp_ingest": RtmpIngest.from_definition,
+        "youtube": _youtube,
     }
 )
 """Every kind of issuer, by the ``type`` of its definition."""
