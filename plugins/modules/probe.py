@@ -19,7 +19,7 @@ description:
     stage than V(previous), and, with O(expect=refused), a probe that does not present the value.
   - For a value that nobody uses yet, and with O(expect=refused), at least one probe has to present the value itself.
   - In check mode logins and reading requests are made as otherwise. What has further effects (a command, a request that is no
-    GET, HEAD or OPTIONS, a write check) and what needs a value that does not exist yet is predicted.
+    GET, HEAD or OPTIONS, a write check, a test stream) and what needs a value that does not exist yet is predicted.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.keyring.step
@@ -57,6 +57,13 @@ options:
       - B(command) runs a program where the task runs. C(argv), a list of words without a shell; C(environment) and C(stdin), which can
         hold the value; C(rc), one or several exit codes that are a proof (0); C(refused_rc), demanded with O(expect=refused);
         C(chdir). What it prints is not kept.
+      - B(stream) publishes a synthetic test stream to an RTMP ingest. C(url), the ingest and its application without a key; C(application);
+        C(key) (C({stage.key})); C(duration) (10s), C(size) (1280x720), C(rate) (30), C(video_bitrate) (2500k) and C(audio_bitrate) (128k);
+        C(method), V(auto), V(ffmpeg) or V(pyav); C(received), how it is known that it arrived. All of them are those of
+        M(keyturn.runbooks.stream_probe), and the ID behind a person's C(yes) is the rotation id. Its C(timeout) has to be 5 seconds more
+        than C(duration) at least. Somebody who is live with the key ends it at once as V(Refused), and a wrong application as V(Absent).
+        With O(expect=refused) the ingest has to refuse the key, and to accept the current one, which is shown by a stream of at most 2
+        seconds or by somebody who is live with it. Check mode streams nothing.
     type: list
     elements: dict
     required: true
@@ -100,6 +107,17 @@ EXAMPLES = r"""
       - {type: postgres, port: 6432, check: SELECT 1 FROM albums LIMIT 0, write: true}
       - {type: http, url: "https://app1.example/health", json: {/status: ok}}
     timeout: 60s
+    transition: proved
+
+- name: The ingest takes the pending key, and its statistics show the stream
+  keyturn.runbooks.probe:
+    keyring: "{{ keyturn_keyring }}"
+    credential: restream
+    stage: pending
+    probes:
+      - type: stream
+        url: rtmp://ingest1.example/live
+        received: {stat: "http://ingest1.example:8080/stat"}
     transition: proved
 
 - name: Nobody uses the old role any more

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from estate.errors import EstateError
 from estate.processes import Running, tail, wait_until
@@ -105,11 +105,15 @@ def silent_server() -> Iterator[int]:
             one.close()
 
 
-def shown_by_processes(key: str) -> list[str]:
-    """The command lines and environments of all processes in which a key stands."""
+def shown_by_processes(*keys: str) -> list[str]:
+    """The command lines and environments of all processes in which one of the keys stands."""
     found = []
-    for path in [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")]:
-        with contextlib.suppress(OSError):
-            if key.encode() in path.read_bytes():
-                found.append(str(path))
+    wanted = [key.encode() for key in keys]
+    for process in os.scandir("/proc"):
+        if process.name.isdigit():
+            for kind in ("cmdline", "environ"):
+                path = f"/proc/{process.name}/{kind}"
+                with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+                    text = file.read(1 << 20)
+                    found += [path] if any(key in text for key in wanted) else []
     return found

@@ -142,6 +142,25 @@ def _before(
     return Ended(BUSY, f"{DETAILS[BUSY]} ({busy(live)})"), known
 
 
+def foreseen(
+    target: Target,
+    key: Secret,
+    pattern: Pattern,
+    method: str,
+    wanted: Wanted,
+    environ: Mapping[str, str],
+    seconds: float,
+    option: str,
+) -> Tuple[str, Optional[Ended]]:
+    """What :func:`stream` would do, found out without publishing: the way, and what hinders it.
+
+    :raises MissingLibrary: there is nothing to publish with.
+    :raises KeyturnError: the ingest's statistics cannot be read.
+    """
+    name, _publish = choose(method, environ, target, pattern)
+    return name, _before(target, Watch(wanted, target.application, key, option), wanted, seconds)[0]
+
+
 def stream(
     target: Target,
     key: Secret,
@@ -187,6 +206,7 @@ __all__ = [
     "Wanted",
     "check_key",
     "choose",
+    "foreseen",
     "not_received",
     "read_method",
     "read_pattern",

@@ -105,4 +105,5 @@ def failed(heard: Heard, said: Said, frames: int, sent: int) -> Ended:
     """How a program ended that did not publish to the end."""
     in_vain = DROPPED if said.published else NO_ANSWER
     outcome = classify(said) if heard.ended else in_vain
-    return Ended(outcome, DETAILS[outcome], heard.seconds, frames, sent)
+    code = f" (exit code {heard.rc})" if outcome == FAILED else ""
+    return Ended(outcome, DETAILS[outcome] + code, heard.seconds, frames, sent)

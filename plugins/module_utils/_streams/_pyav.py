@@ -39,7 +39,9 @@ def missing() -> str:
 def _source() -> str:
     """The program's text: the module may be in an archive, from which no program can be run."""
     module: Any = _pyav_program
-    return str(module.__loader__.get_source(module.__name__))
+    # Ansible's own loader of collections has it as bytes.
+    found = module.__loader__.get_source(module.__name__)
+    return found.decode() if isinstance(found, bytes) else str(found)
 
 
 def _places() -> str:

@@ -132,14 +132,14 @@ def _encrypted(line: socket.socket, target: Target) -> socket.socket:
         raise _NotSo(UNREACHABLE, "TLS failed; expected an ingest for rtmps") from None
 
 
-def _greet(line: _Line) -> None:
-    """The handshake."""
+def _greet(line: _Line) -> bytes:
+    """The handshake but for its last word, which is returned: it goes out with what follows."""
     line.send(_VERSION + b"\0" * 8 + os.urandom(_HANDSHAKE - 8))
     if line.exactly(1) != _VERSION:
         raise _NotSo(UNREACHABLE, "what answers there does not speak RTMP")
     theirs = line.exactly(_HANDSHAKE)
     line.exactly(_HANDSHAKE)
-    line.send(theirs)
+    return theirs
 
 
 def _answer(line: _Line) -> Optional[bool]:
@@ -161,9 +161,9 @@ def _asked(target: Target, until: float) -> Tuple[bool, Optional[bool]]:
     with _opened(target, until) as connection:
         line = _Line(connection, until)
         try:
-            _greet(line)
+            last = _greet(line)
             greeted = True
-            line.send(_connect_command(target))
+            line.send(last + _connect_command(target))
             return greeted, _answer(line)
         except (TimeoutError, socket.timeout):
             return greeted, None
