@@ -193,7 +193,7 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
     if purpose == "retire":
         facts = replace(facts, sessions=_sessions(case, defined, problems))
     if purpose in WATCHED:
-        facts = replace(facts, conditions=closed_conditions(params, context, problems))
+        facts = replace(facts, conditions=closed_conditions(params, document, context, problems))
     if purpose in ("rotate", "promote", "retire"):
         facts = replace(facts, alert=alert_of(case.policy, context, problems))
     return facts

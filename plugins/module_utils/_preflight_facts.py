@@ -301,9 +301,11 @@ def alert_of(policy: Policy, context: Context, problems: Problems) -> Optional[s
     return problems.attempt("alert", lambda: firing(policy.alert, context))
 
 
-def closed_conditions(params: Options, context: Context, problems: Problems) -> Tuple[str, ...]:
+def closed_conditions(
+    params: Options, document: Optional[Document], context: Context, problems: Problems
+) -> Tuple[str, ...]:
     """Which of the credential's own gates are closed, as sentences."""
-    found = problems.attempt("gates", lambda: closed(params["gates"], context))
+    found = problems.attempt("gates", lambda: closed(params["gates"], context, document))
     return tuple(found or ())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from estate.errors import EstateError
 from estate.playbook import Ansible
-from ingest import Ingest
+from ingest import Ingest, new_key
 from machines import required
 from publisher import Publisher
 from stream_world import FORCE, Meanwhile, StreamWorld
@@ -130,6 +130,22 @@ def test_a_key_that_somebody_publishes_with_is_not_ended(world: StreamWorld) -> 
             assert live.running
         assert "still used by: application live, from 127.0.0.1" in refused.stdout
         world.run("retire_due").check()
+
+
+def test_somebody_else_on_the_same_ingest_stops_nobody_who_asks_for_its_own_streams(
+    world: StreamWorld,
+) -> None:
+    [live, reachable] = world.variables["keyturn_gates"]
+    world.write(keyturn_gates=[{**live, "streams": "own"}, reachable])
+    other, before = new_key(), world.state()
+    world.ingest.allow(other, world.key("current"))
+    with Publisher(world.ingest, other) as elsewhere:
+        with Publisher(world.ingest, world.key("current")):
+            refused = world.run("rotate_stream_keys", **FORCE).check(2)
+            assert "somebody is live" in refused.stdout
+        assert world.state()[2:] == before[2:]
+        world.run("rotate_stream_keys", **FORCE).check()
+        assert elsewhere.running
 
 
 def test_an_ingest_that_does_not_answer_is_not_taken_for_an_idle_one(world: StreamWorld) -> None:

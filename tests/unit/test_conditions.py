@@ -30,6 +30,7 @@ CONTEXT = Context()
         ({"type": "reachable", "host": "a", "prot": 1}, r"keyturn_gates\[0\]: unknown key prot"),
         ({"type": "not_publishing"}, r"keyturn_gates\[0\]\.stat: this is no address"),
         ({"type": "not_publishing", "stat": "http://u:p@a/"}, r"keyturn_gates\[0\]\.stat: .*user name"),
+        ({"type": "not_publishing", "stat": "http://a/", "streams": "mine"}, r"\[0\]\.streams: expected any,"),
         ({"type": "not_publishing", "stat": "http://a/", "headers": "x"}, r"\[0\]\.headers: expected a mapping"),
     ],
 )  # fmt: skip

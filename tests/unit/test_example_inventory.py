@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
     order,
@@ -36,6 +37,12 @@ PLAYBOOKS = sorted(
     path.stem
     for path in (ROOT / "playbooks").glob("*.yml")
     if "-i inventories/example" in path.read_text() and " hosts: " in path.read_text()
+)
+
+
+DEFINING = tuple(
+    f"keyturn_{name}"
+    for name in ["keyring", "policy", "generate", "issuer", "sinks", "consumers", "probes", "gates"]
 )
 
 
@@ -65,7 +72,9 @@ def manager() -> VariableManager:
 def test_a_credential_of_the_example_has_no_problem(name: str, manager: VariableManager) -> None:
     host = manager._inventory.get_host(name)
     assert host is not None, f"{name} has variables, but hosts.yml does not name it"
-    variables = manager.get_vars(host=host, include_hostvars=False)
+    given = manager.get_vars(host=host, include_hostvars=False)
+    templar = Templar(loader=DataLoader(), variables=given)
+    variables = {key: templar.template(given[key]) for key in DEFINING if key in given}
     assert problems(variables) == []
     hosts = {item["host"] for item in variables["keyturn_consumers"] if "host" in item}
     assert hosts <= {machine.name for machine in manager._inventory.get_hosts("machines")}

@@ -10,10 +10,11 @@ What cannot be found out closes a gate as what is found does: nobody is known to
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any, Callable, List, Mapping, Protocol, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 
 OPTION = "keyturn_gates"
 
@@ -21,9 +22,10 @@ OPTION = "keyturn_gates"
 class Condition(Protocol):
     """One gate, read; nothing was asked yet."""
 
-    def closed(self, context: Context) -> Sequence[str]:
+    def closed(self, context: Context, document: Optional[Document]) -> Sequence[str]:
         """Why it is closed, each a sentence with what to do; nothing when it is open. It only reads.
 
+        :param document: the credential's keyring, where there is one.
         :raises KeyturnError: it could not be found out.
         """
 
@@ -67,20 +69,23 @@ def read_conditions(definitions: Sequence[Any]) -> Tuple[Condition, ...]:
     return tuple(found)
 
 
-def closed(definitions: Sequence[Any], context: Context) -> List[str]:
+def closed(
+    definitions: Sequence[Any], context: Context, document: Optional[Document] = None
+) -> List[str]:
     """Why those that are closed are, all of them at once.
 
+    :param document: the credential's keyring, where there is one.
     :raises BadInput: as :func:`read_conditions`.
     """
     return [
         sentence
         for condition in read_conditions(definitions)
-        for sentence in _closed(condition, context)
+        for sentence in _closed(condition, context, document)
     ]
 
 
-def _closed(condition: Condition, context: Context) -> Sequence[str]:
+def _closed(condition: Condition, context: Context, document: Optional[Document]) -> Sequence[str]:
     try:
-        return condition.closed(context)
+        return condition.closed(context, document)
     except KeyturnError as error:
         return [error.message]

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Mapping, Optional, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import resolved_headers
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._http_call import checked_url
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import (
     as_flag,
     refuse_unknown,
@@ -28,6 +29,7 @@ KEYS = (
     "name",
     "stat",
     "applications",
+    "streams",
     "headers",
     "validate_certs",
     "ca_path",
@@ -35,16 +37,33 @@ KEYS = (
 )
 
 
+ANY, OWN = "any", "own"
+
+
+def _keys(document: Optional[Document]) -> List[Secret]:
+    """The credential's own keys, under whatever name its issuer has them."""
+    stages = [document.pending, document.current, document.previous] if document else []
+    return [
+        value
+        for stage in stages
+        if stage
+        for value in stage.fields.values()
+        if isinstance(value, Secret) and value.known
+    ]
+
+
 @dataclass(frozen=True)
 class NotPublishing:
     """One ingest.
 
     :param applications: those that count; none: all.
+    :param streams: ``any`` stream counts, or those alone that are published with the credential's ``own`` keys.
     :param seconds: how long one reading may take.
     """
 
     stat: str
     applications: Tuple[str, ...]
+    streams: str
     headers: Mapping[str, Any]
     validate_certs: bool
     ca_path: str
@@ -61,6 +80,11 @@ class NotPublishing:
         names = definition.get("applications") or []
         if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise BadInput(f"{option}.applications: expected a list of names, such as [live]")
+        streams = definition.get("streams", ANY)
+        if streams not in (ANY, OWN):
+            raise BadInput(
+                f"{option}.streams: expected any, where every broadcast counts, or own, where those with this credential's keys do"
+            )
         headers = definition.get("headers") or {}
         if not isinstance(headers, Mapping):
             raise BadInput(f"{option}.headers: expected a mapping of names and values")
@@ -70,6 +94,7 @@ class NotPublishing:
         return cls(
             stat=checked_url(definition.get("stat", ""), f"{option}.stat"),
             applications=tuple(names),
+            streams=streams,
             headers=headers,
             validate_certs=as_flag(
                 definition.get("validate_certs", True), f"{option}.validate_certs"
@@ -79,20 +104,21 @@ class NotPublishing:
             option=option,
         )
 
-    def closed(self, context: Context) -> List[str]:
+    def closed(self, context: Context, document: Optional[Document]) -> List[str]:
         """Who is live.
 
         :raises KeyturnError: as the statistics' page gives cause.
         """
+        whose = None if self.streams == ANY else _keys(document)
         return [
             f"somebody is live ({text}): nothing is changed while that is so; run again after the broadcast"
-            for text in self.publishing(context)
+            for text in self.publishing(context, whose)
         ]
 
-    def publishing(self, context: Context, key: Optional[Secret] = None) -> List[str]:
+    def publishing(self, context: Context, keys: Optional[Sequence[Secret]] = None) -> List[str]:
         """Who publishes, by application, address and time.
 
-        :param key: only with this key.
+        :param keys: only with one of these; none: with any.
         :raises KeyturnError: as the statistics' page gives cause.
         """
         found = read_publishers(
@@ -107,5 +133,5 @@ class NotPublishing:
         return [
             described(publisher, context.now())
             for publisher in found
-            if publisher.publishing and key in (None, publisher.name)
+            if publisher.publishing and (keys is None or publisher.name in keys)
         ]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import Any, List, Mapping
+from typing import Any, List, Mapping, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import refuse_unknown
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 from ansible_collections.keyturn.runbooks.plugins.module_utils._unconnected import unconnected
@@ -46,7 +47,7 @@ class Reachable:
             raise BadInput(f"{option}.timeout: expected more than 0, such as 5s")
         return cls(host, int(port), seconds.total_seconds())
 
-    def closed(self, context: Context) -> List[str]:
+    def closed(self, context: Context, document: Optional[Document]) -> List[str]:
         """Try one connection, and close it without a word."""
         try:
             socket.create_connection((self.host, self.port), self.seconds).close()

@@ -71,4 +71,4 @@ class RtmpIngest(Generated):
         key = stage.secret(FIELD)
         if not self._ingest or key is None:
             return None
-        return [Session("", 0, text=text) for text in self._statistics().publishing(context, key)]
+        return [Session("", 0, text=text) for text in self._statistics().publishing(context, [key])]
