@@ -305,7 +305,7 @@ def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
         "fields": shown_fields(job.salt, job.wanted, outcome, names),
         "version": outcome.version,
     }
-    return {**result, "backup": asdict(done.copies)} if done.copies else result
+    return {**result, "backup": done.copies.told()} if done.copies else result
 
 
 def _before(job: Job, contents: Any, guard: Guard) -> Guard:

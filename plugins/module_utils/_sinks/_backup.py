@@ -16,9 +16,9 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
-from typing import List, Optional, Pattern, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Pattern, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
@@ -144,6 +144,10 @@ class Copies:
     pruned: Tuple[str, ...] = ()
     note: str = ""
     missing: bool = False
+
+    def told(self) -> Dict[str, Any]:
+        """What a result says of them."""
+        return {**asdict(self), "pruned": list(self.pruned)}
 
 
 class BackedUpPlace(FilePlace):
