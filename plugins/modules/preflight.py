@@ -66,9 +66,9 @@ options:
         again right before a value is promoted, revoked, or made where its making ends the one before, and only read.
         What cannot be found out closes a gate, too.
       - V(not_publishing) is closed while somebody publishes to an RTMP ingest. C(stat) is the address of the statistics page of nginx with
-        the RTMP module, C(applications) names those that count (by default all), C(streams)
-        says whether V(any) broadcast counts or those alone that use the credential's V(own) keys, C(headers), C(validate_certs) and C(ca_path) are as
-        in M(keyturn.runbooks.probe). The message names application and address of who is live, and never the stream, which is a key.
+        the RTMP module, C(applications) names those that count (by default all), C(streams) says whether V(any) broadcast counts (the
+        default) or those alone that use the credential's V(own) keys. C(headers), C(validate_certs) and C(ca_path) are as in
+        M(keyturn.runbooks.probe). The message names application and address of who is live, and never the stream, which is a key.
       - V(reachable) is closed while C(host) takes no connection at C(port) within C(timeout) (5s).
     type: list
     elements: dict
