@@ -33,7 +33,7 @@ SMALL = {"duration": "1s", "size": "160x90", "rate": 10, "timeout": "15s"}
 METHODS = ("ffmpeg", "pyav")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ingest(run_dir: Path) -> Iterator[Ingest]:
     place = run_dir / "module-ingest"
     place.mkdir(mode=0o711)

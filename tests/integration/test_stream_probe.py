@@ -36,7 +36,7 @@ from publisher import Publisher
 ONCE = Patience(timedelta(seconds=10), timedelta(milliseconds=100), 0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ingest(run_dir: Path) -> Iterator[Ingest]:
     place = run_dir / "probe-ingest"
     place.mkdir(mode=0o711)

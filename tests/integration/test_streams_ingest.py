@@ -38,7 +38,7 @@ METHODS = ("ffmpeg", "pyav")
 both = pytest.mark.parametrize("method", METHODS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ingest(run_dir: Path) -> Iterator[Ingest]:
     place = run_dir / "streams-ingest"
     place.mkdir(mode=0o711)

@@ -16,10 +16,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import pars
 
 PORTS: Mapping[str, int] = {"rtmp": 1935, "rtmps": 443}
 _SIZE = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\Z")
-_BITRATE = re.compile(r"([1-9][0-9]{0,5})([kM]?)\Z")
+_BITRATE = re.compile(r"([1-9][0-9]{0,7})([kM]?)\Z")
 _APPLICATION = re.compile(r"[A-Za-z0-9._~+-]+(/[A-Za-z0-9._~+-]+)*\Z")
 _LONGEST_KEY = 512
 _LONGEST = 300.0
+_MOST_BITS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,12 @@ def _number(options: Mapping[str, Any], name: str, default: int, option: str) ->
 def _bits(options: Mapping[str, Any], name: str, default: int, option: str) -> int:
     given = options.get(name)
     found = _BITRATE.match(str(default if given is None else given))
-    if not found:
-        raise BadInput(f"{option}.{name}: expected bits in a second, such as 2500k")
-    return int(found.group(1)) * {"": 1, "k": 1000, "M": 1_000_000}[found.group(2)]
+    bits = int(found.group(1)) * {"": 1, "k": 1000, "M": 1_000_000}[found.group(2)] if found else 0
+    if not 1000 <= bits <= _MOST_BITS:
+        raise BadInput(
+            f"{option}.{name}: expected bits in a second, from 1k to 100M, such as 2500k"
+        )
+    return bits
 
 
 def _even_size(given: Optional[Any], option: str) -> Any:
