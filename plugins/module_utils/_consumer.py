@@ -58,6 +58,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     diffs_of,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._receipts import behind
+from ansible_collections.keyturn.runbooks.plugins.module_utils._redact import (
+    seal_values,
+    unseal_values,
+    values_of,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
     Secret,
@@ -132,6 +137,10 @@ def _named(consumer: Consumer) -> Iterator[None]:
         raise type(error)(f"{where}{error.message}", **error.details) from None
 
 
+def _looks_at_log(consumer: Consumer) -> bool:
+    return consumer.type == "systemd" and consumer.definition.get("log") is not None
+
+
 def _prepare_look(consumer: Consumer, params: Params, bare: Params, context: Context) -> Params:
     """What its machine needs to know to look at it. There may be no keyring before the first rotation."""
     bare.update(due=False, files=list(files_read(consumer, parse_sinks(params["sinks"]))))
@@ -142,6 +151,10 @@ def _prepare_look(consumer: Consumer, params: Params, bare: Params, context: Con
         second = line and _pgbouncer_keyring.brings_second(document, issuer)
         contents = _for_pgbouncer(consumer, document, params, context, second=second, line=line)
         bare["contents"] = {"sealed": contents}
+    elif params["look"] == "verify" and params.get("keyring") and _looks_at_log(consumer):
+        bare["contents"] = {
+            "sealed": seal_values(values_of(open_keyring(params, context).document))
+        }
     return bare
 
 
@@ -176,6 +189,8 @@ def prepare(params: Params, context: Context) -> Params:
             told = any(step["receipts"].get(consumer.name) for step in access.replay)
             contents = _for_pgbouncer(consumer, document, params, context, told=told)
             bare["contents"] = {"sealed": contents}
+        elif _looks_at_log(consumer):
+            bare["contents"] = {"sealed": seal_values(values_of(document))}
         _pgbouncer.guard(access)
         bare.receipt = _take_back_receipt(access, consumer.name)
         if context.check_mode:
@@ -210,14 +225,22 @@ def _run_pgbouncer(params: Params, context: Context) -> Result:
 
 
 def _look(consumer: Consumer, task: Task, params: Params, context: Context) -> Result:
-    """See whether the consumer could be told now; it is not touched."""
+    """See whether the consumer could be told now, or how it is doing; it is not touched."""
+    verify = params["look"] == "verify"
     with _named(consumer):
         if consumer.type == "pgbouncer":
             options = _unsealed(params)
             _pgbouncer_change.look(options, context, options["second"], options["line"])
+        elif verify and consumer.type == "systemd":
+            # Imported where it is used, as in _open: Ansible compiles each module of a collection anew in every run.
+            from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._systemd import (
+                SystemdUnit,
+            )
+
+            SystemdUnit(task).verify()
         elif consumer.type != "none":
             open_adapter(task).check()
-    return {"changed": False, "consumer": consumer.name}
+    return {"changed": False, "consumer": consumer.name, **task.told}
 
 
 def run(params: Params, context: Context) -> Result:
@@ -227,7 +250,9 @@ def run(params: Params, context: Context) -> Result:
     """
     definition = clean(params["definition"])
     consumer = parse_consumer(definition, OPTION)
-    task = Task(consumer.name, definition, context, files=tuple(params["files"]))
+    hidden = () if consumer.type == "pgbouncer" else unseal_values(params.get("contents"))
+    files = tuple(params["files"])
+    task = Task(consumer.name, definition, context, files=files, hidden=hidden)
     if params.get("look"):
         return _look(consumer, task, params, context)
     result: Result = {"changed": False, "consumer": consumer.name, "due": bool(params["due"])}
@@ -238,7 +263,7 @@ def run(params: Params, context: Context) -> Result:
     if consumer.type == "none":
         return {**result, "action": "none", "coalesced": False, "seen": True}
     done = pick_up(task)
-    return {**result, **done, "changed": done["action"] != "none"}
+    return {**result, **task.told, **done, "changed": done["action"] != "none"}
 
 
 def conclude(params: Params, result: Result, context: Context) -> Result:
@@ -278,6 +303,11 @@ _DEFINITION = {
     "seen": _LIST,
     "settle": {"type": "str"},
     "inactive": {"type": "str"},
+    "active": {"type": "str"},
+    "log": {
+        "type": "dict",
+        "options": {"forbid": _LIST, "require": _LIST, "allow": _LIST, "since": {"type": "str"}},
+    },
     "action": {"type": "str"},
     "unit": {"type": "str"},
     "engine": {"type": "str"},
@@ -304,7 +334,7 @@ SPEC = {
     "consumers": {"type": "list", "elements": "dict", "default": []},
     "sinks": {"type": "list", "elements": "dict", "default": []},
     "issuer": {"type": "dict", "default": {}},
-    "look": {"type": "str", "choices": ["rotate", "use", "rollback"]},
+    "look": {"type": "str", "choices": ["rotate", "use", "rollback", "verify"]},
     "due": {"type": "bool", "default": True},
     "expected": {"type": "str"},
     "files": {"type": "list", "elements": "path", "default": []},

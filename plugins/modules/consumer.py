@@ -78,10 +78,46 @@ options:
         type: str
       inactive:
         description:
-          - What to do when it is not running. It is never started from here.
-          - V(refuse), also if left out, fails. V(warn) counts it as having the value, because it reads it when it starts.
-          - For V(systemd), V(container) and V(compose).
+          - What to do when it is not running.
+          - V(refuse), also if left out, fails. V(warn) counts it as having the value, because it reads it when it starts, and warns.
+          - V(skip) does the same without a warning; the result says so in RV(note). For a unit that is not meant to run all the time, such
+            as the encoder of a broadcast.
+          - V(start) starts it, and sees that it comes up.
+          - For V(systemd); for V(container) and V(compose), V(refuse) or V(warn).
         type: str
+      active:
+        description:
+          - What to do when it is running, for V(systemd). V(proceed), also if left out, tells it.
+          - V(refuse) fails, because someone may be live. This closes the gate of a rotation before anything is begun, and it is looked at
+            again right before the unit would be told. It needs V(skip), V(warn) or V(start) for O(definition.inactive).
+        type: str
+      log:
+        description:
+          - What the unit's log must not, or must, say while it is told, for V(systemd). Without it the log is not looked at. V({}) looks
+            for what must usually not be there.
+          - The journal is read from where it ended right before the unit was told until O(definition.settle) is over. Nothing older counts,
+            and nothing is missed in between. What the former process of a restarted unit says while it ends does not count.
+          - A line that must not be there is a failure, so that the rotation is returned from. The message and RV(log) show the first ones,
+            shortened, without any value of the credential in any usual encoding, and without what looks like a key.
+          - Patterns are regular expressions of Python that match anywhere in a line. The case of letters does not count.
+        type: dict
+        suboptions:
+          forbid:
+            description:
+              - Patterns that no line may match. If left out, those of M(keyturn.runbooks.log_probe).
+            type: list
+            elements: str
+          require:
+            description: Patterns that a line each must match, within O(definition.timeout).
+            type: list
+            elements: str
+          allow:
+            description: Patterns of lines that are never forbidden.
+            type: list
+            elements: str
+          since:
+            description: How far back O(look=verify) looks, as a duration. V(10m) if left out.
+            type: str
       action:
         description:
           - For V(systemd), V(reload), V(restart) or V(auto). V(auto), also if left out, reloads a unit that has C(ExecReload), and
@@ -191,12 +227,16 @@ options:
     description:
       - Only look whether the consumer could be told, before anything is begun. It fails when that is not so. Nothing is written, no
         receipt either, and the keyring need not be there yet.
-      - The value is what there is to do afterwards, RV(keyturn.runbooks.preflight#module:todo).
+      - The value is what there is to do afterwards, RV(keyturn.runbooks.preflight#module:todo), or V(verify).
+      - V(verify) looks how it is doing, and not whether it could be told. For V(systemd), a unit that runs is fine, also with V(refuse) for
+        O(definition.active). It fails for one that failed, and for one that does not run unless O(definition.inactive) allows that. With
+        O(definition.log), what it wrote in the last ten minutes must not be forbidden; nothing is required. For other types it is the
+        same look as otherwise.
       - For V(systemd), V(container) and V(compose), the same checks are made as before it is told, for V(command) that its program and
         directory are there. For V(pgbouncer), that its userlist can be read and replaced, that its admin console answers and, before a
         rotation that brings a second role, that the connection limits bear two pools, as O(definition.headroom) says.
     type: str
-    choices: [rotate, use, rollback]
+    choices: [rotate, use, rollback, verify]
   due:
     description: Whether the consumer lags. Found out from O(keyring) when that is given.
     type: bool
@@ -211,11 +251,11 @@ options:
     elements: path
     default: []
   contents:
-    description: What PgBouncer must know. Filled in on the controller from O(keyring).
+    description: What PgBouncer must know, and what no log may show. Filled in on the controller from O(keyring).
     type: dict
     suboptions:
       sealed:
-        description: Names and verifiers, in one opaque text.
+        description: Names and verifiers, or values, in one opaque text.
         type: str
 author:
   - keyturn.runbooks contributors (@keyturn)
@@ -238,6 +278,27 @@ EXAMPLES = r"""
     files: [/srv/musehub/.env]
   delegate_to: app1
 
+- name: Reload a relay, and return from the rotation if its log complains
+  keyturn.runbooks.consumer:
+    keyring: "{{ keyturn_keyring }}"
+    credential: restream
+    sinks: "{{ keyturn_sinks }}"
+    consumers: "{{ keyturn_consumers }}"
+    definition:
+      name: relay
+      type: systemd
+      host: relay1
+      unit: relay.service
+      reads: [key_file]
+      log: {forbid: [error, fail, denied], require: ["key file read"]}
+  delegate_to: relay1
+  become: true
+
+- name: Never touch an encoder that may be on air
+  keyturn.runbooks.consumer:
+    definition: {type: systemd, unit: encoder.service, inactive: skip, active: refuse}
+  delegate_to: encoder1
+
 - name: Tell something else, and see that it works with it
   keyturn.runbooks.consumer:
     definition:
@@ -259,7 +320,8 @@ due:
   type: bool
 action:
   description:
-    - What was done, V(reload), V(restart), V(recreate), V(command) or V(none). V(predicted) in check mode where that is decided later.
+    - What was done, V(reload), V(restart), V(start), V(recreate), V(command) or V(none). V(predicted) in check mode where that is decided
+      later.
   returned: success, without O(look)
   type: str
 coalesced:
@@ -270,6 +332,36 @@ seen:
   description: Whether it was seen using the value.
   returned: success, without O(look)
   type: bool
+note:
+  description: Why it was left alone, where it does not run and O(definition.inactive) is V(skip) or V(warn).
+  returned: for O(definition.type=systemd), when that is so
+  type: str
+  sample: encoder.service is inactive (dead, last result success); it reads the new value when it is started
+active_state:
+  description: The unit's C(ActiveState) afterwards.
+  returned: for O(definition.type=systemd), when it was told, and with O(look=verify)
+  type: str
+reload_result:
+  description: The unit's C(ReloadResult), after a reload.
+  returned: for O(definition.type=systemd), when it was told
+  type: str
+exec_reload_status:
+  description: How the commands of C(ExecReload) ended, as systemd has it, after a reload.
+  returned: for O(definition.type=systemd), when it was told
+  type: str
+  sample: exited/0
+pid:
+  description: The unit's main process.
+  returned: for O(definition.type=systemd), when it was told, and with O(look=verify)
+  type: int
+seconds:
+  description: How long it took until it had settled.
+  returned: for O(definition.type=systemd), when it was told
+  type: float
+log:
+  description: What was found in its log, as RV(keyturn.runbooks.systemd_reload#module:units).
+  returned: for O(definition.type=systemd), with O(definition.log), when it was told, and with O(look=verify)
+  type: dict
 receipt:
   description: The receipt that was written to the keyring.
   returned: when O(keyring) is given and it lagged

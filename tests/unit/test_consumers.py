@@ -41,7 +41,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port 
     Task,
     run_command,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._systemd import (
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_show import (
     copied_files,
     parse_messages,
     parse_show,
@@ -153,7 +153,15 @@ def test_the_name_of_a_command_is_stable_and_tells_only_its_program() -> None:
         ({**UNIT, "reads": [""]}, "'reads' must be a list of names"),
         ({**UNIT, "after": ["a", "a"]}, "names something twice"),
         ({**UNIT, "timeout": "soon"}, "no duration"),
-        ({**UNIT, "inactive": "start"}, "'inactive' must be one of"),
+        ({**UNIT, "inactive": "stop"}, "'inactive' must be one of refuse, warn, skip, start"),
+        ({"type": "container", "containers": ["a"], "inactive": "start"}, "'inactive' must be one of refuse, warn"),
+        ({**UNIT, "active": "kill"}, "'active' must be one of proceed, refuse"),
+        ({**UNIT, "active": "refuse"}, "say 'inactive: skip'"),
+        ({**UNIT, "log": "error"}, "log: expected a mapping"),
+        ({**UNIT, "log": {"forbids": []}}, "log: unknown key 'forbids'"),
+        ({**UNIT, "log": {"forbid": ["ok", "("]}}, "log.forbid[1]: '(' is no regular expression"),
+        ({**UNIT, "log": {"require": [""]}}, "log.require[0]: expected a regular expression that is not empty"),
+        ({**UNIT, "log": {"since": "lately"}}, "log.since: 'lately' is no duration"),
         ({"type": "container", "containers": ["a"], "engine": "lxc"}, "'engine' must be one of"),
         ({"type": "command", "argv": "reload all"}, "list of words"),
         ({"type": "command", "argv": ["ctl", "ref+vault://a#/b"]}, "references are not resolved"),

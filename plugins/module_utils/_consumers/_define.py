@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._log_look import check_log
 from ansible_collections.keyturn.runbooks.plugins.module_utils._program import read_argv, read_codes
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
@@ -19,7 +20,7 @@ SEEN = ("seen", "settle")
 KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "pgbouncer": ("userlist", "auth", "admin", "port", "login", "headroom"),
-        "systemd": ("unit", "action", "inactive", *SEEN),
+        "systemd": ("unit", "action", "inactive", "active", "log", *SEEN),
         "container": ("containers", "engine", "inactive", *SEEN),
         "compose": (
             "service",
@@ -55,10 +56,14 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "auth": ("userlist", "auth_query"),
         "headroom": ("refuse", "warn", "skip"),
-        "inactive": ("refuse", "warn"),
+        "active": ("proceed", "refuse"),
         "engine": ("podman", "docker"),
     }
 )
+INACTIVE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"systemd": ("refuse", "warn", "skip", "start")}
+)
+_STOPPED = ("refuse", "warn")
 _LISTS = ("containers", "files", "compose_command")
 _GLOB = "*?[]"
 
@@ -145,7 +150,8 @@ def _derived(definition: Mapping[str, Any], kind: str, host: str, where: str) ->
 
 
 def _check_values(definition: Mapping[str, Any], kind: str, where: str) -> None:
-    for key, allowed in {**CHOICES, "action": ACTIONS.get(kind, ())}.items():
+    of_type = {"action": ACTIONS.get(kind, ()), "inactive": INACTIVE.get(kind, _STOPPED)}
+    for key, allowed in {**CHOICES, **of_type}.items():
         if key in definition and definition[key] not in allowed:
             raise BadInput(f"{where}: '{key}' must be one of {', '.join(allowed)}")
     for key in ("timeout", "settle"):
@@ -158,7 +164,18 @@ def _check_values(definition: Mapping[str, Any], kind: str, where: str) -> None:
         read_codes(definition["success"], f"{where}: success")
     for key in _LISTS:
         _names(definition, key, where)
+    _check_unit(definition, where)
     _check_environment(definition.get("environment") or {}, where)
+
+
+def _check_unit(definition: Mapping[str, Any], where: str) -> None:
+    if "log" in definition:
+        check_log(definition["log"], f"{where}: log")
+    if definition.get("active") == "refuse" and definition.get("inactive", "refuse") == "refuse":
+        raise BadInput(
+            f"{where}: with 'active: refuse', a unit is told only while it does not run; say 'inactive: skip' (it reads the value "
+            "when it starts) or 'inactive: start'"
+        )
 
 
 def _check_environment(environment: Any, where: str) -> None:

@@ -30,6 +30,31 @@ def _base() -> str:
     return tempfile.gettempdir()
 
 
+def _path(directory: str, name: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[-60:]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return os.path.join(directory, f"{readable}-{digest}")
+
+
+def _parsed(content: bytes | None) -> dict[str, float]:
+    try:
+        found = json.loads(content or b"{}")
+        return {str(action): float(begun) for action, begun in found.items()}
+    except (ValueError, AttributeError, TypeError):
+        # Only a shortcut is lost: the service is reloaded once more.
+        return {}
+
+
+def noted(name: str, base: str | None = None) -> dict[str, float]:
+    """What was noted of a service, without its lock and without making anything: for check mode."""
+    directory = os.path.join(base or _base(), f"keyturn-{os.geteuid()}")
+    try:
+        with open(_path(directory, name), "rb") as file:
+            return _parsed(file.read())
+    except OSError:
+        return {}
+
+
 def lock_directory(base: str | None = None) -> str:
     """The directory of this user's locks; made when it is not there.
 
@@ -56,15 +81,7 @@ class Service:
 
     def __init__(self, held: Held) -> None:
         self._held = held
-        self.done = self._load()
-
-    def _load(self) -> dict[str, float]:
-        try:
-            found = json.loads(self._held.read() or b"{}")
-            return {str(action): float(begun) for action, begun in found.items()}
-        except (ValueError, AttributeError, TypeError):
-            # Only a shortcut is lost: the service is reloaded once more.
-            return {}
+        self.done = _parsed(held.read())
 
     def note(self, action: str, begun: float) -> None:
         """Remember that an action, begun then, was seen to work."""
@@ -79,8 +96,6 @@ def hold_service(name: str, seconds: float, base: str | None = None) -> Iterator
     :param seconds: to wait for another holder.
     :raises Conflict: when another process holds it longer than that.
     """
-    readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[-60:]
-    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
-    path = os.path.join(lock_directory(base), f"{readable}-{digest}")
+    path = _path(lock_directory(base), name)
     with hold(path, "consumer", timeout=seconds) as held:
         yield Service(held)

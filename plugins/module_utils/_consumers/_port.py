@@ -166,6 +166,7 @@ def read_command(
         try:
             for raw in process.stdout or ():
                 take(raw.decode("utf-8", "replace"))
+            process.wait()
         finally:
             timer.cancel()
             process.kill()
@@ -192,10 +193,10 @@ class Machine:
     """
 
     run: Runner = run_command
-    read: Reader = read_command
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    read: Reader = read_command
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,7 @@ class Task:
 
     :param files: paths of the file sinks that it reads, when it reads nothing else.
     :param title: how messages begin; the consumer's name unless given.
+    :param idle_hint: what else can be done about one that does not run, as the end of a sentence.
     :param hidden: values that are never shown, whatever the service writes.
     :ivar told: what the result says of it beside the action.
     """
@@ -214,6 +216,7 @@ class Task:
     machine: Machine = field(default_factory=Machine)
     files: tuple[str, ...] = ()
     title: str = ""
+    idle_hint: str = ""
     hidden: tuple[Secret, ...] = ()
     told: dict[str, Any] = field(default_factory=dict)
 

@@ -1,29 +1,36 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Consumers that are systemd units.
+"""Units of systemd: consumers, and what the module ``systemd_reload`` works on.
 
 What tells whether a reload worked is ``ReloadResult``: ``Result`` stays ``success`` and the unit
-stays active when it failed. A unit that is not running is never started from here: ``reload`` of
-one fails, and ``reload-or-restart`` would start what somebody stopped.
+stays active when it failed. A unit that is not running is started only where its definition says so:
+``reload`` of one fails, and ``reload-or-restart`` would start what somebody stopped.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import json
-import os
-import re
+from dataclasses import dataclass
 from typing import Mapping
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._define import unit_name
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import (
     SETTLE,
     Task,
     until,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_log import UnitLog
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_show import (
+    copied_files,
+    covers,
+    number,
+    reload_status,
+    same_process,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_state import (
+    UnitState,
+    runs,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
-    Absent,
     BadInput,
     KeyturnError,
     ProbeFailed,
@@ -31,177 +38,119 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 
-PROPERTIES = (
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "CanReload",
-    "ReloadResult",
-    "Result",
-    "StatusErrno",
-    "MainPID",
-    "NRestarts",
-    "ExecMainStartTimestampMonotonic",
-    "NeedDaemonReload",
-)
-_QUICK = 15.0
 # File times come from a clock that ticks every few milliseconds.
 _MARGIN = 0.02
-_MOVING = ("activating", "deactivating", "reloading", "refreshing", "maintenance")
-_COPIED = re.compile(
-    r"^\s*(EnvironmentFile|LoadCredential|LoadCredentialEncrypted)\s*=\s*(\S.*)$", re.MULTILINE
-)
-_SPECIFIER = re.compile(r"%(.)")
+_STARTS = "it reads the new value when it is started"
 
 
-def _open(specifier: re.Match[str]) -> str:
-    return "%" if specifier.group(1) == "%" else "*"
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do with a unit.
 
-
-def parse_show(text: str) -> dict[str, str]:
-    """The properties that ``systemctl show`` printed."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        name, equals, value = line.partition("=")
-        if equals:
-            found[name] = value
-    return found
-
-
-def copied_files(text: str) -> list[str]:
-    """The files that systemd itself reads for a unit, at start only, from ``systemctl cat``: patterns.
-
-    The process sees copies: its environment, or the directory of its credentials. A reload leaves
-    them as they are. What a specifier such as ``%i`` stands for is left open.
+    :param action: ``reload``, ``restart``, ``start`` or ``none``.
+    :param why: the reason, as a clause.
     """
-    found: list[str] = []
-    for key, value in _COPIED.findall(text):
-        path = value.strip() if key == "EnvironmentFile" else value.partition(":")[2].strip()
-        path = _SPECIFIER.sub(_open, path.strip('"').lstrip("-"))
-        if path:
-            found.append(path)
-    return found
+
+    action: str
+    why: str
 
 
-def parse_messages(text: str) -> list[str]:
-    """What systemd itself says about a unit's life, from ``journalctl -o json``.
-
-    Only messages of a kind that systemd's catalogue knows are taken: these name units, jobs and exit
-    codes. Others may quote a line of an environment file, with its value.
-    """
-    found: list[str] = []
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        known = isinstance(entry, dict) and entry.get("MESSAGE_ID")
-        message = entry.get("MESSAGE") if known else None
-        if isinstance(message, str):
-            found.append(message[:200].rstrip(". "))
-    return found
-
-
-def _number(properties: Mapping[str, str], name: str) -> int:
-    text = properties.get(name, "")
-    return int(text) if text.isdigit() else 0
-
-
-class SystemdUnit:
+class SystemdUnit(UnitState):
     """One unit; see :class:`_port.Adapter`."""
 
     def __init__(self, task: Task) -> None:
-        self._task = task
-        self._where = f"consumer {task.name}"
-        self.unit = unit_name(str(task.definition["unit"]), self._where)
-        self.service = f"systemd/{self.unit}"
+        super().__init__(task)
         self._wish = str(task.definition.get("action", "auto"))
-
-    def _systemctl(self, *words: str, seconds: float = _QUICK) -> str:
-        """Run systemctl; its own messages name units and jobs, and no values.
-
-        :raises Unreachable, ProbeFailed: what it said.
-        """
-        argv = ["systemctl", "--no-pager", "--no-ask-password", *words, "--", self.unit]
-        environ = {**self._task.environ, "LC_ALL": "C"}
-        try:
-            ended = self._task.machine.run(argv, seconds, environ=environ)
-        except Absent:
-            raise BadInput(f"{self._where}: there is no systemctl on this host") from None
-        except Unreachable as error:
-            raise Unreachable(f"{self._where}: {words[0]} {self.unit}: {error.message}") from None
-        if ended.code:
-            raise ProbeFailed(f"{self._where}: {words[0]} {self.unit}: {ended.first_line}")
-        return ended.out
-
-    def state(self) -> dict[str, str]:
-        """The unit's properties.
-
-        :raises Unreachable: systemd does not answer.
-        """
-        try:
-            return parse_show(self._systemctl("show", f"--property={','.join(PROPERTIES)}"))
-        except ProbeFailed as error:
-            raise Unreachable(error.message) from None
 
     def check(self) -> bool:
         """See :meth:`_port.Adapter.check`."""
-        state = self.state()
-        loaded = state.get("LoadState")
-        if loaded != "loaded":
-            raise BadInput(
-                f"{self._where}: unit {self.unit} cannot be used here (LoadState={loaded}); "
-                "correct its name, or install or unmask it"
-            )
-        if state.get("ActiveState") not in ("active", *_MOVING):
-            return self._inactive(state)
-        if state.get("NeedDaemonReload") == "yes":
-            self._task.context.warn(
-                f"{self._where}: the files of {self.unit} changed since systemd read them; they "
-                "take effect with the next 'systemctl daemon-reload'"
-            )
-        self.action()
-        return True
+        return self.plan().action != "none"
 
-    def _inactive(self, state: Mapping[str, str]) -> bool:
-        told = (
-            f"{self._where}: unit {self.unit} is {state.get('ActiveState')} "
+    def plan(self) -> Plan:
+        """What is to be done with it now; nothing is touched.
+
+        :raises KeyturnError: it cannot be told, or must not be.
+        """
+        state = self.usable()
+        if not runs(state):
+            return self._inactive(state)
+        self._refuse_live(state)
+        self._see_files(state)
+        return self.chosen(state)
+
+    def _see_files(self, state: Mapping[str, str]) -> None:
+        wish = self._task.definition.get("daemon_reload")
+        if state.get("NeedDaemonReload") != "yes" or wish == "do":
+            return
+        told = f"{self._where}: the files of {self.unit} changed since systemd read them"
+        if wish == "refuse":
+            raise Refused(
+                f"{told}, and nothing was changed. Run 'systemctl daemon-reload' there, or say 'daemon_reload: do'"
+            )
+        self._task.context.warn(f"{told}; they take effect with the next 'systemctl daemon-reload'")
+
+    def _refuse_live(self, state: Mapping[str, str]) -> None:
+        if self._task.definition.get("active") == "refuse":
+            raise Refused(
+                f"{self._where}: someone may be live: unit {self.unit} is {state.get('ActiveState')} "
+                f"({state.get('SubState')}), and nothing was changed there. Run this again "
+                "when it was stopped, or say 'active: proceed' if it may be told while it runs"
+            )
+
+    def _inactive(self, state: Mapping[str, str]) -> Plan:
+        is_so = (
+            f"{self.unit} is {state.get('ActiveState')} "
             f"({state.get('SubState')}, last result {state.get('Result')})"
         )
-        if self._task.definition.get("inactive") == "warn":
-            self._task.context.warn(f"{told}; it reads the new value when it is started")
-            return False
-        raise Refused(
-            f"{told} and must not be started from here. Start it, take it out of "
-            "keyturn_consumers, or say 'inactive: warn' if it reads the value when it starts"
-        )
+        wish = self._task.definition.get("inactive")
+        if wish == "start":
+            self._see_files(state)
+            return Plan("start", is_so)
+        if wish not in ("warn", "skip"):
+            hint = self._task.idle_hint or (
+                "take it out of keyturn_consumers, or say 'inactive: warn' if it reads the value when it starts"
+            )
+            raise Refused(
+                f"{self._where}: unit {is_so} and must not be started from here. Start it, {hint}"
+            )
+        if wish == "warn":
+            self._task.context.warn(f"{self._where}: unit {is_so}; {_STARTS}")
+        note = f"{is_so}; {_STARTS}"
+        self._task.told.update(note=note, active_state=state.get("ActiveState"))
+        return Plan("none", note)
 
     def _start_only(self) -> list[str]:
         """Those of the files it reads that only a start brings into the process."""
         if not self._task.files:
             return []
-        copied = copied_files(self._systemctl("cat"))
-        return [path for path in self._task.files if any(_covers(it, path) for it in copied)]
+        copied = copied_files(self.systemctl("cat"))
+        return [path for path in self._task.files if any(covers(it, path) for it in copied)]
 
-    def action(self) -> str:
-        """``reload`` or ``restart``.
+    def chosen(self, state: Mapping[str, str]) -> Plan:
+        """How one that runs is told: ``reload`` or ``restart``.
 
         :raises BadInput: a reload is asked for that the unit does not have.
         """
         if self._wish == "restart":
-            return "restart"
-        can = self.state().get("CanReload") == "yes"
-        if self._wish == "reload":
-            if not can:
+            return Plan("restart", "'action: restart' is asked for")
+        if state.get("CanReload") != "yes":
+            if self._wish == "reload":
                 raise BadInput(
                     f"{self._where}: unit {self.unit} has no ExecReload; say 'action: restart'"
                 )
-            return "reload"
-        return "reload" if can and not self._start_only() else "restart"
+            return Plan("restart", "it has no ExecReload")
+        if self._wish == "reload":
+            return Plan("reload", "'action: reload' is asked for")
+        copied = self._start_only()
+        if copied:
+            return Plan(
+                "restart", f"EnvironmentFile or LoadCredential copies {copied[0]} at a start only"
+            )
+        return Plan("reload", "it has ExecReload")
 
     def _started(self, state: Mapping[str, str]) -> float:
         """When the main process was started, in seconds since the epoch; 0 when it was not."""
-        ticks = _number(state, "ExecMainStartTimestampMonotonic")
+        ticks = number(state, "ExecMainStartTimestampMonotonic")
         machine = self._task.machine
         return machine.clock() - (machine.monotonic() - ticks / 1e6) if ticks else 0.0
 
@@ -209,7 +158,7 @@ class SystemdUnit:
         """See :meth:`_port.Adapter.fresh`."""
         state = self.state()
         times = [self._started(state), done.get("restart", 0.0)]
-        if self.action() == "reload" and state.get("ReloadResult") == "success":
+        if self.chosen(state).action == "reload" and state.get("ReloadResult") == "success":
             times.append(done.get("reload", 0.0))
         read = max(time for time in times if time <= self._task.machine.clock())
         active = state.get("ActiveState") == "active" and read > since + _MARGIN
@@ -220,18 +169,77 @@ class SystemdUnit:
         machine = self._task.machine
         age = max(0.0, machine.clock() - self._started(state))
         machine.sleep(max(0.0, self._task.seconds("settle", SETTLE) - age))
-        return _same_process(state, self.state())
+        return same_process(state, self.state())
 
     def pick_up(self) -> str:
         """See :meth:`_port.Adapter.pick_up`."""
-        action, machine = self.action(), self._task.machine
-        begun, before = machine.clock(), self.state()
+        machine = self._task.machine
+        # It may have been started or stopped while others held its lock.
+        before = self.usable()
+        if runs(before):
+            self._refuse_live(before)
+            action = self.chosen(before).action
+        else:
+            action = self._inactive(before).action
+        if action == "none":
+            return action
+        log = UnitLog.opened(self._task, before)
+        begun, started = machine.clock(), machine.monotonic()
         try:
-            self._systemctl(action, seconds=self._task.timeout)
+            self.systemctl(action, seconds=self._task.timeout)
             self._see(action, before)
+            if log:
+                log.judge(action, started + self._task.timeout)
         except (ProbeFailed, Unreachable) as error:
-            raise type(error)(f"{error.message}{self._hint(begun)}") from None
+            said = log.last_words(action) if log else ""
+            self._tell(action, log, machine.monotonic() - started)
+            told = f"{error.message}{said}{self.hint(begun)}"
+            raise type(error)(told, **{**self._task.told, **error.details}) from None
+        self._tell(action, log, machine.monotonic() - started)
         return action
+
+    def _tell(self, action: str, log: UnitLog | None, seconds: float) -> None:
+        """What the result says of it."""
+        try:
+            now = self.state()
+        except Unreachable:
+            now = {}
+        ended, good = reload_status(now) if action == "reload" else ("", True)
+        reload_result = now.get("ReloadResult") if action == "reload" else None
+        if not good and reload_result == "success":
+            self._task.context.warn(
+                f"{self._where}: a command of ExecReload of {self.unit} ended with {ended}, which its unit says to ignore ('-'): "
+                "see whether it read its files"
+            )
+        self._task.told.update(
+            active_state=now.get("ActiveState"),
+            reload_result=reload_result,
+            exec_reload_status=ended or None,
+            pid=number(now, "MainPID"),
+            seconds=round(seconds, 3),
+            log=log.facts() if log else None,
+        )
+
+    def verify(self) -> None:
+        """See how it is doing, and what it wrote lately; nothing is touched.
+
+        :raises KeyturnError: it is not there, does not run although it should, or its log has what must not be there.
+        """
+        state = self.usable()
+        active = state.get("ActiveState")
+        self._task.told.update(active_state=active, pid=number(state, "MainPID"))
+        idle = self._task.definition.get("inactive") in ("warn", "skip", "start")
+        if not runs(state):
+            result = f"{self.unit} is {active} ({state.get('SubState')}, last result {state.get('Result')})"
+            if active == "failed" or not idle:
+                raise ProbeFailed(f"{self._where}: {result}; see journalctl -u {self.unit}")
+            self._task.told.update(note=f"{result}; {_STARTS}")
+        log = UnitLog.opened(self._task, state, mark=False)
+        if log:
+            try:
+                log.judge_lately()
+            finally:
+                self._task.told.update(log=log.facts())
 
     def _see(self, action: str, before: Mapping[str, str]) -> None:
         """Wait until it runs with what it read, and then a little for one that gives up soon."""
@@ -248,50 +256,39 @@ class SystemdUnit:
         machine.sleep(self._task.seconds("settle", SETTLE))
         now = self.state()
         wrong = self._wrong(action, before, now)
-        if wrong or not _same_process(settled, now):
+        if wrong or not same_process(settled, now):
             raise failed(wrong or f"{self.unit} did not stay up: its process was replaced")
 
     def _wrong(self, action: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
         """What keeps it from having picked up the value; raises where waiting cannot help."""
         active = now.get("ActiveState")
-        if active == "failed" or _number(now, "NRestarts") > _number(before, "NRestarts"):
+        restarts = 0 if action == "start" else number(before, "NRestarts")
+        if active == "failed" or number(now, "NRestarts") > restarts:
             raise ProbeFailed(
                 f"{self._where}: after {action}, {self.unit} is {active}"
-                f" (result {now.get('Result')}, {_number(now, 'NRestarts')} automatic restarts)"
+                f" (result {now.get('Result')}, {number(now, 'NRestarts')} automatic restarts)"
+            )
+        name = "ExecMainStartTimestampMonotonic"
+        anew = number(now, name) > number(before, name)
+        ran = now.get("Type") == "oneshot" and now.get("Result") == "success"
+        if active == "inactive" and action != "reload" and ran:
+            # systemctl waited for its end. What it did before may be forgotten by now.
+            return ""
+        if active == "inactive":
+            # What is to be started again by itself is `activating`.
+            raise ProbeFailed(
+                f"{self._where}: after {action}, {self.unit} is inactive ({now.get('SubState')})"
             )
         if active != "active":
             return f"{self.unit} is {active} ({now.get('SubState')})"
-        name = "ExecMainStartTimestampMonotonic"
-        if action == "restart" and 0 < _number(now, name) <= _number(before, name):
+        if action == "restart" and number(now, name) and not anew:
             return f"{self.unit} still runs the process from before"
         if action == "reload" and now.get("ReloadResult", "success") != "success":
             raise ProbeFailed(
                 f"{self._where}: the reload of {self.unit} failed "
                 f"(ReloadResult={now.get('ReloadResult')}); it runs on with what it had"
             )
-        errno = _number(now, "StatusErrno")
-        if errno and errno != _number(before, "StatusErrno"):
+        errno = number(now, "StatusErrno")
+        if errno and errno != number(before, "StatusErrno"):
             raise ProbeFailed(f"{self._where}: {self.unit} reports error {errno} after {action}")
         return ""
-
-    def _hint(self, begun: float) -> str:
-        """Systemd's own messages since then. What the service itself wrote may hold a value."""
-        argv = ["journalctl", "--no-pager", "--output=json", "--lines=6", f"--since=@{begun:.6f}"]
-        argv += ["_PID=1", f"UNIT={self.unit}"]
-        try:
-            messages = parse_messages(self._task.machine.run(argv, _QUICK).out)
-        except KeyturnError:
-            messages = []
-        told = f". systemd says: {'; '.join(messages)}" if messages else ""
-        return f"{told}. Its own log: journalctl -u {self.unit} --since=@{int(begun)}"
-
-
-def _same_process(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    return all(one.get(name) == other.get(name) for name in ("MainPID", "NRestarts"))
-
-
-def _covers(pattern: str, path: str) -> bool:
-    """Whether what systemd reads is this file, or a directory that it is in."""
-    return any(
-        fnmatch.fnmatchcase(name, pattern.rstrip("/")) for name in (path, os.path.dirname(path))
-    )
