@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
@@ -365,6 +365,14 @@ def _settle(done: Done, place: Place, context: Context) -> None:
         context.warn(f"{where}: {note}")
 
 
+def _tidied(job: Job, place: BackedUpPlace) -> Done:
+    """A place whose copies come to their end, and that is not looked at otherwise."""
+    untouched = Outcome(Observed({}), {}, None)
+    return Done(
+        replace(job, wanted=replace(job.wanted, fields={})), untouched, place.settle(untouched)
+    )
+
+
 def run(params: Params, context: Context) -> Result:
     """Read, compare and write, where the places are.
 
@@ -377,6 +385,10 @@ def run(params: Params, context: Context) -> Result:
     try:
         for job in jobs:
             place = open_place(job.address, job.options, context)
+            if params.get("only_copies"):
+                if isinstance(place, BackedUpPlace):
+                    done.append(_tidied(job, place))
+                continue
             done.append(Done(job, _outcome(job, place, _before(job, contents, guard), context)))
             _settle(done[-1], place, context)
     except KeyturnError as error:
@@ -396,6 +408,7 @@ MODULE = ModuleCore(
         "sinks": {"type": "list", "elements": "dict", "required": True},
         "host": {"type": "str"},
         "consumers": {"type": "list", "elements": "dict", "default": []},
+        "only_copies": {"type": "bool", "default": False},
         "contents": {"type": "dict", "no_log": True},
     },
     run=run,

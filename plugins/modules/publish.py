@@ -123,6 +123,11 @@ options:
     type: list
     elements: dict
     default: []
+  only_copies:
+    description:
+      - Remove the copies that C(backup) lets go, and do nothing else. No sink is read or written.
+    type: bool
+    default: false
   contents:
     description: The rendered values on their way to a host. Made by the collection; what is given here is not used.
     type: dict

@@ -157,6 +157,27 @@ def test_an_ingest_that_does_not_answer_is_not_taken_for_an_idle_one(world: Stre
     assert world.state() == before
 
 
+def test_old_copies_of_the_key_file_go_also_when_nothing_is_retired(world: StreamWorld) -> None:
+    [allowed, live] = world.variables["keyturn_sinks"]
+    world.write(keyturn_sinks=[allowed, {**live, "backup": {"keep": "7d"}}])
+    first = world.key("current")
+    world.run("rotate_stream_keys", **FORCE).check()
+    [copy] = world.folder.glob("restream.key.bak.*")
+    assert (copy.read_text(), copy.stat().st_mode & 0o777) == (first, 0o600)
+    world.run("retire_due").check()
+    old = world.folder / "restream.key.bak.20200131"
+    old.write_text(first)
+    before = world.state()
+    predicted = world.run("retire_due", "--check", "--diff").check()
+    assert f"{old}: (a copy)" in predicted.stdout
+    assert "changed=1" in predicted.stdout
+    assert old.exists()
+    assert "changed=1" in world.run("retire_due").check().stdout
+    assert (old.exists(), copy.exists()) == (False, True)
+    assert world.state() == before
+    assert "changed=0" in world.run("retire_due").check().stdout
+
+
 def test_a_file_that_somebody_changed_is_found_by_verify(world: StreamWorld) -> None:
     world.live_file.write_text("something else")
     found = world.run("verify_stream_keys").check(2)
