@@ -176,12 +176,9 @@ def send(call: Call) -> Answer:
     raise BadInput(f"more than {_MOST_REDIRECTS} redirects")
 
 
-def json_at(body: bytes, pointer: str) -> Tuple[bool, Any]:
-    """What a JSON pointer (RFC 6901) finds in a body: whether it is there, and what it is.
-
-    :raises ValueError: the body is no JSON.
-    """
-    found: Any = json.loads(body.decode("utf-8"))
+def pointed(content: Any, pointer: str) -> Tuple[bool, Any]:
+    """What a JSON pointer (RFC 6901) finds: whether it is there, and what it is."""
+    found = content
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(found, dict) and key in found:
@@ -191,3 +188,11 @@ def json_at(body: bytes, pointer: str) -> Tuple[bool, Any]:
         else:
             return False, None
     return True, found
+
+
+def json_at(body: bytes, pointer: str) -> Tuple[bool, Any]:
+    """What a JSON pointer finds in a body; see :func:`pointed`.
+
+    :raises ValueError: the body is no JSON.
+    """
+    return pointed(json.loads(body.decode("utf-8")), pointer)

@@ -21,7 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import Issuer, open_issuer
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._youtube_api import carries
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import carries
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from api_server import CUT, Fault, Reply, new_token

@@ -25,8 +25,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._rtmp_in
 )
 
 
+def _generic_http(definition: Mapping[str, Any], context: Context, option: str) -> Issuer:
+    # These are imported where they are used: Ansible compiles each module of a collection anew in every run.
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._generic_http import (
+        GenericHttp,
+    )
+
+    return GenericHttp.from_definition(definition, context, option)
+
+
 def _youtube(definition: Mapping[str, Any], context: Context, option: str) -> Issuer:
-    # Imported where it is used: Ansible compiles each module of a collection anew in every run.
     from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._youtube import (
         YouTubeStream,
     )
@@ -37,6 +45,7 @@ def _youtube(definition: Mapping[str, Any], context: Context, option: str) -> Is
 ISSUERS: Mapping[str, Callable[[Mapping[str, Any], Context, str], Issuer]] = MappingProxyType(
     {
         "generated": Generated.from_definition,
+        "generic_http": _generic_http,
         "operator": Operator.from_definition,
         "postgres_role": PostgresRole.from_definition,
         "rtmp_ingest": RtmpIngest.from_definition,

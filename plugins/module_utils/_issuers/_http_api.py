@@ -77,6 +77,7 @@ class Ask:
     :param what: what is done, for messages: ``list the streams``.
     :param path: after the API's address; every part of it is quoted already.
     :param repeats: it does no harm when it takes effect twice.
+    :param afterwards: what to do where it may have taken effect and must not be asked twice.
     """
 
     what: str
@@ -86,6 +87,7 @@ class Ask:
     body: Optional[Secret] = None
     content_type: str = JSON
     repeats: bool = True
+    afterwards: str = "Run again: the next run looks what came of it first"
 
 
 class Uncertain(Exception):
@@ -217,8 +219,8 @@ class Api:
 
     def _uncertain(self, ask: Ask, came: Came) -> Uncertain:
         problem = Unreachable(
-            f"{self.where}: {_told(came)} when asked to {ask.what}: it may have been done all the same, so it is not asked twice. Run "
-            "again: the next run looks what came of it first"
+            f"{self.where}: {_told(came)} when asked to {ask.what}: it may have been done all the same, so it is not asked twice. "
+            f"{ask.afterwards}"
         )
         return Uncertain(problem, over=isinstance(came, Answer))
 

@@ -9,12 +9,20 @@ anything is made, and once more when it is not known what came of it.
 
 from __future__ import annotations
 
+import re
 from typing import Callable, Generic, List, TypeVar
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_api import Uncertain
 from ansible_collections.keyturn.runbooks.plugins.module_utils._tries import Tries
 
 Made = TypeVar("Made")
+
+
+def carries(title: str, rotation_id: str) -> bool:
+    """Whether the name of something at a provider holds a rotation id as a word of its own: ``r1`` is no part of ``r12``."""
+    around = r"[A-Za-z0-9_-]"
+    word = rf"(?<!{around}){re.escape(rotation_id)}(?!{around})"
+    return bool(rotation_id) and bool(re.search(word, title))
 
 
 class OnlyOne(Generic[Made]):

@@ -18,6 +18,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_ap
     Ask,
     read_json,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import carries
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._youtube_errors import (
     explained,
 )
@@ -95,13 +96,6 @@ def _part(body: Any, *path: str) -> Any:
 def _text(body: Any, pattern: re.Pattern[str], *path: str) -> str:
     found = _part(body, *path)
     return found if isinstance(found, str) and pattern.fullmatch(found) else ""
-
-
-def carries(title: str, rotation_id: str) -> bool:
-    """Whether a title names a rotation, as a word of its own: ``r1`` is no part of ``r12``."""
-    around = r"[A-Za-z0-9_-]"
-    word = rf"(?<!{around}){re.escape(rotation_id)}(?!{around})"
-    return bool(rotation_id) and bool(re.search(word, title))
 
 
 class YouTube:
