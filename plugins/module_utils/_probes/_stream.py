@@ -12,6 +12,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
     Refused,
+    Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port import (
@@ -77,7 +78,10 @@ class StreamProbe:
         began = self._ctx.monotonic()
         if seconds < self._pattern.seconds + 1:
             return unclear("there is no time left for another test stream")
-        seen = self._stream(self._pattern, seconds)
+        try:
+            seen = self._stream(self._pattern, seconds)
+        except Unreachable as error:
+            return unclear(error.message)
         outcome = seen.ended.outcome
         if outcome == "already_publishing":
             raise Refused(f"{self._ctx.option} ({self.against}): {seen.ended.detail}")
@@ -99,7 +103,10 @@ class StreamProbe:
     def control(self, seconds: float) -> Attempt:
         """Whether this key is accepted there, where another one was refused: a short stream is enough, and so is that somebody is live."""
         short = replace(self._pattern, seconds=min(self._pattern.seconds, _TO_SEE_ONE))
-        seen = self._stream(short, min(seconds, short.seconds + SPARE))
+        try:
+            seen = self._stream(short, min(seconds, short.seconds + SPARE))
+        except Unreachable as error:
+            return unclear(error.message)
         taken = seen.ended.outcome in ("accepted", "already_publishing")
         return proved("accepted") if taken else unclear(seen.ended.detail)
 
