@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ATTACKS := tests/badinput tests/dryrun tests/faults tests/leaks tests/stores
-.PHONY: help setup demo demo-stores test lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
+.PHONY: help setup demo demo-stores test molecule lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ integration: setup  ## the modules, roles and playbooks on real servers
 	@scripts/systemd-image >/dev/null || true
 	@scripts/pytest integration tests/integration $(ATTACKS) $(ARGS)
 
+molecule: setup  ## stream keys on hosts with systemd; ARGS='test -s NAME' for one scenario
+	@scripts/molecule $(ARGS)
+
 soak: setup  ## the attacks at every single point, which takes long
 	@KEYTURN_SOAK=1 scripts/pytest soak $(ATTACKS) -o faulthandler_timeout=3600 $(ARGS)
 
@@ -54,7 +57,7 @@ benchmarks-stores: setup  ## many values in AWS and Vault beside loops; writes d
 	@benchmarks/stores --page docs/benchmarks-stores.md $(ARGS)
 
 servers:  ## build what no package has: servers, docker compose's reader of env files, the machines' image
-	@for part in vault-binary kubernetes-binary dotenv-binary systemd-image; do \
+	@for part in vault-binary kubernetes-binary dotenv-binary systemd-image stream-image; do \
 		echo "waiting for: scripts/$$part" && started=$$SECONDS && found=$$(scripts/$$part) || exit; \
 		echo "scripts/$$part: $$found, after $$((SECONDS - started)) s"; \
 	done

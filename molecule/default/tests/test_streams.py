@@ -1,0 +1,214 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What rotations left on the hosts, and what a viewer saw of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import time
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+
+FOLDER = Path(os.environ["KEYTURN_STREAMS"])
+PLATFORMS = ("restream", "archive", "contribution")
+KEY_FILES = [
+    ("relay1", "/etc/stream/keys/restream.key", "restream"),
+    ("relay1", "/etc/stream/keys/archive.key", "archive"),
+    ("encoder1", "/etc/stream/keys/contribution.key", "contribution"),
+]
+LISTS = [
+    ("ingest1", "/etc/ingest/keys/restream", "restream"),
+    ("ingest1", "/etc/ingest/keys/archive", "archive"),
+    ("relay1", "/etc/ingest/keys/live", "contribution"),
+]
+
+
+def digest(text: str) -> str:
+    """As watch.py notes a key."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Estate:
+    """What a test asks.
+
+    :ivar keys: by platform and stage, the keys of the keyrings; and the first ones, as ``first``.
+    :ivar seen: the streams of each look at the ingest, in order, until the tests began.
+    """
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, str] = json.loads((FOLDER / "addresses.json").read_text())
+        self.hosts = {
+            name: testinfra.get_host(f"podman://keyturn-{FOLDER.name}-{name}")
+            for name in self.addresses
+        }
+        self.keys = {name: self._keys(name) for name in PLATFORMS}
+        self.seen = self._seen_until_now()
+
+    @staticmethod
+    def _keys(name: str) -> dict[str, str]:
+        stages = json.loads((FOLDER / "keyrings" / f"{name}.json").read_text())["stages"]
+        held = {
+            stage: stages[stage]["secrets"]["key"]
+            for stage in ("pending", "current", "previous")
+            if stages.get(stage)
+        }
+        return {**held, "first": (FOLDER / f"{name}.first").read_text()}
+
+    @property
+    def secrets(self) -> set[str]:
+        """All keys that there are or were."""
+        return {key for keys in self.keys.values() for key in keys.values()}
+
+    def is_taken(self, host: str, application: str, key: str) -> bool:
+        """Whether an ingest takes a short stream with this key; the key is in no argument of ffmpeg."""
+        picture = "-re -f lavfi -i testsrc=size=160x90:rate=10 -t 0.5 -c:v flv1"
+        words = f"ffmpeg -nostdin -loglevel quiet {picture} -fpre /dev/stdin -f flv"
+        ended = subprocess.run(
+            [*words.split(), f"rtmp://{self.addresses[host]}/{application}"],
+            input=f"rtmp_playpath={key}\nrw_timeout=5000000\n".encode(),
+            check=False,
+            timeout=30,
+        )
+        return ended.returncode == 0
+
+    def _seen_until_now(self) -> list[list[dict[str, Any]]]:
+        """Wait until the next broadcast arrives, and have nobody watch what the tests do themselves."""
+        waited_until = time.monotonic() + 30
+        while True:
+            looks = [json.loads(line) for line in (FOLDER / "seen").read_text().splitlines()]
+            if [stream["application"] for stream in looks[-1].get("streams", [])].count(
+                "watch"
+            ) == 2:
+                break
+            assert time.monotonic() < waited_until, "the next broadcast did not arrive"
+            time.sleep(0.2)
+        (FOLDER / "seen.end").touch()
+        assert all("streams" in look for look in looks), "the ingest was away"
+        return [look["streams"] for look in looks]
+
+
+@pytest.fixture(scope="session")
+def estate() -> Estate:
+    return Estate()
+
+
+@pytest.mark.parametrize(("host", "path", "platform"), KEY_FILES)
+def test_key_file(estate: Estate, host: str, path: str, platform: str) -> None:
+    file = estate.hosts[host].file(path)
+    assert (file.user, file.group, file.mode) == ("stream", "stream", 0o600)
+    assert file.content_string == estate.keys[platform]["current"] + "\n"
+
+
+@pytest.mark.parametrize(("host", "path", "platform"), LISTS)
+def test_list_of_the_ingest(estate: Estate, host: str, path: str, platform: str) -> None:
+    """It names what is in use and, within its grace, what was."""
+    keys = estate.keys[platform]
+    file = estate.hosts[host].file(path)
+    assert (file.user, file.group, file.mode) == ("stream", "stream", 0o600)
+    assert file.content_string.split() == [keys["current"], keys["previous"]]
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "platform"),
+    [
+        ("relay1", "/etc/stream/relay/restream.env", "restream"),
+        ("relay1", "/etc/stream/relay/archive.env", "archive"),
+        ("encoder1", "/etc/stream/encoder/env", "contribution"),
+    ],
+)
+def test_env_file(estate: Estate, host: str, path: str, platform: str) -> None:
+    lines = estate.hosts[host].file(path).content_string.splitlines()
+    assert f"STREAM_KEY_FILE=/etc/stream/keys/{platform}.key" in lines
+    assert "# Written when the host was made." in lines
+
+
+def test_every_key_is_a_new_one(estate: Estate) -> None:
+    assert all(keys["current"] != keys["first"] for keys in estate.keys.values())
+
+
+@pytest.mark.parametrize("unit", ["relay", "allow"])
+def test_relay_runs_since_it_was_made(estate: Estate, unit: str) -> None:
+    """It was reloaded, never restarted: what nginx started with is still its first process."""
+    relay = estate.hosts["relay1"]
+    assert relay.service(unit).is_running
+    assert relay.check_output(f"systemctl show --value -p NRestarts {unit}") == "0"
+    assert relay.check_output("systemctl show --value -p ReloadResult relay") == "success"
+
+
+def test_broadcast_runs_with_the_new_keys(estate: Estate) -> None:
+    assert estate.hosts["encoder1"].service("encoder").is_running
+    now = {stream["application"]: stream["key"] for stream in estate.seen[-1]}
+    assert now["restream"] == digest(estate.keys["restream"]["current"])
+    assert now["archive"] == digest(estate.keys["archive"]["current"])
+
+
+def test_key_in_its_grace_is_taken(estate: Estate) -> None:
+    assert estate.keys["archive"]["previous"] == estate.keys["archive"]["first"]
+    assert estate.is_taken("ingest1", "restream", estate.keys["restream"]["previous"])
+    assert estate.is_taken("ingest1", "archive", estate.keys["archive"]["previous"])
+
+
+def test_ended_key_is_refused(estate: Estate) -> None:
+    assert estate.keys["restream"]["previous"] != estate.keys["restream"]["first"]
+    assert not estate.is_taken("ingest1", "restream", estate.keys["restream"]["first"])
+
+
+def test_unknown_key_is_refused(estate: Estate) -> None:
+    assert not estate.is_taken("ingest1", "archive", "nobody-knows-this-one")
+
+
+def test_viewer_saw_planned_states_only(estate: Estate) -> None:
+    """The broadcast with the old key to its end, then test streams, then the next broadcast with the new key."""
+    keys = [
+        stream["key"]
+        for look in estate.seen
+        for stream in look
+        if stream["application"] == "restream"
+    ]
+    stages = estate.keys["restream"]
+    order = [key for key, _ in groupby(keys)]
+    assert order == [digest(stages["previous"]), digest(stages["current"])]
+
+
+def test_broadcast_went_on_while_a_rotation_was_refused(estate: Estate) -> None:
+    """What was received of it grew from each look to the next one but one, and it never began anew."""
+    received: list[int] = []
+    for look in estate.seen:
+        found = [stream["received"] for stream in look if stream["application"] == "archive"]
+        if received and not found:
+            break
+        received += found
+    assert len(received) > 20
+    assert received == sorted(received)
+
+
+@pytest.mark.parametrize("name", ["relay1", "encoder1", "ingest1"])
+def test_no_key_where_others_look(estate: Estate, name: str) -> None:
+    """No key is in an argument or the environment of a process, in the journal or in a log, or in a file for all."""
+    host = estate.hosts[name]
+    script = (
+        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; journalctl -o export;"
+        " find / -xdev -type f -perm /o+r -newer /etc/machine-id -not -path '/proc/*' -not -path '/sys/*' -exec cat {} +"
+    )
+    told = host.run(f'sh -c "{script}" 2>/dev/null').stdout_bytes
+    assert b"relay" in told or b"encoder" in told or b"ingest" in told
+    assert [key for key in estate.secrets if key.encode() in told] == []
+
+
+def test_picture_arrives(estate: Estate) -> None:
+    """A viewer of the platform, who knows no key, sees the test picture."""
+    picture = FOLDER / "frame.png"
+    words = "ffmpeg -nostdin -loglevel error -y -rw_timeout 10000000"
+    address = f"rtmp://{estate.addresses['ingest1']}/watch/restream"
+    subprocess.run(
+        [*words.split(), "-i", address, "-frames:v", "1", str(picture)], check=True, timeout=60
+    )
+    assert picture.stat().st_size > 1000
