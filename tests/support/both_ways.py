@@ -359,7 +359,8 @@ def publishing_lane(place: Path, values: Values) -> Lane:
     )
     fields = {"PGUSER": "keyring#/current/username", "PGPASSWORD": "keyring#/current/password"}
     lane.add("env_file", keyring, {"path": f"{lane.work}/lines.env", "fields": fields})
-    key = {"path": f"{lane.work}/stream.key", "value": "keyring#/current/password"}
+    # That there is nothing to copy yet is told in another order by a module of its own.
+    key = {"path": f"{lane.work}/stream.key", "value": "keyring#/current/password", "backup": False}
     lane.add("stream_key", keyring, key)
     lane.add("vault_export", keyring, {"dest": f"{lane.work}/export.env", "variables": fields})
     told = [sys.executable, "-c", program, str(lane.work / "notices")]
