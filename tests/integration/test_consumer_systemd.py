@@ -22,7 +22,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from estate.databases import Database
 from estate.playbook import Ansible
-from machines import Application, SystemdMachine, digest
+from host_cores import call
+from machines import COLLECTIONS, Application, SystemdMachine, digest
 from rotation import FORCE, Estate
 
 RELOAD = "ExecReload=/bin/kill -HUP $MAINPID"
@@ -235,6 +236,94 @@ def test_files_of_a_unit_that_systemd_has_not_read_are_told_of(make: Maker) -> N
     told = app.pick_up()
     assert result(told) == ("reload", False, True)
     assert "systemctl daemon-reload" in told["warnings"][0]
+
+
+SAYS = "ExecReload=/bin/cat /srv/%N/says"
+NAME = "encoder"
+
+
+def told(app: Application, hidden: str = "", **params: Any) -> dict[str, Any]:
+    """What the module ``consumer`` does on the host with an application's unit."""
+    definition = {"type": "systemd", "name": NAME, "unit": app.unit, "settle": "0s"}
+    given = {**definition, **params.pop("definition", {})}
+    return call(app.machine, "consumer", [hidden] if hidden else [], definition=given, **params)
+
+
+@pytest.mark.parametrize("look", ["rotate", "verify", ""])
+def test_a_unit_that_may_be_live_closes_the_gate(make: Maker, look: str) -> None:
+    app = make(RELOAD)
+    process = app.pid
+    definition = {"inactive": "skip", "active": "refuse"}
+    done = told(app, definition=definition, look=look or None)
+    assert (app.pid, app.times) == (process, 1)
+    if look == "verify":
+        assert (done["active_state"], done["pid"]) == ("active", int(process)), done
+        return
+    assert (done["kind"], done["changed"]) == ("Refused", False), done
+    assert done["msg"].startswith(
+        f"consumer {NAME}: someone may be live: unit {app.unit} is active"
+    )
+    assert "and nothing was changed there" in done["msg"]
+
+
+def test_one_that_becomes_live_while_it_waits_for_its_turn_is_not_told(
+    make: Maker, machine: SystemdMachine
+) -> None:
+    app = make(RELOAD)
+    machine.shell(f"systemctl stop {app.unit}")
+    definition = {"inactive": "start", "active": "refuse"}
+    # Whoever holds the lock starts it.
+    hold = (
+        "from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._lock import hold_service as h\n"
+        "import pathlib, subprocess, sys, time\n"
+        "with h('systemd/' + sys.argv[1], 5):\n"
+        "    pathlib.Path(sys.argv[2]).touch()\n"
+        "    time.sleep(3)\n"
+        "    subprocess.run(['systemctl', 'start', sys.argv[1]], check=True)\n"
+    )
+    program, held = f"{app.folder}/hold.py", f"{app.folder}/held"
+    machine.write(program, hold)
+    holder = f"PYTHONPATH={COLLECTIONS} python3 -B {program} {app.unit} {held}"
+    machine.shell(f"{holder} >/dev/null 2>&1 & while [ ! -e {held} ]; do sleep 0.05; done")
+    done = told(app, definition=definition)
+    assert done.get("kind") == "Refused" and "someone may be live" in done["msg"], done
+    assert app.times == 2, "it read its file when it was started, and not again"
+
+
+def test_a_unit_that_does_not_run_can_be_skipped_or_started(make: Maker) -> None:
+    app = make(RELOAD)
+    app.machine.shell(f"systemctl stop {app.unit}")
+    skipped = told(app, definition={"inactive": "skip"})
+    assert (skipped["action"], skipped["seen"], skipped["changed"]) == ("none", True, False)
+    assert f"{app.unit} is inactive (dead" in skipped["note"] and not skipped["warnings"]
+    assert not told(app, definition={"inactive": "skip"}, look="verify").get("failed")
+    wanted = told(app, look="verify")
+    assert wanted["kind"] == "ProbeFailed" and "is inactive (dead" in wanted["msg"]
+    assert app.times == 1
+    started = told(app, definition={"inactive": "start"})
+    assert (started["action"], started["seen"], started["changed"]) == ("start", True, True)
+    assert (app.times, app.is_current) == (2, True)
+
+
+def test_what_a_unit_writes_when_it_is_told_may_be_a_failure(make: Maker) -> None:
+    app = make(SAYS)
+    says = f"{app.folder}/says"
+    value = app.put()
+    app.machine.write(says, f"error: key {value} was denied\n")
+    log = {"log": {"forbid": ["denied"], "since": "1h"}}
+    failed = told(app, value, definition=log)
+    assert failed["kind"] == "ProbeFailed"
+    assert f"consumer {NAME}: after reload, the log of {app.unit} has a line that must not be there" in failed["msg"]  # fmt: skip
+    assert "such as: error: key (hidden) was denied" in failed["msg"]
+    assert (failed["reload_result"], failed["log"]["forbidden"]) == ("success", 1)
+    app.machine.write(says, "key file read\n")
+    done = told(app, value, definition=log)
+    assert (done["action"], done["log"]["forbidden"], done["exec_reload_status"]) == ("reload", 0, "exited/0")  # fmt: skip
+    verified = told(app, value, definition=log, look="verify")
+    assert verified["kind"] == "ProbeFailed" and "in the last 1h, the log of" in verified["msg"]
+    calm = told(app, value, definition={"log": {"forbid": ["thunder"]}}, look="verify")
+    assert (calm["active_state"], calm["log"]["forbidden"]) == ("active", 0)
+    assert told(app, value, definition={"log": {}}, look="rotate")["changed"] is False
 
 
 def write_keyring(path: Path, password: str) -> None:
