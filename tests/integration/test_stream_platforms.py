@@ -51,6 +51,24 @@ def test_a_key_is_rotated_and_the_old_one_ended(world: StreamWorld) -> None:
     assert world.state() == verified
 
 
+def test_a_key_in_use_is_taken_over(scratch: Path, ansible: Ansible) -> None:
+    with required(), Ingest() as ingest:
+        key, given = new_key(), scratch / "in-use"
+        ingest.allow(key)
+        world = StreamWorld(scratch, ansible, ingest, {"type": "rtmp_ingest"}, lists=True)
+        adoption = {"keyturn_adopt": {"key": f"ref+file://{given}"}}
+        given.touch(0o600)
+        given.write_text(new_key())
+        assert "refused" in world.run("adopt", **adoption).check(2).stdout
+        given.write_text(key)
+        world.run("adopt", **adoption).check()
+        assert world.key("current") == key
+        rotated = world.run("rotate_stream_keys").check()
+        # The test stream with the key in use, before anything is done, has all the time that it needs.
+        assert "before anything is done" not in rotated.output
+        assert world.key("previous") == key
+
+
 def test_it_is_rolled_back(world: StreamWorld) -> None:
     first = world.key("current")
     world.run("rotate_stream_keys", **FORCE).check()

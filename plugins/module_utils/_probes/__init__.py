@@ -10,6 +10,7 @@ beside this one.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -142,6 +143,15 @@ class _Controlled:
         return replace(seen, detail=f"{seen.detail}; the current value is accepted there")
 
 
+def _patience(kind: ProbeType, probe: Mapping[str, Any], ctx: ProbeContext) -> Patience:
+    """The probe's own, or what it is given here, which may be less than one attempt needs."""
+    patience = patience_of(probe, ctx.patience, ctx.option)
+    if "timeout" in probe:
+        return patience
+    least = timedelta(seconds=kind.least(probe))
+    return replace(patience, timeout=max(patience.timeout, least))
+
+
 def run_probe(probe: Mapping[str, Any], stage: Stage, ctx: ProbeContext) -> Evidence:
     """Try a proof until it is there or its time is up.
 
@@ -154,7 +164,8 @@ def run_probe(probe: Mapping[str, Any], stage: Stage, ctx: ProbeContext) -> Evid
     """
     kind = probe_type(probe, ctx.option)
     check_keys(probe, kind.keys, ctx.option)
-    patience = patience_of(probe, ctx.patience, ctx.option)
+    patience = _patience(kind, probe, ctx)
+    ctx = replace(ctx, patience=patience)
     opened = kind.open(probe, stage, ctx)
     name = str(probe.get("type"))
     if opened.blocked:

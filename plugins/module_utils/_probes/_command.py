@@ -71,6 +71,10 @@ class CommandType:
     keys = KEYS
     stages = ("pending", "current", "previous")
 
+    def least(self, options: Mapping[str, Any]) -> float:
+        """Not known."""
+        return 0.0
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether the program is handed the stage's value."""
         return names_stage(options.get("environment") or {}) or names_stage(

@@ -225,6 +225,10 @@ class DrainedType:
     keys = KEYS
     stages = ("previous",)
 
+    def least(self, options: Mapping[str, Any]) -> float:
+        """Not known."""
+        return 0.0
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """It looks on and logs in as somebody else."""
         return False

@@ -159,6 +159,10 @@ class HttpType:
     keys = KEYS
     stages = ("pending", "current", "previous")
 
+    def least(self, options: Mapping[str, Any]) -> float:
+        """Not known."""
+        return 0.0
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether a header or the body holds the stage's value."""
         return names_stage(options.get("headers") or {}) or names_stage(options.get("body") or "")

@@ -161,6 +161,9 @@ class ProbeType(Protocol):
     def stages(self) -> Tuple[str, ...]:
         """The stages that it makes sense for."""
 
+    def least(self, options: Mapping[str, Any]) -> float:
+        """How many seconds one attempt needs, where that is known: nobody but the probe itself says less."""
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether it shows the stage's own value to somebody who checks it. Only such a probe proves anything about it."""
 

@@ -273,6 +273,10 @@ class PostgresType:
     keys = KEYS
     stages = ("pending", "current", "previous")
 
+    def least(self, options: Mapping[str, Any]) -> float:
+        """Not known."""
+        return 0.0
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether the login shows the stage's password."""
         return names_stage(options.get("password", "{stage.password}"))

@@ -175,6 +175,13 @@ class StreamType:
     keys = KEYS
     stages = ("pending", "current", "previous")
 
+    def least(self, options: Mapping[str, Any]) -> float:
+        """The stream itself, and a little to connect; what cannot be meant is told by :meth:`open`."""
+        try:
+            return read_pattern(options, "").seconds + SPARE
+        except BadInput:
+            return 0.0
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether the key is the stage's."""
         return names_stage(options.get("key") or KEY)
