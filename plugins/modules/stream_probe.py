@@ -19,8 +19,8 @@ description:
     the task. Newer versions of ffmpeg take such a key and publish an empty one, so they are not used.
   - Before a program is given the key, a connection up to RTMP's C(connect) shows whether the ingest is there and takes connections to the
     application, and O(received) whether somebody is live with this key. Then nothing is published.
-  - With C(rtmps://) the certificate has to be trusted by the system. It is verified on that first connection; the programs make one of
-    their own, which not every one of them verifies.
+  - With C(rtmps://) the certificate has to be trusted by the system. It is verified on that first connection, and by ffmpeg again on the
+    one that the stream takes. PyAV verifies none.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.keyring.step

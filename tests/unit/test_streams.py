@@ -128,6 +128,10 @@ def test_a_picture_that_cannot_be_meant_is_refused_by_its_option(name: str, valu
         (Said(False, "x: connection refused"), "unreachable"),
         (Said(False, "", 113), "unreachable"),
         (Said(False, "[tcp] failed to resolve hostname a\nx: input/output error"), "unreachable"),
+        (
+            Said(False, "[tls] peer certificate failed verification\nx: input/output error"),
+            "unreachable",
+        ),
         (Said(False, "x: connection timed out"), "no_answer"),
         (Said(False, "", 110), "no_answer"),
         (Said(True, "av_interleaved_write_frame(): broken pipe"), "dropped"),

@@ -71,6 +71,8 @@ _NO_WAY = (
     (errno.EHOSTUNREACH, "no route to host"),
     (errno.ENETUNREACH, "network is unreachable"),
     (None, "failed to resolve hostname"),
+    (None, "failed verification"),
+    (None, "certificate verify failed"),
 )
 _TOO_LATE = ((errno.ETIMEDOUT, "connection timed out"), (None, "operation timed out"))
 _NO = (

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import ssl
 import subprocess
-from typing import Callable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import program_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -93,6 +94,22 @@ def _last(pattern: re.Pattern[str], text: str) -> int:
     return int(found[-1]) if found else 0
 
 
+def _preset(target: Target, key: Secret, seconds: float) -> str:
+    """What is not for the command line, and what holds for the whole connection."""
+    silence = int(min(seconds, 10.0) * 1_000_000)
+    found: Dict[str, Any] = {
+        "rtmp_app": target.application,
+        "rtmp_playpath": key.reveal(),
+        "rw_timeout": silence,
+    }
+    if target.scheme == "rtmps":
+        found["tls_verify"] = 1
+        trusted = ssl.get_default_verify_paths().cafile
+        # Without a file it trusts what the system trusts.
+        found.update({"ca_file": trusted} if trusted else {})
+    return "".join(f"{name}={value}\n" for name, value in found.items())
+
+
 def publish(
     program: str,
     environ: Mapping[str, str],
@@ -107,13 +124,11 @@ def publish(
     :param seconds: at most so many, for all of it.
     :param look: called several times in a second with whether the ingest took the stream.
     """
-    silence = int(min(seconds, 10.0) * 1_000_000)
-    preset = f"rtmp_app={target.application}\nrtmp_playpath={key.reveal()}\nrw_timeout={silence}\n"
     try:
         heard = run_child(
             arguments(program, target, pattern),
             environ,
-            preset.encode(),
+            _preset(target, key, seconds).encode(),
             seconds,
             lambda out: look("frame=" in out),
         )
