@@ -165,13 +165,17 @@ def test_a_stream_is_replaced_by_another_and_deleted_when_nobody_uses_it(youtube
 
 
 def test_a_rotation_that_is_given_up_leaves_no_stream(youtube: YouTube) -> None:
+    """And the next one can be returned from: its broadcast goes back, too."""
     begin_and_lose(youtube)
     dry = youtube.run("abandon", "--check").check()
     assert "changed=1" in dry.stdout and len(youtube.made()) == 1
     youtube.run("abandon").check()
     assert youtube.made() == [] and youtube.first.id in youtube.api.streams
     assert youtube.document().pending is None
-    youtube.run("rollback").check(2)
+    youtube.run("rotate", keyturn_force=True).check()
+    assert youtube.broadcast.stream == youtube.made()[0].id
+    youtube.run("rollback").check()
+    assert youtube.key() == youtube.first.key
     assert youtube.broadcast.stream == youtube.first.id
 
 

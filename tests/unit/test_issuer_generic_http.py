@@ -161,6 +161,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         ("revoke.query", {"k": "{stage.key}"}, r"revoke\.query\.k: \{stage\.key\} is secret"),
         ("revoke.path", "/keys/{stage.name}", r"revoke\.path: the stage has no field 'name' then"),
         ("revoke.path", "/keys/{stage.id|rot13}", r"revoke\.path: placeholder \{stage\.id\|rot13"),
+        ("check.method", "POST", r"check\.method: expected GET: a dry run asks this, too"),
         ("check.body", {"x": 1}, r"check\.body: .* no body with GET"),
     ],
 )

@@ -248,6 +248,36 @@ def test_what_is_not_known_is_left_to_the_next_run(world: World) -> None:
     assert world.api.writes == 1
 
 
+def test_a_slow_request_is_waited_for(world: World) -> None:
+    """It takes effect after nobody listened any more."""
+    world.api.fail(INSERT, Fault(slow=1.3))
+    document = Document("youtube", b"", pending=INTENDED)
+    issuer = world.issuer({"timeout": "1s"})
+    fields = issuer.issue(INTENDED, document, world.context, world.guard)
+    assert list(world.api.streams) == [fields["stream_id"]]
+    assert world.api.asked[INSERT] == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (Reply(400, {"error": "invalid_request"}), r"no access token is given \(status 400\)"),
+        (Reply(200, {"access_token": "two words"}), "the answer holds no access token"),
+        (Reply(200, []), "the answer holds no access token"),
+        (Reply(404), "the answer with status 404 is no JSON; is this the API's address"),
+        (
+            Reply(429, None, {"Retry-After": "60"}),
+            "cannot get an access token: status 429; it asks",
+        ),
+    ],
+)
+def test_a_token_that_is_not_to_be_had(world: World, reply: Reply, says: str) -> None:
+    world.api.fail(f"POST {TOKEN}", Fault(reply))
+    (told,) = world.issuer().check(None, world.context)
+    assert re.search(says, told) and "login.credentials (token from http://127.0.0.1" in told
+    assert not world.api.asked[LIST]
+
+
 def test_a_lost_stream_that_shows_up_late_does_not_stay(world: World) -> None:
     world.api.fail(INSERT, Fault(Reply(500)))
     late = Fault()

@@ -299,6 +299,9 @@ def parse_definition(definition: Mapping[str, Any], option: str) -> Definition:
             told = {"gone": [404, 410], **told}
         return _call(told, f"{option}.{name}", allowed, method, status)
 
+    check = other("check", "GET", (200,))
+    if check and check.method != "GET":
+        raise BadInput(f"{option}.check.method: expected GET: a dry run asks this, too")
     revoke = other("revoke", "DELETE", (200, 202, 204), "gone")
     if overlap != (revoke is not None):
         raise BadInput(
@@ -320,5 +323,5 @@ def parse_definition(definition: Mapping[str, Any], option: str) -> Definition:
         find=find,
         apply=other("apply", "PUT", (200, 201, 202, 204)),
         revoke=revoke,
-        check=other("check", "GET", (200,)),
+        check=check,
     )
