@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
@@ -43,6 +43,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Result,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead
+from ansible_collections.keyturn.runbooks.plugins.module_utils._published import (
+    Done,
+    Job,
+    publish_result,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
@@ -59,7 +64,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._backup import (
     BackedUpPlace,
-    Copies,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import EVERYBODY
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open import (
@@ -70,10 +74,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options i
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Observed,
     Place,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._shown import (
-    difference,
-    shown_fields,
 )
 
 OPTION = "keyturn_sinks"
@@ -234,22 +234,6 @@ def conclude(params: Params, result: Result, context: Context) -> Result:
     return result
 
 
-@dataclass(frozen=True)
-class Job:
-    """One place with the sinks that are written there."""
-
-    address: Address
-    options: Options
-    sinks: Tuple[Mapping[str, Any], ...]
-    wanted: Wanted
-    salt: bytes
-
-    @property
-    def only_adds(self) -> bool:
-        """Whether it is a log."""
-        return self.options.format == "log"
-
-
 def _job(sent: Mapping[str, Any], salt: bytes) -> Job:
     fields = {name: value for sink in sent["sinks"] for name, value in sink["fields"].items()}
     wanted = {
@@ -271,41 +255,6 @@ def _jobs(params: Params) -> List[Job]:
     body = json.loads(base64.b64decode(sealed))
     salt = base64.b64decode(body["salt"])
     return [_job(sent, salt) for sent in body["places"]]
-
-
-@dataclass
-class Done:
-    """What was done to one place.
-
-    :ivar copies: what became of the copies of a file; none where none are made.
-    """
-
-    job: Job
-    outcome: Outcome
-    copies: Optional[Copies] = None
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was written or removed."""
-        wrote = bool(self.job.wanted.fields) and self.outcome.changed
-        return wrote or bool(self.copies and self.copies.pruned)
-
-
-def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
-    job, outcome = done.job, done.outcome
-    names = list(sent["fields"])
-    about = {key: sent[key] for key in ("name", "ref", "host", "group", "digest", "held")}
-    changed = any(name in outcome.changes for name in names) or bool(
-        names and outcome.observed.drift
-    )
-    result = {
-        **about,
-        "changed": changed,
-        "rendered": bool(names),
-        "fields": shown_fields(job.salt, job.wanted, outcome, names),
-        "version": outcome.version,
-    }
-    return {**result, "backup": done.copies.told()} if done.copies else result
 
 
 def _before(job: Job, contents: Any, guard: Guard) -> Guard:
@@ -330,25 +279,6 @@ def _outcome(job: Job, place: Place, guard: Guard, context: Context) -> Outcome:
     return Outcome(
         place.read(tuple(held)) if context.check_mode and held else Observed({}), {}, None
     )
-
-
-def _difference(done: Done) -> Dict[str, str]:
-    pruned = [f"{path}: (a copy)\n" for path in done.copies.pruned] if done.copies else []
-    shown = difference(done.job.salt, done.job.wanted, done.outcome)
-    return {**shown, "before": shown["before"] + "".join(pruned)}
-
-
-def _result(done: Sequence[Done], context: Context) -> Result:
-    sinks = [_sink_result(item, sent) for item in done for sent in item.job.sinks]
-    added = [sink["name"] for item in done if item.job.only_adds for sink in item.job.sinks]
-    changed = [item["name"] for item in sinks if item["changed"]]
-    # A line that is gone was there: logs end. Nobody goes on with an old value for want of it.
-    behind = [name for name in changed if name not in added] if context.check_mode else []
-    touched = [item for item in done if item.changed]
-    result: Result = {"changed": bool(touched), "sinks": sinks, "behind": behind}
-    if context.diff:
-        result["diff"] = [_difference(item) for item in touched]
-    return result
 
 
 def _settle(done: Done, place: Place, context: Context) -> None:
@@ -392,12 +322,12 @@ def run(params: Params, context: Context) -> Result:
             done.append(Done(job, _outcome(job, place, _before(job, contents, guard), context)))
             _settle(done[-1], place, context)
     except KeyturnError as error:
-        so_far = _result(done, context)
+        so_far = publish_result(done, context)
         changed = so_far["changed"] and not context.check_mode
         left = [sink["name"] for job in jobs[len(done) :] for sink in job.sinks]
         error.details.update(sinks=so_far["sinks"], unwritten=left, changed=changed)
         raise
-    return _result(done, context)
+    return publish_result(done, context)
 
 
 MODULE = ModuleCore(

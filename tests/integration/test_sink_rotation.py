@@ -31,7 +31,7 @@ def definition(folder: Path) -> dict[str, Any]:
     sinks[2]["template"] = "{current.promoted|date}"
     # Shows the value to whoever is asked; who has it in the list says yes.
     proof = f'grep -qxF "$KEY" {folder}/allowed'
-    shown = {"KEY": "{pending.value}"}
+    shown = {"environment": {"KEY": "{pending.value}"}, "refused_rc": 1}
     told = f"echo told >>{folder}/told"
     return {
         "keyturn_keyring": f"{here}/keyring.json",
@@ -41,7 +41,7 @@ def definition(folder: Path) -> dict[str, Any]:
         "keyturn_consumers": [
             {"name": "relay", "type": "command", "argv": ["sh", "-c", told], "reads": ["key"]}
         ],
-        "keyturn_probes": [{"type": "command", "argv": ["sh", "-c", proof], "environment": shown}],
+        "keyturn_probes": [{"type": "command", "argv": ["sh", "-c", proof], **shown}],
         "keyturn_reason": 'a "leak"',
         "keyturn_who": "mira",
     }
@@ -99,3 +99,7 @@ def test_a_rotation_and_its_way_back(scratch: Path, ansible: Ansible) -> None:
     told = flow.text("told")
     flow.run("rotate", "--tags", "reload")
     assert flow.text("told") == told and len(flow.text("log").splitlines()) == 1
+    # Nor does it keep the value that was replaced from its end.
+    (scratch / "log").unlink()
+    flow.run("retire_due")
+    assert flow.text("allowed") == first
