@@ -247,6 +247,21 @@ class Ingest(Running):
                 ]
         return found
 
+    def accepts(self, key: str, application: str = "live") -> bool:
+        """Whether the answering program takes a key, asked as nginx asks it; nothing is published.
+
+        :raises EstateError: when there is no answer.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self._port("callback"), timeout=10)
+        asked = urlencode({"call": "publish", "app": application, "name": key})
+        try:
+            connection.request("POST", "/on_publish", asked)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException) as error:
+            raise EstateError("the program that decides about keys does not answer") from error
+        finally:
+            connection.close()
+
     def drop(self, key: str, application: str = "live") -> int:
         """Disconnect the publisher with this key; returns how many there were."""
         asked = urlencode({"app": application, "name": key})
