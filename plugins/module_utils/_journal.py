@@ -70,6 +70,7 @@ class _Reading:
 
     look: Look
     passed_over: str
+    begin: str
     cursor: str = ""
 
     def take(self, raw: str) -> None:
@@ -79,7 +80,10 @@ class _Reading:
             return
         if not isinstance(entry, dict):
             return
-        self.cursor = text_of(entry.get("__CURSOR")) or self.cursor
+        cursor = text_of(entry.get("__CURSOR"))
+        if cursor and cursor == self.begin:
+            return
+        self.cursor = cursor or self.cursor
         source = next(
             (
                 text_of(entry[name])
@@ -188,7 +192,8 @@ class Journal:
         :raises Absent, Denied, Unreachable: as :meth:`mark`.
         """
         end = self.mark()
-        end = self._read([f"--after-cursor={cursor}"], look, passed_over) or end
+        # Not --after-cursor: with a unit given, systemd 252 leaves out the first entry of that unit when the cursor is of another one.
+        end = self._read([f"--cursor={cursor}"], look, passed_over, cursor) or end
         # Last, because what is being read may be removed meanwhile.
         if text_of(self._first(f"--cursor={cursor}").get("__CURSOR")) != cursor:
             look.tell_gap(
@@ -204,10 +209,12 @@ class Journal:
         :raises Absent, Denied, Unreachable: as :meth:`mark`.
         """
         end = self.mark()
-        return self._read([f"--since=@{moment:.6f}"] if moment else [], look, "") or end
+        return self._read([f"--since=@{moment:.6f}"] if moment else [], look) or end
 
-    def _read(self, words: Sequence[str], look: Look, passed_over: str) -> str:
-        reading = _Reading(look, passed_over)
+    def _read(
+        self, words: Sequence[str], look: Look, passed_over: str = "", begin: str = ""
+    ) -> str:
+        reading = _Reading(look, passed_over, begin)
         units = [f"--unit={unit}" for unit in self.units]
         self._call([f"--output-fields={_FIELDS}", *words, *units], reading.take)
         return reading.cursor

@@ -68,7 +68,12 @@ def forms(value: str) -> Set[str]:
         quoted |= {quote(item, safe="") for item in quoted}
         lower = {re.sub(r"%[0-9A-F]{2}", lambda it: it.group().lower(), item) for item in quoted}
         escaped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
-        escaped |= {repr(text)[1:-1], text.replace("'", "'\\''"), html.escape(text)}
+        escaped |= {
+            repr(text)[1:-1],
+            text.replace("'", "'\\''"),
+            text.replace("'", "'\"'\"'"),
+            html.escape(text),
+        }
         hexed = {data.hex(), data.hex().upper()}
         found |= {text, *quoted, *lower, *escaped, *hexed, *_inside_base64(data)}
     return {form for form in found if len(form) >= _SHORT}
@@ -88,10 +93,19 @@ def _segment_is_odd(segment: str) -> bool:
 def looks_like_a_value(token: str) -> bool:
     """Whether a word of 16 characters or more looks as if a machine had made it, and nobody had named something so."""
     segments = [segment for segment in re.split(r"[-_~]", token) if segment]
+    words = _WORDS.findall(token)
+    letters = sum(map(len, words))
+    if token.lower() != token != token.upper() and len(words) >= 4 and letters < 3.5 * len(words):
+        return True
     sizes = {len(segment) for segment in segments}
     if len(segments) >= 4 and len(sizes) == 1:
         return True
     return any(_segment_is_odd(segment) for segment in segments)
+
+
+def _lower(text: str) -> str:
+    """The text in small letters, each in its place: encoders and services differ in the case of what they write."""
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
 class Hider:
@@ -111,7 +125,8 @@ class Hider:
         for value in given:
             for form in forms(value):
                 size = min(len(form), _PART)
-                parts = {form[at : at + size] for at in range(len(form) - size + 1)}
+                low = _lower(form)
+                parts = {low[at : at + size] for at in range(len(low) - size + 1)}
                 self._short.setdefault(size, set()).update(parts)
 
     def __repr__(self) -> str:
@@ -120,6 +135,7 @@ class Hider:
     def _spans(self, text: str) -> List[Tuple[int, int]]:
         """Where the text holds a known value or a part of one, in order, without overlaps."""
         found: List[Tuple[int, int]] = []
+        text = _lower(text)
         marks = sorted(
             (at, at + size)
             for size, parts in self._short.items()
