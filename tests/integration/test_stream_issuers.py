@@ -17,7 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Secret,
     parse_document,
 )
-from api_server import CUT, ApiServer, Fault, Reply
+from api_server import CUT, Fault, Reply
 from estate.playbook import Ansible, PlaybookResult
 from stream_api import StreamApi
 from youtube_api import BROADCASTS, INSERT, LIST, TOKEN, FakeStream, YouTubeApi, refusal
@@ -28,7 +28,7 @@ QUOTA = Fault(refusal(403, "quotaExceeded"))
 class Credential:
     """One platform's key: an inventory, a keyring and a key file."""
 
-    def __init__(self, folder: Path, ansible: Ansible, api: ApiServer) -> None:
+    def __init__(self, folder: Path, ansible: Ansible, api: YouTubeApi | StreamApi) -> None:
         self.folder, self.ansible, self.api = folder, ansible, api
         self.key_file, self.keyring = folder / "platform.key", folder / "keyring.json"
 
@@ -73,12 +73,23 @@ class Credential:
             inventory=self.folder / "inventory",
             extra_vars=extra,
         )
-        hidden: list[str] = self.api.secrets  # type: ignore[attr-defined]
+        hidden = self.api.secrets
         assert not any(value in done.output for value in hidden)
         assert not any(value in line for value in hidden for line in self.api.lines)
         assert "told by" not in done.output
         assert not self.api.wrong
+        self._nowhere_else(hidden)
         return done
+
+    def _nowhere_else(self, hidden: list[str]) -> None:
+        """Keys are in the keyring and the key file alone, and logins where they were given."""
+        kept = {self.key_file: self.api.keys_known, self.keyring: self.api.keys_known}
+        given = [self.folder / name for name in ("in-use", "oauth.json", "token")]
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path not in given:
+                text = path.read_text("utf-8", "replace")
+                strange = [value for value in hidden if value not in kept.get(path, ())]
+                assert not any(value in text for value in strange), path
 
     def document(self) -> Document:
         return parse_document(self.keyring.read_text())

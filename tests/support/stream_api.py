@@ -36,9 +36,14 @@ class StreamApi(ApiServer):
         self.single = new_token()
 
     @property
+    def keys_known(self) -> list[str]:
+        """Every key that there is or was."""
+        return [self.single, *self.gone, *(key for _name, key in self.keys.values())]
+
+    @property
     def secrets(self) -> list[str]:
         """Every value that nobody may read anywhere."""
-        return [self.token, self.single, *self.gone, *(key for _name, key in self.keys.values())]
+        return [self.token, *self.keys_known]
 
     def add(self, name: str) -> str:
         """A key that was made in another way; gives its id."""

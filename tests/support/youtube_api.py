@@ -102,11 +102,15 @@ class YouTubeApi(ApiServer):
         self.replies: list[tuple[str, Any]] = []
 
     @property
+    def keys_known(self) -> list[str]:
+        """Every key that there is or was."""
+        return [*(stream.key for stream in self.streams.values()), *self.gone]
+
+    @property
     def secrets(self) -> list[str]:
         """Every value that nobody may read anywhere."""
-        keys = [stream.key for stream in self.streams.values()]
         login = [self.login.client_secret, self.login.refresh_token]
-        return [*login, *self.tokens, *keys, *self.gone]
+        return [*login, *self.tokens, *self.keys_known]
 
     def add(self, title: str, state: str = "ready", reusable: bool = True) -> FakeStream:
         """A stream that was made in another way."""
@@ -132,8 +136,7 @@ class YouTubeApi(ApiServer):
 
     def expire(self) -> None:
         """Let every token be too old."""
-        self.gone.extend(self.tokens)
-        self.tokens.clear()
+        self.tokens.update(dict.fromkeys(self.tokens, ""))
 
     def answer(self, asked: Asked) -> Reply:
         if asked.path == TOKEN:

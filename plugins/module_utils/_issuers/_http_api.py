@@ -167,18 +167,17 @@ class Api:
         where: str,
         authority: Optional[Authority] = None,
         busy: Callable[[Answer], bool] = _is_busy,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.where = where
         self._address, self._connection, self._context = address, connection, context
-        self._authority, self._busy, self._sleep = authority, busy, sleep
+        self._authority, self._busy = authority, busy
 
     def tries(self) -> Tries:
         """Tries until the time that one thing may take is over, beginning now."""
         until = time.monotonic() + self._connection.timeout
         return Tries(
             lambda: until - time.monotonic(),
-            self._sleep,
+            time.sleep,
             self._context.randbytes,
             longest=_LONGEST_PAUSE,
         )
