@@ -302,6 +302,22 @@ def test_vault_that_may_not_be_written_stops_before_the_host(host: Host, world: 
     assert not host.path.exists()
 
 
+def test_vault_that_refuses_afterwards_tells_that_the_host_was_changed(
+    host: Host, world: World
+) -> None:
+    # Nobody may ask what this token may do, so only the write finds out.
+    world.limit('path "MOUNT/data/*" { capabilities = ["read"] }')
+    host.environ = dict(world.environ)
+    options = {"vault": f"ref+vault://{world.mount}/restream", "path": str(host.path)}
+    key = host.key()
+    with pytest.raises(Denied) as caught:
+        host.call(value=key, **options)
+    assert caught.value.details["changed"] and host.path.read_text() == f"{key}\n"
+    host.environ["VAULT_TOKEN"] = world.server.root_token
+    done = host.settled(value=key, **options)
+    assert not done["key_file"]["changed"] and in_vault(world) == {"key": key}
+
+
 def test_on_a_host_with_vault_on_the_controller(host: Host, world: World, ansible: Ansible) -> None:
     key = host.key()
     given = host.folder / "given"
