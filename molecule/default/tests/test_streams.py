@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import time
 from itertools import groupby
@@ -67,6 +68,12 @@ class Estate:
         """All keys that there are or were."""
         return {key for keys in self.keys.values() for key in keys.values()}
 
+    def file(self, host: str, path: str) -> tuple[str, str]:
+        """Its owner, group and mode, and its text."""
+        told = self.hosts[host].check_output(f"stat -c %U:%G:%a {path}; cat {path}; echo end")
+        facts, _, text = told.partition("\n")
+        return facts, text.removesuffix("end")
+
     def is_taken(self, host: str, application: str, key: str) -> bool:
         """Whether an ingest takes a short stream with this key; the key is in no argument of ffmpeg."""
         picture = "-re -f lavfi -i testsrc=size=160x90:rate=10 -t 0.5 -c:v flv1"
@@ -102,18 +109,16 @@ def estate() -> Estate:
 
 @pytest.mark.parametrize(("host", "path", "platform"), KEY_FILES)
 def test_key_file(estate: Estate, host: str, path: str, platform: str) -> None:
-    file = estate.hosts[host].file(path)
-    assert (file.user, file.group, file.mode) == ("stream", "stream", 0o600)
-    assert file.content_string == estate.keys[platform]["current"] + "\n"
+    expected = ("stream:stream:600", estate.keys[platform]["current"] + "\n")
+    assert estate.file(host, path) == expected
 
 
 @pytest.mark.parametrize(("host", "path", "platform"), LISTS)
 def test_list_of_the_ingest(estate: Estate, host: str, path: str, platform: str) -> None:
     """It names what is in use and, within its grace, what was."""
     keys = estate.keys[platform]
-    file = estate.hosts[host].file(path)
-    assert (file.user, file.group, file.mode) == ("stream", "stream", 0o600)
-    assert file.content_string.split() == [keys["current"], keys["previous"]]
+    expected = ("stream:stream:600", f"{keys['current']}\n{keys['previous']}\n")
+    assert estate.file(host, path) == expected
 
 
 @pytest.mark.parametrize(
@@ -125,9 +130,37 @@ def test_list_of_the_ingest(estate: Estate, host: str, path: str, platform: str)
     ],
 )
 def test_env_file(estate: Estate, host: str, path: str, platform: str) -> None:
-    lines = estate.hosts[host].file(path).content_string.splitlines()
+    lines = estate.file(host, path)[1].splitlines()
     assert f"STREAM_KEY_FILE=/etc/stream/keys/{platform}.key" in lines
     assert "# Written when the host was made." in lines
+
+
+@pytest.mark.parametrize(("host", "path", "platform"), KEY_FILES)
+def test_profile_tells_when(estate: Estate, host: str, path: str, platform: str) -> None:
+    """One date was changed in place, and its comment kept."""
+    profile = "/etc/stream/encoder-config.yaml"
+    before = estate.file(host, "/usr/local/lib/stream/encoder-config.yaml")[1].splitlines()
+    lines = estate.file(host, profile)[1].splitlines()
+    changed = [new for old, new in zip(before, lines, strict=True) if old != new]
+    assert all(re.fullmatch(r"    last_rotated: \"?20[0-9-]{8}\"?", line) for line in changed)
+    assert len(changed) == sum(host == one for one, _, _ in KEY_FILES)
+
+
+@pytest.mark.parametrize(("host", "path", "platform"), KEY_FILES)
+def test_log_of_rotations(estate: Estate, host: str, path: str, platform: str) -> None:
+    log = estate.file(host, "/var/log/stream-key-rotation.log")[1]
+    lines = [line for line in log.splitlines() if f" KEY-ROTATED platform={platform} " in line]
+    assert len(lines) == (2 if platform == "restream" else 1)
+    assert all(
+        re.match(r"20\S+ KEY-ROTATED platform=\S+ reason=.+ operator=root$", line) for line in lines
+    )
+
+
+@pytest.mark.parametrize(("host", "path", "platform"), KEY_FILES)
+def test_copy_of_the_key_before(estate: Estate, host: str, path: str, platform: str) -> None:
+    """One a day, so that of the first key; for the administrator alone."""
+    (copy,) = estate.hosts[host].check_output(f"ls {path}.bak.*").split()
+    assert estate.file(host, copy) == ("root:root:600", estate.keys[platform]["first"] + "\n")
 
 
 def test_every_key_is_a_new_one(estate: Estate) -> None:
