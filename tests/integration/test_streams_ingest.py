@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import (
     stream,
 )
 from estate.ports import reserve
-from estate.processes import wait_until
+from estate.processes import descendants, wait_until
 from ingest import Ingest, new_key
 from machines import required
 from publisher import Publisher, shown_by_processes, silent_server
@@ -268,3 +270,30 @@ def test_keys_of_all_kinds_arrive_as_they_are(ingest: Ingest) -> None:
     assert publish(ingest.url(), slash, "auto").ended.outcome == "accepted"
     refused = publish(ingest.url(), slash, "pyav")
     assert (refused.ended.outcome, "use ffmpeg" in refused.ended.detail) == ("failed", True)
+
+
+RUN = """
+import os, sys
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _streams as s
+url, method = sys.argv[1:]
+target, pattern = s.read_target(url, None, "p"), s.Pattern(160, 90, 10, 200000, 64000, 60.0)
+s.stream(target, Secret(sys.stdin.read()), pattern, method, s.Wanted(), dict(os.environ), 70.0, "p")
+"""
+
+
+@both
+def test_a_run_that_is_killed_leaves_no_stream_behind(ingest: Ingest, method: str) -> None:
+    key = new_key()
+    ingest.allow(key)
+    environ = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    words = [sys.executable, "-c", RUN, ingest.url(), method]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, env=environ) as run:
+        assert run.stdin
+        run.stdin.write(key.encode())
+        run.stdin.close()
+        wait_until(lambda: key in ingest.publishing(), 20, "the test stream")
+        (child,) = descendants(run.pid)
+        run.kill()
+    wait_until(lambda: key not in ingest.publishing(), 10, "the end of the test stream")
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), 10, "the end of the program")

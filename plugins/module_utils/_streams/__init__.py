@@ -187,8 +187,8 @@ def stream(
     least = min(until - time.monotonic(), pattern.seconds + SPARE)
     ended = publish(key, max(least, 0.1), watch.look)
     if ended.outcome == REFUSED and known:
-        taken = f"the ingest is there and takes connections to application {target.application}; {ended.detail}"
-        ended = replace(ended, detail=taken)
+        there = f"the ingest is there and takes connections to application {target.application}"
+        ended = replace(ended, detail=f"{there}; {ended.detail}")
     if ended.outcome == ACCEPTED and wanted.stat and not watch.seen:
         if watch.error:
             raise watch.error

@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import IO, Callable, Dict, Mapping, Optional, Sequence
+from typing import IO, Callable, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import program_environ
 
@@ -83,6 +84,13 @@ def _listen(
     return said
 
 
+def _dying_with_us(environ: Mapping[str, str]) -> List[str]:
+    """What to put before a command, so that the kernel kills it when this process dies: a run that is killed would leave a stream that the
+    next one takes for somebody who is live. The child waits for no output of its own to fail: ffmpeg goes on without a reader."""
+    setpriv = shutil.which("setpriv", path=environ.get("PATH"))
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
 def run_child(
     argv: Sequence[str],
     environ: Mapping[str, str],
@@ -100,7 +108,7 @@ def run_child(
     """
     began = time.monotonic()
     process = subprocess.Popen(
-        list(argv),
+        [*_dying_with_us(environ), *argv],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

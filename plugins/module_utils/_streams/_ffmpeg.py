@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Publishing by ffmpeg: the key is an option of a preset, which is read from the standard input.
 
-Only some versions pass such an option on to the RTMP protocol. Of 5.1 and 7.1 it was seen that they do; 9.0 takes it and publishes an
-empty name, which every ingest refuses. So the versions 5.1 to 7 are taken, and PyAV where there is another one.
+Only some versions pass such an option on to the RTMP protocol. Of 5.1, 7.0 and 7.1 it was seen that they do; 9.0 takes it and publishes
+an empty name, which every ingest refuses. So the versions 5.1 to 7 are taken, and PyAV where there is another one.
 """
 
 from __future__ import annotations

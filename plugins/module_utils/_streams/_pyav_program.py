@@ -9,6 +9,7 @@ Its output: ``taken`` when the ingest took the stream, ``sent FRAMES BYTES``, ``
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -117,9 +118,10 @@ def main() -> None:
     try:
         _publish(av, job)
     except BaseException as error:
-        # Its text and its file name hold the key.
-        _say("failed", getattr(error, "errno", None) or 0)
         status = 1
+        # Its text and its file name hold the key. Nobody listens when whoever started this was killed.
+        with contextlib.suppress(OSError):
+            _say("failed", getattr(error, "errno", None) or 0)
     # Without the clean-up, which would try to say good-bye to an ingest that does not listen.
     os._exit(status)
 
