@@ -248,6 +248,15 @@ def test_where_keys_are_shown_once_a_lost_one_is_ended(world: World, status: int
     assert (world.api.asked[MAKE], world.api.asked["DELETE"]) == (2, 1)
 
 
+def test_a_platform_that_never_answers_well_is_not_asked_for_ever(world: World) -> None:
+    world.api.shows = False
+    once = changed(OVERLAP, "issue.find.key", None)
+    world.api.fail(MAKE, *[Fault(Reply(502), after=True)] * 40)
+    world.fails(Unreachable, "status 502 when asked to make a key", lambda: world.issue(once))
+    assert 1 < world.api.asked[MAKE] < 10 and len(world.api.keys) == 1
+    assert world.revoke(Stage(ID, "abandoning", {}), once).facts == {"ended": 1}
+
+
 def test_a_run_that_was_killed_leaves_one_that_the_next_one_ends(world: World) -> None:
     world.api.shows = False
     lost = world.api.add(f"restream {ID}")

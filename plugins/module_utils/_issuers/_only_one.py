@@ -64,8 +64,10 @@ class OnlyOne(Generic[Made]):
                 made = self._make()
             except Uncertain as doubt:
                 found, doubtful = self._await(doubt), True
-                # What was answered is over: it can be asked again where nothing came of it.
-                if not found and not (doubt.over and tries.again()):
+                if any(map(self._usable, found)):
+                    continue
+                # A request that was answered, or whose key is there, is over; any other may still be under way.
+                if not (found or doubt.over) or not tries.again():
                     raise doubt.problem from None
                 continue
             if doubtful:
