@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 from datetime import datetime, timezone
@@ -95,6 +96,64 @@ def test_a_profile_that_cannot_be_set_stops_before_it_is_written(
         with pytest.raises(KeyturnError, match="not there, or empty"):
             platform.publish(check_mode)
     assert not profile.exists()
+
+
+def test_a_key_in_a_profile_is_in_no_message(folder: Path, tmp_path: Path) -> None:
+    profile = folder / "encoder-config.yaml"
+    sink = {"name": "inline", "ref": f"ref+file://{profile}?format=yaml#/encoder/key"}
+    platform = Platform(tmp_path, [{**sink, "template": "{current.key}"}])
+    profile.write_text(f"encoder:\n  key: {platform.key}  # ours\n  size: 720p\n")
+    profile.chmod(0o644)
+    platform.settled()
+    assert any("can read it" in line for line in platform.warnings)
+    old = platform.key
+    platform.rotate()
+    platform.as_predicted()
+    text = profile.read_text()
+    assert text == f"encoder:\n  key: {platform.key}  # ours\n  size: 720p\n"
+    # What cannot be read holds values, too.
+    broken = (
+        f"encoder: [{old}\n",
+        f"{old}: 1\nb: *{old}\n{old}: 2\n",
+        f"encoder:\n  key: &a {old}\n",
+    )
+    for wrong in broken:
+        profile.write_text(wrong)
+        with pytest.raises(KeyturnError) as caught:
+            platform.publish()
+        assert old not in caught.value.message + json.dumps(caught.value.details)
+
+
+def _rotate(folder: Path, name: str, barrier: Any) -> None:
+    ref = f"ref+file://{folder}/encoder-config.yaml?format=yaml#/credential_refs/name={name}/day"
+    log = {"name": "log", "ref": f"ref+file://{folder}/log?format=log"}
+    (folder / name).mkdir()
+    day = {"name": "day", "ref": ref, "template": "{current.rotation_id}"}
+    line = {**log, "template": f"{{current.promoted}} {name}"}
+    platform = Platform(folder / name, [day, line])
+    barrier.wait(20)
+    for _number in range(5):
+        platform.later(hours=1)
+        platform.rotate()
+        platform.publish()
+
+
+def test_platforms_of_one_profile_and_one_log(folder: Path) -> None:
+    names = [f"p{number}" for number in range(4)]
+    items = "".join(f"  - name: {name}  # {name}\n    day: r0\n" for name in names)
+    (folder / "encoder-config.yaml").write_text(f"credential_refs:\n{items}")
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(len(names))
+    workers = [context.Process(target=_rotate, args=(folder, name, barrier)) for name in names]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * len(names)
+    text = (folder / "encoder-config.yaml").read_text()
+    assert text == f"credential_refs:\n{items}".replace("r0", "r6")
+    lines = (folder / "log").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 5 * len(names)
 
 
 def test_on_a_host(folder: Path, tmp_path: Path, ansible: Ansible) -> None:

@@ -158,7 +158,7 @@ REFUSED: list[tuple[str, str, type[KeyturnError], list[str]]] = [
     ("a: !vault x\n", "a", BadInput, ["'a'", "tag"]),
     ("x: &x {c: 1}\na:\n  <<: *x\n  d: 1\n", "a/c", BadInput, ["merges another"]),
     ("a: 1\n---\na: 2\n", "a", BadInput, ["2 YAML documents", "Split"]),
-    ("a: 1\nb: 2\na: 3\n", "b", Corrupt, ["'a' twice (lines 1 and 3)"]),
+    ("a: 1\nb: 2\na: 3\n", "b", Corrupt, ["one key twice (lines 1 and 3)"]),
     ("a: [1\n", "a", Corrupt, ["no YAML (line 2)"]),
     ("a: \udcff\n", "a", Corrupt, ["no YAML", "characters"]),
     ("a:\n\tb: 1\n", "a/b", Corrupt, ["no YAML (line 2)"]),
