@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -192,9 +193,34 @@ def keyring(place: Path, key: str) -> str:
     return f"ref+file://{path}"
 
 
+@contextmanager
+def guarded(ingest: Ingest, token: str) -> Iterator[str]:
+    """The statistics behind a login, as a page has it that names keys."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.headers.get("Authorization") == f"Bearer {token}"
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            self.wfile.write(ingest.statistics().encode() if known else b"")
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/stat"
+    server.shutdown()
+    server.server_close()
+
+
 def test_a_key_of_a_keyring_and_a_persons_word_for_its_rotation(plays: Plays) -> None:
     plays.key()
+    plays.key()
     plays.ingest.allow(plays.keys[0])
+    header = plays.place / "header"
+    header.touch(mode=0o600)
+    header.write_text(f"Bearer {plays.keys[1]}")
     word = plays.place / "word"
     options = {
         "keyring": keyring(plays.place, plays.keys[0]),
@@ -207,9 +233,18 @@ def test_a_key_of_a_keyring_and_a_persons_word_for_its_rotation(plays: Plays) ->
     assert asked["kind"] == "Refused"
     assert "write 'yes r1-2026' to where received.confirmed refers to" in asked["msg"]
     word.write_text("yes r1-2026\n")
-    plays.run([plays.task("done", **options)], keyturn_direct=False).check()
-    done = plays.results()["done"]
-    assert done["confirmed"] is True
+    with guarded(plays.ingest, plays.keys[1]) as stat:
+        asked = {**options["received"], "stat": stat}
+        login = {"headers": {"Authorization": f"ref+file://{header}"}}
+        tasks = [
+            plays.task("denied", **{**options, "received": asked}),
+            plays.task("done", **{**options, "received": {**asked, **login}}),
+        ]
+        plays.run(tasks, keyturn_direct=False).check()
+    told = plays.results()
+    assert told["denied"]["kind"] == "Denied"
+    done = told["done"]
+    assert done["confirmed"] is True and done["received"].startswith("its statistics showed")
     assert done["evidence"][0]["detail"].endswith(
         "a person confirmed that it arrived (yes r1-2026)"
     )
