@@ -19,7 +19,8 @@ description:
   - A service that several credentials share is locked on its host. When it was reloaded after the youngest of the files it reads, the
     second one finds that out and leaves it alone. This holds for a consumer of type V(systemd), V(container) or V(compose) that reads
     only file sinks on its own host.
-  - Delegate this task to the consumer's host. Nothing that a service or a command prints is kept, because it may hold a value.
+  - Delegate this task to the consumer's host. Nothing that a service or a command prints is kept, because it may hold a value. Of a unit's
+    log, lines are shown only where O(definition.log) asks for that, and without values.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.keyring.step

@@ -274,8 +274,8 @@ class SystemdUnit(UnitState):
         if active == "inactive" and action != "reload" and ran:
             # systemctl waited for its end. What it did before may be forgotten by now.
             return ""
-        if active == "inactive":
-            # What is to be started again by itself is `activating`.
+        if active == "inactive" and now.get("SubState") == "dead":
+            # What is to be started again by itself is `activating`, or has another SubState.
             raise ProbeFailed(
                 f"{self._where}: after {action}, {self.unit} is inactive ({now.get('SubState')})"
             )
