@@ -106,7 +106,6 @@ seealso:
   - module: keyturn.runbooks.consumer
     description: The same for a unit that is a consumer of a credential, with a receipt once it was seen using it.
   - module: keyturn.runbooks.log_probe
-  - module: ansible.builtin.systemd_service
 author:
   - keyturn.runbooks contributors (@keyturn)
 """
