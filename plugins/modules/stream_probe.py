@@ -78,7 +78,7 @@ options:
       - How it is known that the stream arrived. Without it, the answer of the protocol is all, and the result says so. That is little on a
         platform that takes any key and ends the stream later.
       - C(stat) is the address of nginx-rtmp's statistics (C(rtmp_stat all)), reached from the host of the task. They have to show a stream
-        with this key, growing, while it is published. C(application) is its name there, by default the first part of the one in O(url);
+        with this key, growing, while it is published. C(application) is its name there, by default the one it is published to;
         C(headers), C(validate_certs) and C(ca_path) are for the request.
       - C(confirmed) is a reference that a person writes C(yes ID) to, once they saw the stream arrive in the platform's dashboard. Until
         then the task fails as V(Refused), and says what to write. With a key of a keyring the ID is the rotation id of its stage, so that

@@ -44,7 +44,7 @@ both = pytest.mark.parametrize("method", METHODS)
 def ingest(run_dir: Path) -> Iterator[Ingest]:
     place = run_dir / "streams-ingest"
     place.mkdir(mode=0o711)
-    with required(), Ingest(place, ("live", "test")) as started:
+    with required(), Ingest(place, ("live", "test", "app/one")) as started:
         yield started
 
 
@@ -108,9 +108,14 @@ def test_a_callback_that_is_down_is_told_as_what_it_may_be(ingest: Ingest, metho
 
 
 @both
-def test_an_application_that_is_not_there_is_no_refused_key(ingest: Ingest, method: str) -> None:
+def test_applications_are_told_by_their_whole_names_and_from_keys(
+    ingest: Ingest, method: str
+) -> None:
     key = new_key()
     ingest.allow(key)
+    deep = {"application": "app/one", "wanted": Wanted(stat=ingest.stat_url)}
+    named = publish(ingest.url("app/one"), key, method, **deep)
+    assert named.ended.outcome == "accepted" and "application app/one" in named.received
     found = publish(ingest.url("nothing"), key, method)
     assert found.ended.outcome == "wrong_application"
     assert "no connection to an application 'nothing'" in found.ended.detail
@@ -118,7 +123,7 @@ def test_an_application_that_is_not_there_is_no_refused_key(ingest: Ingest, meth
         ingest.url(), key, method, wanted=Wanted(stat=ingest.stat_url, application="other")
     )
     assert elsewhere.ended.outcome == "wrong_application"
-    assert "has no application 'other'; it has live, test" in elsewhere.ended.detail
+    assert "has no application 'other'; it has live, test, app/one" in elsewhere.ended.detail
 
 
 @both

@@ -121,7 +121,7 @@ class Watch:
         self.seen: Optional[Publisher] = None
         self.error: Optional[KeyturnError] = None
         self._wanted, self._key, self._option = wanted, key, f"{option}.stat"
-        self._application = wanted.application or application.split("/", 1)[0]
+        self._application = wanted.application or application
         self._next = 0.0
 
     def live(self, readings: int = READINGS) -> Optional[Publisher]:
