@@ -32,6 +32,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Po
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
     Patience,
     ProbeContext,
+    check_probes,
     not_for,
     presenting,
     run_probe,
@@ -103,6 +104,8 @@ def read_definitions(
     problems.attempt("consumers", lambda: order(known))
     problems.attempt("consumers", lambda: [sinks_read(consumer, sinks) for consumer in known])
     count = problems.attempt("probes", lambda: presenting(params["probes"], "keyturn_probes"))
+    if count is not None:
+        problems.attempt("probes", lambda: check_probes(params["probes"], "keyturn_probes"))
     return Definitions(issuer, sinks, consumers, count)
 
 

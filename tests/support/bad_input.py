@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -103,6 +103,7 @@ class Trial:
     readonly: str
     hosts: dict[str, Case] = field(default_factory=dict)
     output: str = ""
+    group: ClassVar[str] = "postgres_roles"
 
     def __post_init__(self) -> None:
         self.first = f"{self.database.name}_a"
@@ -250,7 +251,7 @@ class Trial:
     def run(self, playbook: str, code: int = 2) -> dict[str, str]:
         """Run it over the hosts whose case it is; what was said last of each."""
         chosen = [host for host, case in self.hosts.items() if case.playbook == playbook]
-        inventory = {"all": {"children": {"postgres_roles": {"hosts": dict.fromkeys(chosen)}}}}
+        inventory = {"all": {"children": {self.group: {"hosts": dict.fromkeys(chosen)}}}}
         (self.place / "inventory" / "hosts.yml").write_text(yaml.safe_dump(inventory))
         lines = self._failed(
             f"keyturn.runbooks.{playbook}",

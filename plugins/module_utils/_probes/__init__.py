@@ -99,6 +99,24 @@ def presenting(probes: Sequence[Any], option: str) -> int:
     return sum(1 for kind, probe in kinds if kind.presents(probe))
 
 
+def check_probes(probes: Sequence[Any], option: str) -> None:
+    """Refuse options that would be refused when the proof is tried, where they can be known before anything is begun.
+
+    :raises BadInput: naming the option.
+    """
+    for number, probe in enumerate(probes):
+        where = f"{option}[{number}]"
+        kind = probe_type(probe, where)
+        check_keys(probe, kind.keys, where)
+        # Not every type has options that can be wrong alone.
+        check: Callable[[Mapping[str, Any], str], None] = getattr(kind, "check", _fine)
+        check(probe, where)
+
+
+def _fine(_options: Mapping[str, Any], _option: str) -> None:
+    pass
+
+
 def not_for(probe: Mapping[str, Any], stage: str, expect: str, option: str) -> str:
     """Why a probe has nothing to say about a stage; empty when it has."""
     kind = probe_type(probe, option)
@@ -192,6 +210,7 @@ __all__ = [
     "Patience",
     "ProbeContext",
     "ProbeFailed",
+    "check_probes",
     "denied",
     "not_for",
     "presenting",

@@ -18,6 +18,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import S
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port import (
     REFUSED,
     Attempt,
+    Patience,
     ProbeContext,
     denied,
     fill,
@@ -186,20 +187,27 @@ class StreamType:
         """Whether the key is the stage's."""
         return names_stage(options.get("key") or KEY)
 
+    def check(self, options: Mapping[str, Any], option: str) -> None:
+        """Refuse what no stream can be made by; a platform that resets its key has ended the old one when the proof is tried.
+
+        :raises BadInput: naming the option.
+        """
+        _target(options, option)
+        pattern = read_pattern(options, option)
+        read_method(options.get("method"), option)
+        read_wanted(options.get("received"), f"{option}.received", ADOPTED)
+        if "timeout" in options:
+            _check_time(options, pattern, Patience(), option)
+
     def open(self, options: Mapping[str, Any], stage: Stage, ctx: ProbeContext) -> StreamProbe:
         """Read the options."""
         option = ctx.option
-        for name in ("url", "application"):
-            if names_stage(options.get(name) or ""):
-                raise BadInput(
-                    f"{option}.{name}: holds a stage's value, and addresses are shown; the key is given by 'key' alone"
-                )
-        target = read_target(options.get("url"), options.get("application"), option)
+        target = _target(options, option)
         pattern = read_pattern(options, option)
         key = fill(options.get("key") or KEY, stage, ctx, f"{option}.key")
         if key.known:
             check_key(key, f"{option}.key")
-        _check_time(options, pattern, ctx)
+        _check_time(options, pattern, ctx.patience, option)
         received = f"{option}.received"
         wanted = read_wanted(options.get("received"), received, stage.rotation_id or ADOPTED)
         headers: Dict[str, Secret] = {
@@ -210,9 +218,24 @@ class StreamType:
         return StreamProbe(target, key, pattern, method, replace(wanted, headers=headers), ctx)
 
 
-def _check_time(options: Mapping[str, Any], pattern: Pattern, ctx: ProbeContext) -> None:
+def _target(options: Mapping[str, Any], option: str) -> Target:
+    """Where the stream goes.
+
+    :raises BadInput: it cannot be meant, or would show the key.
+    """
+    for name in ("url", "application"):
+        if names_stage(options.get(name) or ""):
+            raise BadInput(
+                f"{option}.{name}: holds a stage's value, and addresses are shown; the key is given by 'key' alone"
+            )
+    return read_target(options.get("url"), options.get("application"), option)
+
+
+def _check_time(
+    options: Mapping[str, Any], pattern: Pattern, patience: Patience, option: str
+) -> None:
     least = pattern.seconds + SPARE
-    if patience_of(options, ctx.patience, ctx.option).timeout.total_seconds() < least:
+    if patience_of(options, patience, option).timeout.total_seconds() < least:
         raise BadInput(
-            f"{ctx.option}.timeout: a test stream of {pattern.seconds:g} s needs {least:g} s; give it more time or less duration"
+            f"{option}.timeout: a test stream of {pattern.seconds:g} s needs {least:g} s; give it more time or less duration"
         )
