@@ -159,16 +159,18 @@ def _refusal(unit: _Unit) -> Optional[KeyturnError]:
     return None
 
 
-def _plan(units: Sequence[_Unit]) -> None:
-    """Find out what to do with each; nothing is touched.
+def _plan(units: Sequence[_Unit], changed: bool) -> None:
+    """Find out what to do with each; no unit is touched.
 
+    :param changed: whether something else was done before.
     :raises KeyturnError: as the first that cannot or must not be told; it names all of them.
     """
     errors = [error for error in map(_refusal, units) if error]
     if errors:
         others = "".join(f"; {error.message}" for error in errors[1:])
         kind = type(errors[0])
-        raise kind(f"{errors[0].message}{others}", units=[unit.row() for unit in units])
+        details = {"changed": changed, "units": [unit.row() for unit in units]}
+        raise kind(f"{errors[0].message}{others}", **details)
 
 
 def _newest(paths: Sequence[str]) -> float:
@@ -244,7 +246,7 @@ def run(params: Params, context: Context) -> Result:
     _check(params)
     units = _opened(params, context)
     changed = _read_files_anew(units, params, context)
-    _plan(units)
+    _plan(units, changed and not context.check_mode)
     if context.check_mode:
         for unit in units:
             _predict(unit, params)

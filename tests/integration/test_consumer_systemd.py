@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -365,6 +366,35 @@ def test_check_apply_check_apply_over_ssh(
     assert not ansible.leftovers()
     assert not machine.shell(f"find {ansible.temp_dir} -type f 2>/dev/null || true")
     assert password not in machine.shell("journalctl --no-pager")
+
+
+def test_the_values_of_a_keyring_are_hidden_from_a_log_over_ssh(
+    make: Maker, machine: SystemdMachine, ansible: Ansible, scratch: Path
+) -> None:
+    app = make(SAYS)
+    keyring, password = scratch / "keyring.json", secrets.token_urlsafe(24)
+    write_keyring(keyring, password)
+    encoded = base64.b64encode(f"app:{password}".encode()).decode()
+    machine.write(f"{app.folder}/says", f"error: {password}\nerror: basic={encoded}\n")
+    sinks = [{"name": "file", "host": "app1", "ref": f"ref+file://{app.file}", "template": "{current.password}"}]  # fmt: skip
+    credential = {"keyring": f"ref+file://{keyring}", "credential": "db_app", "sinks": sinks}
+    log = {"forbid": ["error: "], "since": "1h"}
+    definition = {"type": "systemd", "host": "app1", "unit": app.unit, "settle": "0s", "log": log}
+    wrong = "done.kind != 'ProbeFailed' or done.log.forbidden != 2"
+    tasks: list[dict[str, Any]] = [{"keyturn.runbooks.publish": {**credential, "host": "app1"}}]
+    for look in ({}, {"look": "verify"}):
+        consumer = {"keyturn.runbooks.consumer": {**credential, **look, "definition": definition}}
+        tasks.append({**consumer, "register": "done", "failed_when": wrong})
+        tasks.append({"ansible.builtin.debug": {"var": "done"}})
+    hosts = {"all": {"hosts": {"app1": machine.variables("app1")}}}
+    (scratch / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    play = {"hosts": "app1", "gather_facts": False, "tasks": tasks}
+    (scratch / "play.yml").write_text(yaml.safe_dump([play]))
+    run = ansible.run(str(scratch / "play.yml"), "-vvvv", inventory=scratch / "hosts.yml").check()
+    told = run.output + ansible.log()
+    assert "error: (hidden)" in told
+    assert not [text for text in (password, encoded, password[:12], encoded[8:24]) if text in told]
+    assert not parse_document(keyring.read_text()).receipts, "what failed has no receipt"
 
 
 @pytest.mark.pg_versions("16")

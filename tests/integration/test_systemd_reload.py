@@ -187,6 +187,18 @@ def test_what_a_reload_does_not_refresh_is_restarted(make: Maker, line: str) -> 
     assert gone["kind"] == "Absent" and "/nowhere/file is not there" in gone["msg"]
 
 
+def test_a_reload_since_counts_in_check_mode_too(make: Maker) -> None:
+    relay = make("Type=notify", RELAY, KILL)
+    asked = {"files": [f"{relay.folder}/file"], "unless_fresh": True}
+    relay.machine.shell(f"sleep 0.05; touch {relay.folder}/file")
+    assert relay.row(**asked, check_mode=True)["result"] == "predicted"
+    assert relay.row(**asked)["result"] == "done"
+    before = relay.trace
+    for check_mode in (True, False):
+        assert relay.row(**asked, check_mode=check_mode)["result"] == "fresh"
+        assert relay.shown in before
+
+
 def test_files_of_a_unit_that_systemd_has_not_read(make: Maker) -> None:
     unit = make()
     process = unit.pid

@@ -232,14 +232,17 @@ class SystemdUnit(UnitState):
         if not runs(state):
             result = f"{self.unit} is {active} ({state.get('SubState')}, last result {state.get('Result')})"
             if active == "failed" or not idle:
-                raise ProbeFailed(f"{self._where}: {result}; see journalctl -u {self.unit}")
+                told = f"{self._where}: {result}; see journalctl -u {self.unit}"
+                raise ProbeFailed(told, **self._task.told)
             self._task.told.update(note=f"{result}; {_STARTS}")
         log = UnitLog.opened(self._task, state, mark=False)
         if log:
             try:
                 log.judge_lately()
-            finally:
-                self._task.told.update(log=log.facts())
+            except ProbeFailed as error:
+                error.details.update(self._task.told, log=log.facts())
+                raise
+            self._task.told.update(log=log.facts())
 
     def _see(self, action: str, before: Mapping[str, str]) -> None:
         """Wait until it runs with what it read, and then a little for one that gives up soon."""
