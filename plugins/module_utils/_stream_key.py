@@ -10,13 +10,11 @@ looked at before any is written, so that one that cannot be done leaves the othe
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
-    KeyringAccess,
     open_keyring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -24,7 +22,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._env_file import 
     Sealed,
     attributes_of,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import SALT_BYTES
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
@@ -34,12 +32,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Result,
     diffs_of,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import (
-    KEYRING,
-    Reference,
-    looks_like_reference,
-    parse_reference,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import (
     Outcome,
@@ -47,10 +39,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
     bring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._backup import (
-    EACH_DAY,
     BackedUpPlace,
     Copies,
-    Keep,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define import WHOLE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env import EnvCodec
@@ -75,12 +65,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task impo
     unseal,
     value_of,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stream_key_options import (
+    check_options,
+    keep_of,
+    pending_value,
+    stream_key_value,
+    vault_reference,
+)
 
 OPTION = "stream_key"
 KEY, KEY_NEW = "key", "key_new"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_HIDDEN = re.compile(r"[^!-~]")
 
 
 class Contents(Sealed):
@@ -104,75 +98,8 @@ class Part:
     wanted: Wanted
 
 
-def _checked(value: Optional[Secret], option: str) -> Secret:
-    """A stream key, without the line break at the end of a file that held it.
-
-    :raises BadInput: when it cannot be one: it is a part of a URL.
-    """
-    text = value.reveal() if value is not None else ""
-    text = text[:-1] if text.endswith("\n") else text
-    known = value is None or value.known
-    if known and not text:
-        raise BadInput(
-            f"{option}: it is missing or empty; give the stream key, or a reference to it"
-        )
-    if known and _HIDDEN.search(text):
-        raise BadInput(
-            f"{option}: it has a blank, a control character or another one that no stream key has; look at how it was copied"
-        )
-    return Secret(text, known)
-
-
-def _pending(params: Params, context: Context, access: Optional[KeyringAccess]) -> Optional[Secret]:
-    """The key to come; none where none is given, or the keyring has none now."""
-    given = params.get("pending")
-    if given is None:
-        return None
-    if looks_like_reference(given):
-        reference = parse_reference(given, "pending")
-        document = access.document if access else None
-        if reference.scheme == KEYRING and document is not None:
-            stage = document.stage(reference.fragment[0])
-            if stage is None or stage.status == "intended":
-                return None
-    return _checked(value_of(given, context, "pending", access), "pending")
-
-
-def _check_options(params: Params) -> None:
-    """:raises BadInput: for options that make no sense, alone or together."""
-    attributes_of(params)
-    _keep(params)
-    if not params["path"] and not params["vault"]:
-        raise BadInput("path: give the key's file, or 'vault', or both")
-    for name, needed in (("env_file", "path"), ("pending", "vault")):
-        if params.get(name) is not None and not params[needed]:
-            raise BadInput(f"{name}: it has no meaning without '{needed}'; give that, too")
-    if not _NAME.match(params["env_name"]):
-        raise BadInput(
-            f"env_name: '{params['env_name']}' is no name of a variable; expected letters, digits and underscores, no digit first"
-        )
-    if params["env_file"] and params["env_file"] == params["path"]:
-        raise BadInput(
-            "env_file: it is the file of the key itself; name the file that has its path"
-        )
-
-
-def _keep(params: Params) -> Optional[Keep]:
-    age = parse_duration(params["keep"], "keep")
-    return Keep(age, None, EACH_DAY) if params["backup"] else None
-
-
-def _vault_reference(params: Params) -> Reference:
-    reference = parse_reference(params["vault"], "vault")
-    if reference.scheme != "vault" or reference.fragment or "version" in reference.params:
-        raise BadInput(
-            "vault: expected a path of the KV engine, version 2, without a field: ref+vault://MOUNT/PATH"
-        )
-    return reference
-
-
 def _vault_part(params: Params, found: Given, context: Context) -> Part:
-    reference = _vault_reference(params)
+    reference = vault_reference(params)
     where = f"{OPTION} ({reference.text})"
     address = Address("vault", reference.path, reference.params, reference.text, where)
     return Part("vault", open_place(address, Options(), context), Wanted(where, found.fields))
@@ -194,11 +121,11 @@ def prepare(params: Params, context: Context) -> Params:
     :raises BadInput: for wrong options, and a value that is no stream key.
     :raises KeyturnError: as references, the keyring and Vault give cause.
     """
-    _check_options(params)
+    check_options(params)
     access = open_keyring(params, context) if params.get("keyring") else None
     if access:
         access.refuse_others()
-    value = _checked(value_of(params["value"], context, "value", access), "value")
+    value = stream_key_value(value_of(params["value"], context, "value", access), "value")
     salt, guard = context.randbytes(SALT_BYTES), no_guard
     if access and access.document:
         salt, guard = access.document.salt, access.guard
@@ -206,7 +133,7 @@ def prepare(params: Params, context: Context) -> Params:
     contents = Contents(seal(found))
     contents.guard = guard
     if params["vault"]:
-        both = {KEY: value, KEY_NEW: _pending(params, context, access)}
+        both = {KEY: value, KEY_NEW: pending_value(params, context, access)}
         contents.vault = replace(found, fields=both)
         _looked_at([_vault_part(params, contents.vault, context)], context)
     return {**params, "value": None, "pending": None, "contents": contents}
@@ -217,7 +144,7 @@ def _parts(params: Params, value: Secret, context: Context) -> List[Part]:
     path, env_file = params["path"], params["env_file"]
     if not path:
         return []
-    where, keep = f"{OPTION} ({path})", _keep(params)
+    where, keep = f"{OPTION} ({path})", keep_of(params)
     attributes = attributes_of(params)
     place = (
         BackedUpPlace(path, TextCodec(), attributes, where, keep, context)

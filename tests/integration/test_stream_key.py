@@ -290,6 +290,11 @@ def test_as_the_keyring_has_them(host: Host, world: World) -> None:
         assert list(in_vault(world)) == (["key", "key_new"] if pending else ["key"])
         fingerprint = stages["current"].fingerprints["key"]
         assert done["vault"]["fields"]["key"]["after"] == fingerprint
+    # What is being abandoned is shown to nobody.
+    leaving = document.with_fingerprints(Stage("r-2", "abandoning", stages["pending"].fields))
+    held = {"current": stages["current"], "pending": leaving}
+    keyring.write_text(dump_text(Document("restream", document.salt, **held)))
+    assert not host.call(**common)["changed"]
     host.refused("has no field 'kye'", Absent, **{**common, "value": "keyring#/current/kye"})
 
 
