@@ -26,6 +26,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._log_look import 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
 
 SECONDS = 60.0
+WAIT = 0.5
+"""Seconds between two looks for a line that has yet to come: each has journald write to its disk."""
 _CURSOR = re.compile(r"s=[0-9a-f]+;[0-9a-z=;]+\Z")
 _FIELDS = (
     "MESSAGE,MESSAGE_ID,N_DROPPED,UNIT,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID,INVOCATION_ID,"

@@ -10,7 +10,6 @@ from typing import Any, List, Mapping, Protocol
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._define import unit_name
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import (
-    POLL,
     Machine,
     Task,
 )
@@ -24,6 +23,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     ProbeFailed,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._journal import (
+    WAIT,
     Journal,
     check_cursor,
 )
@@ -199,7 +199,7 @@ def _waited(source: Source, look: Look, machine: Machine, seconds: float) -> str
     end = machine.monotonic() + seconds
     cursor = source.first(look)
     while look.missing and not look.forbidden and machine.monotonic() < end:
-        machine.sleep(POLL)
+        machine.sleep(WAIT)
         cursor = source.more(cursor, look)
     return source.last(cursor, look)
 

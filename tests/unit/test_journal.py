@@ -18,8 +18,10 @@ import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import (
     Completed,
     Machine,
+    Task,
     read_command,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_log import UnitLog
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_show import (
     parse_show,
     reload_status,
@@ -304,6 +306,28 @@ def test_lines_of_an_invocation_that_was_ended_on_purpose_do_not_count() -> None
     ended = {"__CURSOR": "s=1;i=c", "MESSAGE": "wrong", "INVOCATION_ID": "a", "_PID": "1"}
     Journalctl(old, ended, new).journal().after("s=1;i=0", seen, passed_over="a")
     assert seen.forbidden == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"StandardOutput": "append:/var/log/app.log"}, "StandardOutput of a.service is append and not the journal"),
+        ({"StandardOutput": "journal", "StandardError": "null"}, "StandardError of a.service is null"),
+        ({"LogNamespace": "apart"}, "writes to the journal's namespace apart"),
+        ({"StandardOutput": "journal", "StandardError": "inherit"}, ""),
+    ],
+)  # fmt: skip
+def test_a_unit_that_writes_to_somewhere_else_is_told_of(state: dict[str, str], told: str) -> None:
+    ctl = Journalctl({"__CURSOR": "s=1;i=1"})
+    warnings: list[str] = []
+    machine = Machine(run=ctl.run, read=ctl.read)
+    given = {"unit": "a", "log": {"forbid": None}}
+    task = Task("a", given, Context(warn=warnings.append), machine)
+    log = UnitLog.opened(task, {"Id": "a.service", **state})
+    assert log and UnitLog.opened(Task("a", {"unit": "a"}, Context(), machine), state) is None
+    log.judge("reload", 0.0)
+    assert [told in gap for gap in log.facts()["gaps"]] == [True] * bool(told)
+    assert [told in warning for warning in warnings] == [True] * bool(told)
 
 
 def test_what_is_longer_than_any_buffer_is_read_whole() -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import POLL, Task
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import Task
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     KeyturnError,
     ProbeFailed,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._journal import Journal
+from ansible_collections.keyturn.runbooks.plugins.module_utils._journal import WAIT, Journal
 from ansible_collections.keyturn.runbooks.plugins.module_utils._log_hide import Hider
 from ansible_collections.keyturn.runbooks.plugins.module_utils._log_look import (
     SINCE,
@@ -82,7 +82,7 @@ class UnitLog:
             waits = self._look.missing and not self._look.forbidden
             if not waits or machine.monotonic() >= deadline:
                 break
-            machine.sleep(POLL)
+            machine.sleep(WAIT)
         self._warn_of_gaps()
         self._refuse(f"after {action}, the log of {self.unit} ")
 
