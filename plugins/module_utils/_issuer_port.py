@@ -36,6 +36,7 @@ class Session:
     :param address: where it comes from; ``local`` for a socket, empty when this administrator may not see it.
     :param state: as the server names it, such as ``active`` or ``idle``; empty when it may not be seen.
     :param started: when it logged in, in RFC 3339; empty when it may not be seen.
+    :param sending: it presents the value now, and is not only meant to.
     :param text: what people read instead of all this, where no server's session is meant.
     """
 
@@ -47,6 +48,7 @@ class Session:
     state: str = ""
     started: str = ""
     text: str = ""
+    sending: bool = False
 
     def __str__(self) -> str:
         if self.text:
@@ -70,6 +72,9 @@ class Issuer(Protocol):
 
     uses: bool
     """Whether :meth:`use` has anything to do."""
+
+    senders: bool
+    """Whether :meth:`sessions` tells who sends with a value now."""
 
     secret_fields: FrozenSet[str]
     """Which fields of a stage are secret."""

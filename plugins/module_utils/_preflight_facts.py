@@ -105,7 +105,10 @@ def read_definitions(
     problems.attempt("consumers", lambda: [sinks_read(consumer, sinks) for consumer in known])
     count = problems.attempt("probes", lambda: presenting(params["probes"], "keyturn_probes"))
     if count is not None:
-        problems.attempt("probes", lambda: check_probes(params["probes"], "keyturn_probes"))
+        senders = issuer is None or issuer.senders
+        problems.attempt(
+            "probes", lambda: check_probes(params["probes"], "keyturn_probes", senders)
+        )
     return Definitions(issuer, sinks, consumers, count)
 
 

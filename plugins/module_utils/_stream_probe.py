@@ -85,7 +85,12 @@ def _seconds(params: Params, pattern: Pattern) -> float:
 
 
 def _wanted(params: Params, rotation: str = "") -> Wanted:
-    return read_wanted(params["received"], "received", rotation)
+    wanted = read_wanted(params["received"], "received", rotation)
+    if wanted.issuer:
+        raise BadInput(
+            "received.issuer: this module knows no issuer; it is for the probe 'stream' of a credential. Give stat or confirmed"
+        )
+    return wanted
 
 
 def prepare(params: Params, context: Context) -> Params:

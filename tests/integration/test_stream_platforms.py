@@ -51,6 +51,20 @@ def test_a_key_is_rotated_and_the_old_one_ended(world: StreamWorld) -> None:
     assert world.state() == verified
 
 
+def test_the_issuer_tells_that_the_test_stream_arrived(world: StreamWorld) -> None:
+    [stream] = world.variables["keyturn_probes"]
+    world.write(keyturn_probes=[{**stream, "received": {"issuer": True}}])
+    world.run("rotate_stream_keys", **FORCE).check()
+    current = world.document().current
+    assert current
+    assert "its issuer told of application live, from 127.0.0.1" in current.evidence[0]["detail"]
+    world.write(keyturn_issuer={"type": "rtmp_ingest"})
+    before = world.state()
+    cannot = world.run("rotate_stream_keys", **FORCE).check(2)
+    assert "this issuer cannot tell who sends" in cannot.stdout
+    assert world.state() == before
+
+
 def test_a_key_in_use_is_taken_over(scratch: Path, ansible: Ansible) -> None:
     with required(), Ingest() as ingest:
         key, given = new_key(), scratch / "in-use"

@@ -519,10 +519,10 @@ def test_who_uses_a_stream(world: World) -> None:
     stream = world.api.streams[stage.text("stream_id")]
     stream.state = "active"
     broadcast = world.api.bind(stream, "live")
-    found = [str(user) for user in issuer.sessions(stage, world.context) or []]
+    found = [(str(user), user.sending) for user in issuer.sessions(stage, world.context) or []]
     assert found == [
-        f"a sender to stream {stream.id} (its status is active)",
-        f"broadcast {broadcast.id} (live), bound to stream {stream.id}",
+        (f"a sender to stream {stream.id} (its status is active)", True),
+        (f"broadcast {broadcast.id} (live), bound to stream {stream.id}", False),
     ]
     del world.api.streams[stream.id]
     assert issuer.sessions(stage, world.context) == []

@@ -34,7 +34,7 @@ _DEFAULT: Mapping[str, Any] = {"type": "base64url", "bytes": 32}
 class Generated:
     """See the table at the top of this file."""
 
-    uses = False
+    uses = senders = False
 
     def __init__(self, fields: List[str], overlap: bool, option: str) -> None:
         self._fields = fields

@@ -53,7 +53,7 @@ _BY_HAND = "Look at the platform for a key that nobody knows and end it there, t
 class GenericHttp:
     """See the table at the top of this file."""
 
-    cutover = uses = False
+    cutover = uses = senders = False
     secret_fields: FrozenSet[str] = frozenset({KEY})
 
     def __init__(self, definition: Definition) -> None:

@@ -123,7 +123,7 @@ def _ways(definition: Mapping[str, Any], overlap: bool, option: str) -> Dict[str
 class Operator:
     """See the table at the top of this file."""
 
-    cutover = uses = False
+    cutover = uses = senders = False
 
     def __init__(
         self, values: Mapping[str, str], overlap: bool, ways: Mapping[str, str], option: str

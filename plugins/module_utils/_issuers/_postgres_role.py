@@ -81,7 +81,7 @@ class PostgresRole:
 
     secret_fields: FrozenSet[str] = frozenset(("password", "verifier"))
 
-    uses = False
+    uses = senders = False
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition

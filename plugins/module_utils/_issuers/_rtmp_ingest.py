@@ -37,6 +37,7 @@ class RtmpIngest(Generated):
     def __init__(self, overlap: bool, ingest: Mapping[str, Any], option: str) -> None:
         super().__init__([FIELD], overlap, option)
         self._ingest = ingest
+        self.senders = bool(ingest)
 
     @classmethod
     def from_definition(
@@ -71,4 +72,7 @@ class RtmpIngest(Generated):
         key = stage.secret(FIELD)
         if not self._ingest or key is None:
             return None
-        return [Session("", 0, text=text) for text in self._statistics().publishing(context, [key])]
+        return [
+            Session("", 0, text=text, sending=True)
+            for text in self._statistics().publishing(context, [key])
+        ]

@@ -63,7 +63,7 @@ class Use(Session):
 class YouTubeStream:
     """See the table at the top of this file."""
 
-    overlap, cutover, returns, uses = True, False, True, False
+    overlap, cutover, returns, uses, senders = True, False, True, False, True
     secret_fields: FrozenSet[str] = frozenset({"key"})
 
     def __init__(self, definition: Definition) -> None:
@@ -281,7 +281,7 @@ class YouTubeStream:
             return []
         found: List[Session] = []
         if stream.state == ACTIVE:
-            found.append(_use(f"a sender to stream {known} (its status is active)"))
+            found.append(_use(f"a sender to stream {known} (its status is active)", sending=True))
         found += [
             _use(f"broadcast {item.id} ({item.state}), bound to stream {known}")
             for item in api.broadcasts_of(known)
@@ -289,8 +289,8 @@ class YouTubeStream:
         return found
 
 
-def _use(text: str) -> Use:
-    return Use(username="", pid=0, application=text)
+def _use(text: str, sending: bool = False) -> Use:
+    return Use(username="", pid=0, application=text, sending=sending)
 
 
 def _on_the_air(found: Broadcast) -> str:

@@ -99,22 +99,17 @@ def presenting(probes: Sequence[Any], option: str) -> int:
     return sum(1 for kind, probe in kinds if kind.presents(probe))
 
 
-def check_probes(probes: Sequence[Any], option: str) -> None:
+def check_probes(probes: Sequence[Any], option: str, senders: bool) -> None:
     """Refuse options that would be refused when the proof is tried, where they can be known before anything is begun.
 
+    :param senders: the credential's issuer tells who sends with a value.
     :raises BadInput: naming the option.
     """
     for number, probe in enumerate(probes):
         where = f"{option}[{number}]"
         kind = probe_type(probe, where)
         check_keys(probe, kind.keys, where)
-        # Not every type has options that can be wrong alone.
-        check: Callable[[Mapping[str, Any], str], None] = getattr(kind, "check", _fine)
-        check(probe, where)
-
-
-def _fine(_options: Mapping[str, Any], _option: str) -> None:
-    pass
+        kind.check(probe, where, senders)
 
 
 def not_for(probe: Mapping[str, Any], stage: str, expect: str, option: str) -> str:

@@ -75,6 +75,9 @@ class CommandType:
         """Not known."""
         return 0.0
 
+    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
+        """Nothing is wrong by itself."""
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether the program is handed the stage's value."""
         return names_stage(options.get("environment") or {}) or names_stage(

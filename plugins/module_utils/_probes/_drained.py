@@ -229,6 +229,9 @@ class DrainedType:
         """Not known."""
         return 0.0
 
+    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
+        """Nothing is wrong by itself."""
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """It looks on and logs in as somebody else."""
         return False

@@ -163,6 +163,9 @@ class HttpType:
         """Not known."""
         return 0.0
 
+    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
+        """Nothing is wrong by itself."""
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether a header or the body holds the stage's value."""
         return names_stage(options.get("headers") or {}) or names_stage(options.get("body") or "")

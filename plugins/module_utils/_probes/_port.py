@@ -164,6 +164,13 @@ class ProbeType(Protocol):
     def least(self, options: Mapping[str, Any]) -> float:
         """How many seconds one attempt needs, where that is known: nobody but the probe itself says less."""
 
+    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
+        """Refuse what would be refused when the proof is tried, as far as it is known before anything is begun.
+
+        :param senders: the credential's issuer tells who sends with a value.
+        :raises BadInput: naming the option.
+        """
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether it shows the stage's own value to somebody who checks it. Only such a probe proves anything about it."""
 

@@ -277,6 +277,9 @@ class PostgresType:
         """Not known."""
         return 0.0
 
+    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
+        """Nothing is wrong by itself."""
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether the login shows the stage's password."""
         return names_stage(options.get("password", "{stage.password}"))

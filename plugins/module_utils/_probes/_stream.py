@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -14,6 +14,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import open_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port import (
     REFUSED,
@@ -52,6 +53,7 @@ KEY = "{stage.key}"
 ADOPTED = "adopted"
 """What stands behind a yes for a value that no rotation made."""
 _TO_SEE_ONE = 2.0
+_CANNOT_TELL = "this issuer cannot tell who sends; give stat, or a person's word by confirmed"
 
 
 class StreamProbe:
@@ -187,7 +189,7 @@ class StreamType:
         """Whether the key is the stage's."""
         return names_stage(options.get("key") or KEY)
 
-    def check(self, options: Mapping[str, Any], option: str) -> None:
+    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
         """Refuse what no stream can be made by; a platform that resets its key has ended the old one when the proof is tried.
 
         :raises BadInput: naming the option.
@@ -195,7 +197,9 @@ class StreamType:
         _target(options, option)
         pattern = read_pattern(options, option)
         read_method(options.get("method"), option)
-        read_wanted(options.get("received"), f"{option}.received", ADOPTED)
+        wanted = read_wanted(options.get("received"), f"{option}.received", ADOPTED)
+        if wanted.issuer and not senders:
+            raise BadInput(f"{option}.received.issuer: {_CANNOT_TELL}")
         if "timeout" in options:
             _check_time(options, pattern, Patience(), option)
 
@@ -215,7 +219,9 @@ class StreamType:
             for name, value in wanted.headers.items()
         }
         method = read_method(options.get("method"), option)
-        return StreamProbe(target, key, pattern, method, replace(wanted, headers=headers), ctx)
+        asked = _asker(stage, ctx, received) if wanted.issuer else None
+        wanted = replace(wanted, headers=headers, asked=asked)
+        return StreamProbe(target, key, pattern, method, wanted, ctx)
 
 
 def _target(options: Mapping[str, Any], option: str) -> Target:
@@ -229,6 +235,22 @@ def _target(options: Mapping[str, Any], option: str) -> Target:
                 f"{option}.{name}: holds a stage's value, and addresses are shown; the key is given by 'key' alone"
             )
     return read_target(options.get("url"), options.get("application"), option)
+
+
+def _asker(stage: Stage, ctx: ProbeContext, option: str) -> Callable[[], Sequence[str]]:
+    """Asks the issuer who sends with a stage's key.
+
+    :raises BadInput: it cannot tell.
+    """
+    issuer = open_issuer(ctx.issuer, ctx.context)
+
+    def asked() -> Sequence[str]:
+        found = issuer.sessions(stage, ctx.context)
+        if found is None:
+            raise BadInput(f"{option}.issuer: {_CANNOT_TELL}")
+        return [str(session) for session in found if session.sending]
+
+    return asked
 
 
 def _check_time(

@@ -42,7 +42,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._receive
     busy,
     read_wanted,
     says_yes,
-    told,
 )
 
 METHODS = ("auto", "ffmpeg", "pyav")
@@ -80,6 +79,11 @@ class Streamed:
 
 def not_received(seen: Streamed, wanted: Wanted) -> str:
     """Why an accepted stream is no proof; empty when it is one, or a person's word is all that is asked for."""
+    if wanted.asked and not seen.received:
+        return (
+            "the stream was accepted, and the issuer did not tell of anybody who sends with this key: a platform may need longer to see it "
+            "than the test stream lasts; give it more duration"
+        )
     if wanted.stat and not seen.received:
         return (
             "the stream was accepted, and the statistics of the ingest never showed it growing: they are those of another ingest or "
@@ -189,11 +193,11 @@ def stream(
     if ended.outcome == REFUSED and known:
         there = f"the ingest is there and takes connections to application {target.application}"
         ended = replace(ended, detail=f"{there}; {ended.detail}")
-    if ended.outcome == ACCEPTED and wanted.stat and not watch.seen:
+    if ended.outcome == ACCEPTED and watch.missing:
         if watch.error:
             raise watch.error
         return Streamed(ended, name)
-    return Streamed(ended, name, told(watch.seen) if watch.seen else "")
+    return Streamed(ended, name, watch.told())
 
 
 __all__ = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -31,10 +31,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 
-KEYS = ("stat", "application", "headers", "validate_certs", "ca_path", "confirmed", "id")
+KEYS = ("stat", "issuer", "application", "headers", "validate_certs", "ca_path", "confirmed", "id")
 _OF_STAT = ("application", "headers", "validate_certs", "ca_path")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{3,99}\Z")
 _EVERY = 0.25
+# An API counts how often it is asked.
+_EVERY_ANSWER = 2.0
 _LONGEST_READING = 3.0
 
 
@@ -45,11 +47,15 @@ class Wanted:
     :param stat: the address of nginx-rtmp's statistics; empty: not asked for.
     :param application: the stream's application there, where it has another name than in the ingest's address.
     :param headers: for a page that asks for a login.
+    :param issuer: the issuer has to tell that somebody sends with this key.
+    :param asked: asks it: who sends, in words.
     :param confirmed: a reference with a person's word; empty: not asked for.
     :param id: what has to stand behind that person's ``yes``.
     """
 
     stat: str = ""
+    issuer: bool = False
+    asked: Optional[Callable[[], Sequence[str]]] = None
     application: str = ""
     headers: Mapping[str, Value] = field(default_factory=dict)
     validate_certs: bool = True
@@ -77,22 +83,26 @@ def read_wanted(options: Any, option: str, identity: str = "") -> Wanted:
     headers = given.get("headers") or {}
     if not isinstance(headers, Mapping):
         raise BadInput(f"{option}.headers: expected a mapping of names and values")
+    confirmed, name = _confirmation(given, option, identity)
     return Wanted(
         stat=stat,
+        issuer=as_flag(given.get("issuer", False), f"{option}.issuer"),
         application=str(given.get("application") or ""),
         headers={str(name): value for name, value in headers.items()},
         validate_certs=as_flag(given.get("validate_certs", True), f"{option}.validate_certs"),
         ca_path=str(given["ca_path"]) if given.get("ca_path") else None,
-        **_confirmation(given, option, identity),
+        confirmed=confirmed,
+        id=name,
     )
 
 
-def _confirmation(given: Mapping[str, Any], option: str, identity: str) -> Mapping[str, str]:
+def _confirmation(given: Mapping[str, Any], option: str, identity: str) -> Tuple[str, str]:
+    """The reference and the id of a person's word; empty where it is not asked for."""
     reference = str(given.get("confirmed") or "")
     if not reference:
         if given.get("id"):
             raise BadInput(f"{option}.id: belongs to 'confirmed', which is missing")
-        return {}
+        return "", ""
     if not looks_like_reference(reference) or reference.startswith("keyring#"):
         raise BadInput(
             f"{option}.confirmed: expected a reference that a person writes to, such as ref+file:///PATH; a yes that stands in the "
@@ -107,22 +117,24 @@ def _confirmation(given: Mapping[str, Any], option: str, identity: str) -> Mappi
         raise BadInput(
             f"{option}.id: expected 4 to 100 letters, digits or .:-_ that say which test stream the yes is for, such as 2026-01-31-night"
         )
-    return {"confirmed": reference, "id": name}
+    return reference, name
 
 
 class Watch:
     """Looks at an ingest's statistics while a test stream is published.
 
     :ivar seen: the stream as it was seen last, with the most bytes; none until then.
+    :ivar by_issuer: how the issuer told of it; empty until then.
     :ivar error: why the page could not be read, if that was so.
     """
 
     def __init__(self, wanted: Wanted, application: str, key: Secret, option: str) -> None:
         self.seen: Optional[Publisher] = None
+        self.by_issuer = ""
         self.error: Optional[KeyturnError] = None
         self._wanted, self._key, self._option = wanted, key, f"{option}.stat"
         self._application = wanted.application or application
-        self._next = 0.0
+        self._next = self._next_asked = 0.0
 
     def live(self, readings: int = READINGS) -> Optional[Publisher]:
         """Whoever publishes with this key now.
@@ -145,6 +157,7 @@ class Watch:
 
     def look(self, _taken: bool = True) -> None:
         """Look, if the last time is a while ago; what goes wrong is kept, because the stream goes on."""
+        self._ask()
         if not self._wanted.stat or time.monotonic() < self._next:
             return
         try:
@@ -156,6 +169,29 @@ class Watch:
         if found and found.bytes_in > (self.seen.bytes_in if self.seen else 0):
             self.seen = found
         self._next = time.monotonic() + _EVERY
+
+    def _ask(self) -> None:
+        """Ask the issuer, until it has told of the stream once."""
+        asked = self._wanted.asked
+        if asked is None or self.by_issuer or time.monotonic() < self._next_asked:
+            return
+        try:
+            self.by_issuer = next(iter(asked()), "")
+        except KeyturnError as error:
+            self.error = error
+        self._next_asked = time.monotonic() + _EVERY_ANSWER
+
+    @property
+    def missing(self) -> bool:
+        """Whether something that was asked for was not seen."""
+        wanted = self._wanted
+        return bool((wanted.stat and not self.seen) or (wanted.asked and not self.by_issuer))
+
+    def told(self) -> str:
+        """What was seen, in words."""
+        said = [told(self.seen)] if self.seen else []
+        said += [f"its issuer told of {self.by_issuer}"] if self.by_issuer else []
+        return " and ".join(said)
 
 
 def told(seen: Publisher) -> str:
