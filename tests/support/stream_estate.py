@@ -38,6 +38,7 @@ class StreamEstate(StreamWorld):
     :ivar handed: where the person puts a new key.
     :ivar held: what the relay uses.
     :ivar reset: the key that the person made last, which ended the one before.
+    :ivar clicked: every key that the person made.
     :ivar since: the rotation that is to be replaced; see :meth:`settled`.
     """
 
@@ -50,6 +51,7 @@ class StreamEstate(StreamWorld):
         keys: Path | None = None,
     ) -> None:
         self.overlap, self.reset, self.since = overlap, "", ""
+        self.clicked: list[str] = []
         self.allowed, self.handed = folder / "allowed-keys", folder / "handed.key"
         self.held, self.env_file = folder / "held.key", folder / "relay.env"
         self.ledger = folder / "ledger.jsonl"
@@ -132,8 +134,13 @@ class StreamEstate(StreamWorld):
             return
         self.reset = new_key()
         self.ingest.allow(self.reset)
+        self.hand(self.reset)
+
+    def hand(self, key: str) -> None:
+        """Put a key where the run looks for it."""
+        self.clicked.append(key)
         self.handed.touch(0o600)
-        self.handed.write_text(f"{self.reset}\n")
+        self.handed.write_text(f"{key}\n")
 
     def run(
         self,
