@@ -59,11 +59,13 @@ def test_nothing_between_two_looks_is_missed_and_nothing_counts_twice(
 
 
 def test_what_must_occur_is_waited_for(machine: SystemdMachine) -> None:
-    unit = Unit(machine, "ExecReload=/bin/sh -c 'sleep 1; echo published'")
+    waits = "while [ ! -e /srv/%N/go ]; do sleep 0.1; done; echo published"
+    unit = Unit(machine, f"ExecReload=/bin/sh -c '{waits}'")
     mark = call(machine, "log_probe", units=[unit.unit], since="now")["cursor"]
     machine.shell(f"systemctl reload --no-block {unit.unit}")
     asked = {"units": [unit.unit], "cursor": mark, "require": ["published"]}
     assert call(machine, "log_probe", **asked)["kind"] == "ProbeFailed"
+    machine.shell(f"(sleep 1; touch {unit.folder}/go) >/dev/null 2>&1 &")
     assert call(machine, "log_probe", **asked, timeout="20s")["required"] == {"published": 1}
 
 
