@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ATTACKS := tests/badinput tests/dryrun tests/faults tests/leaks tests/stores
-.PHONY: help setup demo demo-stores test molecule lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
+.PHONY: help setup demo demo-stores demo-streams test molecule lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: setup  ## a rotation on an embedded estate under load
 
 demo-stores: setup  ## one that publishes to AWS, Vault, Kubernetes and a file at once, on real servers
 	@. scripts/env.sh && demo/stores
+
+demo-streams: setup  ## one of a stream key on hosts with systemd, with a picture of the test stream (as root)
+	@. scripts/env.sh && demo/streams
 
 test: setup  ## everything below, in about 25 minutes on two cores once the caches are filled
 	@scripts/test
