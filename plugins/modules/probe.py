@@ -57,14 +57,15 @@ options:
       - B(command) runs a program where the task runs. C(argv), a list of words without a shell; C(environment) and C(stdin), which can
         hold the value; C(rc), one or several exit codes that are a proof (0); C(refused_rc), demanded with O(expect=refused);
         C(chdir). What it prints is not kept.
-      - B(stream) publishes a synthetic test stream to an RTMP ingest. C(url), the ingest and its application without a key; C(application);
-        C(key) (C({stage.key})); C(duration) (10s), C(size) (1280x720), C(rate) (30), C(video_bitrate) (2500k) and C(audio_bitrate) (128k);
-        C(method), V(auto), V(ffmpeg) or V(pyav); C(received), how it is known that it arrived. All of them are those of
-        M(keyturn.runbooks.stream_probe), and the ID behind a person's C(yes) is the rotation id. C(received) may also have C(issuer), true or false. With it the credential's issuer has to
-        tell that somebody sends with this key while the stream is published, as C(rtmp_ingest) with C(stat) and C(youtube) can. Its C(timeout) has to be 5 seconds more
-        than C(duration) at least. Somebody who is live with the key ends it at once as V(Refused), and a wrong application as V(Absent).
-        With O(expect=refused) the ingest has to refuse the key, and to accept the current one, which is shown by a stream of at most 2
-        seconds or by somebody who is live with it. Check mode streams nothing.
+      - B(stream) publishes a synthetic test stream to an RTMP ingest. C(url), the ingest and its application without a key;
+        C(application); C(key) (C({stage.key})); C(duration) (10s), C(size) (1280x720), C(rate) (30), C(video_bitrate) (2500k) and
+        C(audio_bitrate) (128k); C(method), V(auto), V(ffmpeg) or V(pyav); C(received), how it is known that it arrived. All of them are
+        those of M(keyturn.runbooks.stream_probe), and the ID behind a person's C(yes) is the rotation id. C(received) may also have
+        C(issuer), true or false. With it the credential's issuer has to tell that somebody sends with this key while the stream is
+        published, as C(rtmp_ingest) with C(stat) and C(youtube) can. Its C(timeout) has to be 5 seconds more than C(duration) at least.
+        Somebody who is live with the key ends it at once as V(Refused), and a wrong application as V(Absent). With O(expect=refused) the
+        ingest has to refuse the key, and to accept the current one, which is shown by a stream of at most 2 seconds or by somebody who is
+        live with it. Check mode streams nothing.
     type: list
     elements: dict
     required: true
