@@ -34,6 +34,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
     ProbeContext,
     check_probes,
     not_for,
+    on_the_air,
     presenting,
     run_probe,
 )
@@ -318,7 +319,7 @@ def closed_conditions(
 def baseline(
     params: Options, document: Optional[Document], context: Context
 ) -> List[Dict[str, Any]]:
-    """How the probes fare with the current value, before anything is done: one attempt each."""
+    """How the probes fare with the current value, before anything is done: one attempt each, of those that only look."""
     current = document.current if document else None
     if document is None or current is None:
         return []
@@ -340,4 +341,5 @@ def _usable(probes: Sequence[Options]) -> List[Options]:
         probe
         for number, probe in enumerate(probes)
         if not not_for(probe, "current", "accepted", f"keyturn_probes[{number}]")
+        and not on_the_air(probe)
     ]

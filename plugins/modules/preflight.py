@@ -156,7 +156,7 @@ options:
     type: str
     default: 2s
   baseline:
-    description: Whether the probes are tried with the current value before a rotation.
+    description: Whether the probes are tried with the current value before a rotation, but for test streams.
     type: bool
     default: true
 author:
@@ -268,7 +268,9 @@ notices:
   type: list
   elements: dict
 baseline:
-  description: How each probe fared with the current value. Empty where none was tried, as when a gate is closed.
+  description:
+    - How each probe fared with the current value. Empty where none was tried, as when a gate is closed.
+    - A test stream is not sent for it, since the value in use may be one that an audience watches.
   returned: success, or when a gate is closed
   type: list
   elements: dict

@@ -198,11 +198,13 @@ def test_an_ingest_that_goes_away_in_the_middle(course: Maker) -> None:
 def test_a_power_cut_while_the_test_stream_is_sent(course: Maker) -> None:
     """What was started for it ends by itself, and is not taken for somebody who is live for longer than that."""
     estate = course(True).estate
+    first, asked = estate.key("current"), len(estate.ingest.callback_log.read_text())
     running = estate.ansible.start(
         f"keyturn.runbooks.{ROTATE}", inventory=estate.folder / "inventory", extra_vars=FORCE
     )
     wait_until(estate.ingest.publishing, 60, "the test stream")
     running.kill()
+    assert first not in estate.ingest.callback_log.read_text()[asked:], "the key in use was sent"
     estate.survives("killed")
     wait_until(lambda: not estate.ingest.publishing(), 10, "the test stream to end")
     pending = estate.document().pending

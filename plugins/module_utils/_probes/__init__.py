@@ -122,6 +122,11 @@ def not_for(probe: Mapping[str, Any], stage: str, expect: str, option: str) -> s
     return ""
 
 
+def on_the_air(probe: Any) -> bool:
+    """Whether an attempt with the value in use can be seen by an audience: it is made only where it is a proof."""
+    return bool(getattr(probe_type(probe, "probe"), "on_the_air", False))
+
+
 def _control(probe: Mapping[str, Any], stage: Stage, ctx: ProbeContext) -> Optional[Probe]:
     """The same probe with the current value, which must be accepted where the old one is refused; none when there is none."""
     current = ctx.document.current if ctx.document else None
@@ -208,6 +213,7 @@ __all__ = [
     "check_probes",
     "denied",
     "not_for",
+    "on_the_air",
     "presenting",
     "probe_type",
     "run_probe",

@@ -176,6 +176,7 @@ class StreamType:
     """Test streams; what they present is the stream key."""
 
     keys = KEYS
+    on_the_air = True
     stages = ("pending", "current", "previous")
 
     def least(self, options: Mapping[str, Any]) -> float:
