@@ -18,14 +18,15 @@ from typing import Any
 
 from dry_estate import BROKEN, DryEstate
 from dry_state import State
+from dry_stream import DryStream
 from dry_token import TokenEstate
 from likeness import Facts, Likeness
 from predicted import Task, compare, read_tasks
 from rotation import PLUGINS
 from world import World, differences, read_world, write_files
 
-ROTATIONS = ("rotate_db", "rotate")
-Subject = DryEstate | TokenEstate
+ROTATIONS = ("rotate_db", "rotate", "rotate_stream_keys")
+Subject = DryEstate | TokenEstate | DryStream
 
 
 @dataclass
@@ -248,7 +249,8 @@ def _statuses(state: State) -> str:
 def _idle(state: State, playbook: str) -> bool:
     """Whether there is nothing for a playbook to do: most of these runs end alike."""
     stages = state.facts["stages"]
-    needed = {"rollback": "previous", "retire_due": "previous", "abandon": "pending"}.get(playbook)
+    kind = playbook.removesuffix("_stream_keys")
+    needed = {"rollback": "previous", "retire_due": "previous", "abandon": "pending"}.get(kind)
     if playbook in ("adopt", "status"):
         return bool(stages) or playbook == "status"
     return needed is not None and needed not in stages
