@@ -71,7 +71,7 @@ class Estate:
     def file(self, host: str, path: str) -> tuple[str, str]:
         """Its owner, group and mode, and its text."""
         told = self.hosts[host].check_output(f"stat -c %U:%G:%a {path}; cat {path}; echo end")
-        facts, _, text = told.partition("\n")
+        facts, _line_break, text = told.partition("\n")
         return facts, text.removesuffix("end")
 
     def is_taken(self, host: str, application: str, key: str) -> bool:
@@ -143,7 +143,7 @@ def test_profile_tells_when(estate: Estate, host: str, path: str, platform: str)
     lines = estate.file(host, profile)[1].splitlines()
     changed = [new for old, new in zip(before, lines, strict=True) if old != new]
     assert all(re.fullmatch(r"    last_rotated: \"?20[0-9-]{8}\"?", line) for line in changed)
-    assert len(changed) == sum(host == one for one, _, _ in KEY_FILES)
+    assert len(changed) == sum(host == entry[0] for entry in KEY_FILES)
 
 
 @pytest.mark.parametrize(("host", "path", "platform"), KEY_FILES)
@@ -207,7 +207,7 @@ def test_viewer_saw_planned_states_only(estate: Estate) -> None:
         if stream["application"] == "restream"
     ]
     stages = estate.keys["restream"]
-    order = [key for key, _ in groupby(keys)]
+    order = [key for key, _again in groupby(keys)]
     assert order == [digest(stages["previous"]), digest(stages["current"])]
 
 

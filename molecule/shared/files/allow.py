@@ -43,7 +43,7 @@ class Question(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *told: object) -> None:
         """Nothing beside the line above."""
 
 
