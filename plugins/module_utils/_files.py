@@ -198,12 +198,19 @@ class Held:
 
         :raises Denied, Unreachable: one of that name is there, no right or no room; there is no such file then.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         path = os.path.join(os.path.dirname(self.path), name)
         try:
-            descriptor = os.open(name, flags, NEW_MODE, dir_fd=self._directory)
+            self._add_beside(name, data)
         except OSError as error:
             raise file_error(error, self._option, path, "write") from None
+
+    def _add_beside(self, name: str, data: bytes) -> None:
+        """It gets its name when it is whole: a part of it would be taken for it after a power cut."""
+        if name in self.names_beside():
+            raise FileExistsError(errno.EEXIST, "")
+        at, temporary = self._directory, f"{self._prefix}{os.getpid()}-{os.urandom(6).hex()}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, NEW_MODE, dir_fd=at)
         try:
             try:
                 os.fchmod(descriptor, NEW_MODE)
@@ -211,11 +218,12 @@ class Held:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            _sync_directory(self._directory)
-        except OSError as error:
+            os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+        except BaseException:
             with suppress(OSError):
-                os.unlink(name, dir_fd=self._directory)
-            raise file_error(error, self._option, path, "write") from None
+                os.unlink(temporary, dir_fd=at)
+            raise
+        _sync_directory(at)
 
     def replace(
         self,

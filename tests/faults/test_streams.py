@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _files
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
 from estate.playbook import Ansible
 from estate.processes import wait_until
 from ingest import Ingest, new_key
@@ -212,3 +216,30 @@ def test_a_power_cut_while_the_test_stream_is_sent(course: Maker) -> None:
     estate.run(ROTATE).check()
     current = estate.document().current
     assert current and current.rotation_id == pending.rotation_id
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
+    """A power cut in the middle of the one copy of a day: a part of it would be taken for the copy until the next day."""
+    path, kept, key = tmp_path / "restream.key", tmp_path / "restream.key.bak.20260131", new_key()
+    path.write_text(key)
+    if (pid := os.fork()) == 0:
+        with patch.object(_files, "_write_all", lambda *_of: os.kill(os.getpid(), signal.SIGKILL)):
+            copy(path, kept, key)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert not kept.exists()
+    copy(path, kept, key)
+    assert kept.read_text() == key
+    assert kept.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(KeyturnError):
+        copy(path, kept, new_key())
+    assert kept.read_text() == key
+    assert {one.name for one in tmp_path.iterdir() if one.suffix != ".lock"} == {
+        path.name,
+        kept.name,
+    }
+
+
+def copy(path: Path, to: Path, text: str) -> None:
+    """As a sink copies its file before it writes."""
+    with _files.hold(str(path), "a test") as held:
+        held.add_beside(to.name, text.encode())
