@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import sys
 import time
@@ -26,7 +27,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._child import run_child
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._ended import Said, classify
-from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._ffmpeg import arguments
+from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._ffmpeg import (
+    arguments,
+    preset,
+)
 
 KEY = f"key-{secrets.token_urlsafe(12)}"
 
@@ -75,11 +79,44 @@ def test_an_address_that_may_hold_a_key_is_refused_and_not_quoted(
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{key} x", "{key}\n", "{key}\0", "{key}" * 40])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{key} x",
+        "{key}\n",
+        "{key}\0",
+        "{key}" * 40,
+        "{key}\u00e9",
+        "\U0001d54f" * 246 + "{key}",
+    ],
+    ids=["empty", "blank", "line", "nul", "long", "accent", "bytes"],
+)
 def test_what_can_be_no_key_is_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(BadInput, match="the key") as caught:
         check_key(Secret(text.format(key=KEY)), "key")
     assert KEY not in str(caught.value)
+
+
+def test_a_key_may_have_every_character_of_an_address() -> None:
+    longest = "".join(map(chr, range(33, 127))) * 2 + "k" * 67
+    assert check_key(Secret(longest), "key").reveal() == longest
+    with pytest.raises(BadInput, match="the key"):
+        check_key(Secret(longest + "k"), "key")
+
+
+@pytest.mark.parametrize("broken", ["key", "application"])
+def test_a_line_that_ffmpeg_would_read_as_two_is_not_written(broken: str) -> None:
+    """ffmpeg reads lines of 1000 bytes; what is behind them would be an option of its own."""
+    long = KEY + "k" * 960
+    key = Secret(long if broken == "key" else KEY)
+    application = long if broken == "application" else "live"
+    with pytest.raises(BadInput, match="too long for ffmpeg") as caught:
+        preset(read_target(f"rtmp://a/{application}", None, "p"), key, 5.0)
+    assert KEY not in str(caught.value)
+    if broken == "key":
+        with pytest.raises(BadInput, match="too long for ffmpeg"):
+            preset(read_target("rtmp://a/live", None, "p"), Secret(f"{KEY}\nstats=/a"), 5.0)
 
 
 def test_the_picture_is_that_of_the_runbook_unless_another_one_is_asked_for() -> None:
@@ -206,6 +243,17 @@ def test_a_child_is_fed_by_its_standard_input_and_both_streams_are_heard() -> No
 def test_a_child_that_reads_nothing_and_says_much_does_not_hold_us_up() -> None:
     heard = run_child(child("print('x' * (1 << 20))"), dict(os.environ), b"k" * 600, 10)
     assert heard.ended and 1 << 17 < len(heard.out) <= 1 << 18
+
+
+def test_a_child_that_crashes_leaves_no_memory_behind() -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        told = "sys.stdin.read(); import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
+        heard = run_child(child(told), dict(os.environ), b"k", 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    assert heard.out == ("(1, 1)\n" if before[1] else "(0, 0)\n")
 
 
 @pytest.mark.parametrize("closes", [True, False], ids=["silent", "open"])

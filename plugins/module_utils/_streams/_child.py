@@ -1,12 +1,14 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A child process that publishes: it gets the key by its standard input, and it and all that it started end in time."""
+"""A child process that publishes: it gets the key by its standard input, and it and all that it started end in time.
+No memory of it is written to a disk when it crashes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -53,6 +55,17 @@ def _piped(stream: Optional[IO[bytes]]) -> IO[bytes]:
     if stream is None:
         raise OSError
     return stream
+
+
+def _undumped(process: subprocess.Popen[bytes]) -> None:
+    """Have the kernel write no memory of it when it crashes: the key is in there.
+
+    :raises OSError: the kernel does not allow it.
+    """
+    most = resource.prlimit(process.pid, resource.RLIMIT_CORE)[1]
+    # One byte stops a dump into another program, too; for that zero means nothing.
+    limit = 1 if most else 0
+    resource.prlimit(process.pid, resource.RLIMIT_CORE, (limit, limit))
 
 
 def _feed(process: subprocess.Popen[bytes], fed: bytes) -> None:
@@ -117,6 +130,8 @@ def run_child(
         start_new_session=True,
     )
     try:
+        with contextlib.suppress(ProcessLookupError):
+            _undumped(process)
         _feed(process, fed)
         said = _listen(process, began + seconds, look)
         left = max(began + seconds - time.monotonic(), 0.0)

@@ -16,6 +16,7 @@ import subprocess
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import program_environ
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._child import run_child
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._ended import (
@@ -30,6 +31,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._pattern
     Target,
 )
 
+# It reads each line into 1000 bytes, and takes the rest for another one.
+_LONGEST_LINE = 900
 FIRST, LAST = (5, 1), (7, 99)
 _VERSION = re.compile(r"ffmpeg version n?([0-9]{1,3})\.([0-9]{1,3})")
 _FRAME = re.compile(r"^frame=\s*([0-9]{1,9})$", re.MULTILINE)
@@ -94,8 +97,11 @@ def _last(pattern: re.Pattern[str], text: str) -> int:
     return int(found[-1]) if found else 0
 
 
-def _preset(target: Target, key: Secret, seconds: float) -> str:
-    """What is not for the command line, and what holds for the whole connection."""
+def preset(target: Target, key: Secret, seconds: float) -> str:
+    """What is not for the command line, and what holds for the whole connection.
+
+    :raises BadInput: a line would be read as several, so that a key could be an option; nothing is quoted.
+    """
     silence = int(min(seconds, 10.0) * 1_000_000)
     found: Dict[str, Any] = {
         "rtmp_app": target.application,
@@ -107,7 +113,12 @@ def _preset(target: Target, key: Secret, seconds: float) -> str:
         trusted = ssl.get_default_verify_paths().cafile
         # Without a file it trusts what the system trusts.
         found.update({"ca_file": trusted} if trusted else {})
-    return "".join(f"{name}={value}\n" for name, value in found.items())
+    lines = [f"{name}={value}" for name, value in found.items()]
+    if any(len(line.encode()) > _LONGEST_LINE or not line.isprintable() for line in lines):
+        raise BadInput(
+            "the key, the application or the path of the certificates is too long for ffmpeg, or holds a line break; give a shorter one"
+        )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def publish(
@@ -128,7 +139,7 @@ def publish(
         heard = run_child(
             arguments(program, target, pattern),
             environ,
-            _preset(target, key, seconds).encode(),
+            preset(target, key, seconds).encode(),
             seconds,
             lambda out: look("frame=" in out),
         )

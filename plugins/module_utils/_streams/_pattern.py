@@ -18,7 +18,8 @@ PORTS: Mapping[str, int] = {"rtmp": 1935, "rtmps": 443}
 _SIZE = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\Z")
 _BITRATE = re.compile(r"([1-9][0-9]{0,7})([kM]?)\Z")
 _APPLICATION = re.compile(r"[A-Za-z0-9._~+-]+(/[A-Za-z0-9._~+-]+)*\Z")
-_LONGEST_KEY = 512
+_LONGEST_KEY = 255
+_KEY = re.compile(r"[!-~]+\Z")
 _LONGEST = 300.0
 _MOST_BITS = 100_000_000
 
@@ -113,16 +114,17 @@ def read_target(url: Any, application: Any, option: str) -> Target:
 def check_key(key: Secret, option: str) -> Secret:
     """The key, if an ingest can be told it.
 
-    :raises BadInput: it is empty or far too long, or has a blank or a control character in it; it is not quoted.
+    :raises BadInput: it is empty or too long, or holds other characters than the visible ones of ASCII; it is not quoted.
     """
     text = key.reveal()
     if not text:
         raise BadInput(f"{option}: the key is empty")
     if len(text) > _LONGEST_KEY:
         raise BadInput(f"{option}: the key is longer than {_LONGEST_KEY} characters")
-    if not text.isprintable() or " " in text:
+    if not _KEY.match(text):
         raise BadInput(
-            f"{option}: the key holds a blank, a line break or another character that no stream key has; look how it is stored"
+            f"{option}: the key holds a blank, a line break, a letter beyond ASCII or another character that no stream key has; "
+            "look how it is stored"
         )
     return key
 
