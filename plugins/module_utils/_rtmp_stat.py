@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 32
 _MOST = 1 << 20
+_LONGEST_NAME = 255
 READINGS = 3
 _ADDRESS = re.compile(r"[0-9A-Za-z.:%\[\]_-]{1,64}\Z")
 
@@ -59,6 +60,12 @@ class Publisher:
     height: Optional[int] = None
     frame_rate: Optional[float] = None
     publishing: bool = False
+
+    def has(self, keys: Sequence[Secret]) -> bool:
+        """Whether one of these keys is its own: by what stands before a ``?``, since nginx takes the rest for arguments, and cuts names."""
+        return any(
+            Secret(key.reveal()[:_LONGEST_NAME].partition("?")[0]) == self.name for key in keys
+        )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions._not_publishing import (
+    NotPublishing,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     MissingLibrary,
     Unreachable,
@@ -143,6 +147,20 @@ def test_somebody_who_is_live_is_not_disturbed(ingest: Ingest, method: str) -> N
         assert live.running and ingest.publishing() == [key]
         # The same key in another application is another stream.
         assert publish(ingest.url("test"), key, method).ended.outcome == "accepted"
+
+
+def test_what_stands_behind_a_key_is_no_part_of_its_name(ingest: Ingest) -> None:
+    key = new_key()
+    asking = f"{key}?bandwidthtest=true"
+    ingest.allow(key)
+    wanted = Wanted(stat=ingest.stat_url)
+    arrived = publish(ingest.url(), asking, "ffmpeg", wanted=wanted)
+    assert arrived.received.startswith("its statistics showed the stream")
+    gate = NotPublishing.from_definition({"stat": ingest.stat_url, "streams": "own"}, "gate")
+    with Publisher(ingest, key):
+        assert publish(ingest.url(), asking, "ffmpeg", wanted=wanted).method == ""
+        assert len(gate.publishing(Context(), [Secret(asking)])) == 1
+        assert gate.publishing(Context(), [Secret(f"{key}x?a"), Secret("?a")]) == []
 
 
 @both

@@ -15,6 +15,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import
     publishers,
     statistics,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
 KEY = f"key-{secrets.token_urlsafe(12)}&<"
 WRITTEN = KEY.replace("&", "&amp;").replace("<", "&lt;")
@@ -60,6 +61,17 @@ def test_applications_without_a_stream_are_known() -> None:
 def test_an_address_that_is_none_is_not_repeated() -> None:
     odd = CLIENT.replace("192.0.2.7", "a b\n")
     assert publishers(page(stream(odd)))[0].address == ""
+
+
+def test_a_stream_is_known_by_the_part_of_a_key_that_nginx_keeps() -> None:
+    (found,) = publishers(page(stream(CLIENT)))
+    for key in (KEY, f"{KEY}?bandwidthtest=true"):
+        assert found.has([Secret("other"), Secret(key)])
+    for key in (KEY[:-1], f"{KEY}k", f"other?{KEY}", ""):
+        assert not found.has([Secret(key)])
+    long = secrets.token_hex(140)
+    (cut,) = publishers(page(stream(CLIENT).replace(WRITTEN, long[:255])))
+    assert cut.has([Secret(long)]) and not cut.has([Secret(long[:254])])
 
 
 BOMB = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'

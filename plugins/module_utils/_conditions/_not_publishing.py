@@ -133,5 +133,5 @@ class NotPublishing:
         return [
             described(publisher, context.now())
             for publisher in found
-            if publisher.publishing and (keys is None or publisher.name in keys)
+            if publisher.publishing and (keys is None or publisher.has(keys))
         ]

@@ -152,7 +152,7 @@ class Watch:
             self._wanted.ca_path,
             readings,
         )
-        own = [one for one in found if one.publishing and one.name == self._key]
+        own = [one for one in found if one.publishing and one.has([self._key])]
         return own[0] if own else None
 
     def look(self, _taken: bool = True) -> None:
