@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime
 from typing import Any, Mapping, Optional
+from urllib.parse import unquote
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
     open_keyring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._given import given_fields
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import Issuer, open_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
@@ -38,6 +40,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import TRANSITIONS
 
 _NOT_DEFINING = ("login",)
+_LONGEST = 4096
+_VALUE = re.compile(rf"[!-~]{{1,{_LONGEST}}}\Z")
 
 
 def definition_hash(issuer: Mapping[str, Any], generate: Mapping[str, Any]) -> str:
@@ -77,7 +81,37 @@ def _issued_fields(access: KeyringAccess, issuer: Issuer) -> Mapping[str, Value]
     if stage is None or stage.status != "intended":
         return {}
     access.refuse_others()
-    return issuer.issue(stage, document, access.context, access.guard)
+    fields = issuer.issue(stage, document, access.context, access.guard)
+    check_made_elsewhere(fields, document.credential)
+    return fields
+
+
+def check_made_elsewhere(fields: Mapping[str, Value], credential: str) -> None:
+    """Refuse what somebody else made and nothing here may pass on.
+
+    A reader of a list takes a line break for the end of a value, and what follows for another one; and a plain field is shown.
+
+    :raises Refused: a value has other characters than printable ones of ASCII, or is too long.
+    :raises BadInput: a plain field holds a secret one.
+    """
+    secret = {
+        name: value.reveal()
+        for name, value in fields.items()
+        if isinstance(value, Secret) and value.known
+    }
+    for name, text in secret.items():
+        if not _VALUE.match(text):
+            raise Refused(
+                f"{credential}: what was made as '{name}' can be no value: expected 1 to {_LONGEST} printable ASCII characters, no "
+                "blanks. Nothing was taken over; abandon it, see to who made it, and rotate again"
+            )
+    for name, value in fields.items():
+        shown = "" if isinstance(value, Secret) else value
+        if any(text in shown or text in unquote(shown) for text in secret.values()):
+            raise BadInput(
+                f"keyturn_issuer: the plain field '{name}' of what was made holds the secret value itself, and plain fields are shown; take "
+                "it out of the definition's fields"
+            )
 
 
 def build_request(access: KeyringAccess, params: Params) -> Request:

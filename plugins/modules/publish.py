@@ -195,7 +195,7 @@ EXAMPLES = r"""
       - name: log
         host: relay1
         ref: ref+file:///var/log/stream-key-rotation.log?format=log
-        template: "{current.promoted} KEY-ROTATED platform=restream reason={current.reason} operator={current.operator}"
+        template: "{current.promoted} KEY-ROTATED platform=restream reason={current.reason|json} operator={current.operator}"
   delegate_to: relay1
   become: true
 """

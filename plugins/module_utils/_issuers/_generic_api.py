@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import resolved_headers
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -198,7 +198,7 @@ class Platform:
                 raise BadInput(
                     f"{option}.fields.{name}: the answer has no text or number there; correct the pointer"
                 )
-            if text == value:
+            if isinstance(value, str) and value and (value in text or value in unquote(text)):
                 raise BadInput(f"{option}.fields.{name}: that is the key itself, which is secret")
             plain[name] = text
         return Key(plain, Secret(value) if isinstance(value, str) and value else None)

@@ -26,6 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
+    KeyturnError,
     Waiting,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
@@ -40,7 +41,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import reso
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 
 _KEYS = ("type", "values", "overlap", "platform", "make", "end")
-_STRANGE = re.compile(r"[\s\x00-\x1f\x7f]")
+_STRANGE = re.compile(r"[^!-~]")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def _ways(definition: Mapping[str, Any], overlap: bool, option: str) -> Dict[str
 class Operator:
     """See the table at the top of this file."""
 
-    cutover = uses = senders = False
+    cutover = senders = False
+    uses = True
 
     def __init__(
         self, values: Mapping[str, str], overlap: bool, ways: Mapping[str, str], option: str
@@ -180,7 +182,7 @@ class Operator:
 
     def _given(self, name: str, document: Document, context: Context) -> Secret:
         option, text = f"{self._option}.values.{name}", self._values[name]
-        place = parse_reference(text, option).text
+        place = self._place(name)
         try:
             value = resolve(text, context, option).reveal().strip()
         except Absent:
@@ -192,7 +194,7 @@ class Operator:
                 raise self._waiting(document, f"{place} holds the value {which}, and no new one")
         if _STRANGE.search(value):
             raise BadInput(
-                f"{option}: {place} holds a value with a space or a line break in it; put the value alone there"
+                f"{option}: {place} holds a value with a space, a line break or a letter beyond ASCII in it; put the value alone there"
             )
         return Secret(value)
 
@@ -223,8 +225,25 @@ class Operator:
         return Outcome(False)
 
     def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing is left to do."""
+        """Nothing is left to do here; where the person's copy of the value is still there, they are told to remove it."""
+        left = [self._place(name) for name in self._values if self._is_left(name, stage, context)]
+        if left and not context.check_mode:
+            context.warn(
+                f"{document.credential}: {' and '.join(left)} still holds the value that is in use now, and the keyring has it too: remove "
+                "it there"
+            )
         return Outcome(False)
+
+    def _place(self, name: str) -> str:
+        return parse_reference(self._values[name], f"{self._option}.values.{name}").text
+
+    def _is_left(self, name: str, stage: Stage, context: Context) -> bool:
+        """Whether a value still stands where the person put it; what cannot be read is told by whoever needs it."""
+        try:
+            found = resolve(self._values[name], context, f"{self._option}.values.{name}").reveal()
+        except KeyturnError:
+            return False
+        return stage.secret(name) == Secret(found.strip())
 
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Tell the person to end it; whether that was done is what the proof of the refusal finds out."""
