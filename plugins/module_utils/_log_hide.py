@@ -18,6 +18,8 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "(hidden)"
 SHOWN = 200
+LOOKED = 1 << 13
+"""So many characters of a line are looked at for what may be shown; of what follows nothing is shown."""
 # A part of a value that is as long as this is hidden too: services cut what they quote.
 _PART = 8
 _SHORT = 4
@@ -28,8 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _RTMP = re.compile(r"(?i)\b(rtmp[a-z]{0,2}://[^/\s\"']+/)([^\s\"'<>]*)")
 _LOGIN = re.compile(r"(://)([^/\s@\"']+)(@)")
 _NAMED = re.compile(
-    r"(?i)((?<![a-z0-9./])(?:[a-z0-9]+[-_])*"
-    r"(?:stream_?key|api_?key|key|token|secret|passw(?:or)?d|passphrase|pwd|signature|playpath)"
+    r"(?i)((?<![a-z0-9./])(?:stream_?key|api_?key|key|token|secret|passw(?:or)?d|passphrase|pwd|signature|playpath)"
     r"[\"']?\s*(?:=|:(?!//))\s*[\"']?)([^\s\"',;&()]+)"
 )
 _SPOKEN = re.compile(
@@ -44,6 +45,14 @@ _VOWELLESS = re.compile(r"[bcdfghjklmnpqrstvwxz]{6,}", re.IGNORECASE)
 def plain(text: str) -> str:
     """A line without colours and control characters, as a pattern is compared with it."""
     return _CONTROL.sub(" ", _ESCAPES.sub("", text)).strip()
+
+
+def _begin(text: str) -> str:
+    """The first :data:`LOOKED` characters, without the word that is cut: what is left of a value would not be known."""
+    if len(text) <= LOOKED:
+        return text
+    words = text[:LOOKED].rpartition(" ")
+    return words[0] + words[1] or HIDDEN
 
 
 def _inside_base64(data: bytes) -> Set[str]:
@@ -161,6 +170,7 @@ class Hider:
 
     def shown(self, text: str) -> str:
         """The line on one line, with :data:`HIDDEN` in the place of values, and no longer than :data:`SHOWN`."""
+        text = _begin(text)
         # Before anything is taken out of it: a value may hold a control character.
         text = plain(self._without_known(_ESCAPES.sub("", text)))
         text = self._without_known(text)

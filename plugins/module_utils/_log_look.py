@@ -134,7 +134,7 @@ class Look:
             return
         self.forbidden += 1
         if len(self.matches) < _SHOWN:
-            # The whole line: what is cut off first may be the half of a value.
+            # Not what was compared: a value may hold what was taken out of it, and what is cut off first may be half of one.
             shown = self.hider.shown(line.text)
             match = {"line": shown, "pattern": found.pattern}
             self.matches.append({**match, "source": line.source, "time": line.time})
