@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 _DEEPEST = 32
 _MOST = 1 << 20
 _LONGEST_NAME = 255
+# Milliseconds in ten years.
+_LONGEST_TIME = 10 * 366 * 86_400_000
+_MOST_NAMES = 10
 READINGS = 3
 _ADDRESS = re.compile(r"[0-9A-Za-z.:%\[\]_-]{1,64}\Z")
+_APPLICATION = re.compile(r"[0-9A-Za-z._~+/-]{1,64}\Z")
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,10 @@ def _tree(text: str) -> Element:
     return builder.close()
 
 
-def _number(element: Element, path: str) -> int:
+def _number(element: Element, path: str, most: int = 10**18) -> int:
     found = (element.findtext(path) or "").strip()
-    return int(found) if found.isdigit() and len(found) < 19 else 0
+    number = int(found) if found.isascii() and found.isdigit() and len(found) < 19 else 0
+    return number if number <= most else 0
 
 
 def _rate(text: str) -> Optional[float]:
@@ -134,7 +139,7 @@ def _publisher(application: str, stream: Element) -> Publisher:
         application=application,
         name=Secret(stream.findtext("name") or ""),
         address=address if _ADDRESS.match(address) else "",
-        seconds=_number(clients[0] if clients else stream, "time") / 1000,
+        seconds=_number(clients[0] if clients else stream, "time", _LONGEST_TIME) / 1000,
         bytes_in=_number(stream, "bytes_in"),
         width=_number(stream, "meta/video/width") or None,
         height=_number(stream, "meta/video/height") or None,
@@ -171,11 +176,22 @@ def publishers(text: str) -> Tuple[Publisher, ...]:
     return statistics(text).publishers
 
 
+def application_told(name: str) -> str:
+    """An application's name for messages: what a page says may be anything."""
+    return name if _APPLICATION.match(name) else "(a strange name)"
+
+
+def applications_told(names: Sequence[str]) -> str:
+    """The names of an ingest's applications for a message; of many the first."""
+    told = ", ".join(application_told(name) for name in names[:_MOST_NAMES]) or "none"
+    return f"{told} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else told
+
+
 def described(publisher: Publisher, now: datetime) -> str:
     """A publisher for messages: application, address, since when; never its name."""
     since = format_time(now - timedelta(seconds=publisher.seconds))[:19] + "Z"
     address = publisher.address or "an unknown address"
-    return f"application {publisher.application}, from {address}, since {since}"
+    return f"application {application_told(publisher.application)}, from {address}, since {since}"
 
 
 def _page(call: Call, option: str) -> str:
@@ -262,7 +278,7 @@ def read_publishers(
     found = read_statistics(url, seconds, option, headers, validate_certs, ca_path, readings)
     missing = [name for name in applications if name not in found.applications]
     if missing:
-        known = ", ".join(found.applications) or "none"
+        known = applications_told(found.applications)
         raise Absent(
             f"{option} ({shown_url(url)}): the ingest has no application '{missing[0]}'; it has {known}"
         )

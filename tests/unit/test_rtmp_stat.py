@@ -11,11 +11,13 @@ from datetime import datetime, timezone
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Unreachable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import (
+    applications_told,
     described,
     publishers,
     statistics,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._received import busy, told
 
 KEY = f"key-{secrets.token_urlsafe(12)}&<"
 WRITTEN = KEY.replace("&", "&amp;").replace("<", "&lt;")
@@ -74,6 +76,31 @@ def test_a_stream_is_known_by_the_part_of_a_key_that_nginx_keeps() -> None:
     assert cut.has([Secret(long)]) and not cut.has([Secret(long[:254])])
 
 
+@pytest.mark.parametrize("told", ["9" * 18, str(11 * 366 * 86_400_000)])
+def test_a_time_that_no_stream_lasts_counts_as_nothing(told: str) -> None:
+    (found,) = publishers(page(stream(CLIENT.replace("61500", told))))
+    now = datetime(2026, 1, 31, 22, tzinfo=timezone.utc)
+    assert described(found, now).endswith("since 2026-01-31T22:00:00Z")
+
+
+@pytest.mark.parametrize("name", ["a\nok: nothing", "a\x85b", "n" * 65, "\u202elive", ""])
+def test_an_application_with_a_strange_name_is_not_repeated(name: str) -> None:
+    shown = page(stream(CLIENT)).replace("<name>live<", f"<name>{name}<")
+    (found,) = publishers(shown)
+    assert found.application == name
+    now = datetime(2026, 1, 31, 22, tzinfo=timezone.utc)
+    said = f"{described(found, now)} {busy(found)} {told(found)}"
+    assert said.count("application (a strange name)") == 3
+    assert len(said) < 400 and said.isprintable()
+
+
+def test_the_applications_of_an_ingest_are_told_in_one_short_line() -> None:
+    told = applications_told(["live", "a\nb", "app/one", *(f"one{number}" for number in range(99))])
+    assert told.startswith("live, (a strange name), app/one, one0, ")
+    assert told.endswith(", one6 and 92 more")
+    assert applications_told([]) == "none"
+
+
 BOMB = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 
 
@@ -101,5 +128,6 @@ def test_what_is_no_page_of_statistics_is_not_believed(text: str) -> None:
 
 def test_numbers_that_are_none_count_as_nothing() -> None:
     odd = stream(CLIENT.replace("61500", "9" * 400), META.replace("29.97", "1e9"))
+    odd = odd.replace("1280", "\u00b2")
     (found,) = publishers(page(odd.replace("13780", "-5")))
-    assert (found.seconds, found.bytes_in, found.frame_rate) == (0.0, 0, None)
+    assert (found.seconds, found.bytes_in, found.frame_rate, found.width) == (0.0, 0, None, None)

@@ -27,6 +27,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import
 from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import (
     READINGS,
     Publisher,
+    application_told,
     read_publishers,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
@@ -197,13 +198,13 @@ class Watch:
 def told(seen: Publisher) -> str:
     """What the statistics showed."""
     size = f", {seen.width}x{seen.height}" if seen.width and seen.height else ""
-    return f"its statistics showed the stream in application {seen.application}{size}, {seen.bytes_in} bytes"
+    return f"its statistics showed the stream in application {application_told(seen.application)}{size}, {seen.bytes_in} bytes"
 
 
 def busy(live: Publisher) -> str:
     """Who is live, for a message; the stream's name is the key and is left out."""
     address = live.address or "an unknown address"
-    return f"in application {live.application}, from {address}, for {live.seconds:.0f} s"
+    return f"in application {application_told(live.application)}, from {address}, for {live.seconds:.0f} s"
 
 
 def says_yes(read: Callable[[], Secret], wanted: Wanted, option: str) -> str:
