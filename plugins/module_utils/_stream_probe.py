@@ -48,11 +48,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import (
     check_key,
     foreseen,
     not_received,
+    published,
     read_pattern,
     read_target,
     read_wanted,
     says_yes,
     stream,
+    trusting,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_time,
@@ -172,6 +174,9 @@ def run(params: Params, context: Context) -> Result:
     wanted = replace(_wanted(params), headers=headers)
     pattern = read_pattern(params, NAME)
     target, seconds = _target(params), _seconds(params, pattern)
+    warning = trusting(target, params["method"], NAME)
+    if warning:
+        context.warn(warning)
     arguments: Any = (
         target,
         key,
@@ -194,7 +199,7 @@ def run(params: Params, context: Context) -> Result:
     wrong = not_received(seen, wanted)
     if wrong:
         raise ProbeFailed(f"{NAME} ({target.url}): {wrong}", **seen.as_dict())
-    told = f"published {seen.ended.frames} frames in {seen.ended.seconds:.0f} s by {seen.method}"
+    told = published(seen, target)
     if seen.received:
         told += f"; {seen.received}"
     elif not wanted.confirmed:

@@ -20,7 +20,7 @@ description:
   - Before a program is given the key, a connection up to RTMP's C(connect) shows whether the ingest is there and takes connections to the
     application, and O(received) whether somebody is live with this key. Then nothing is published.
   - With C(rtmps://) the certificate has to be trusted by the system. It is verified on that first connection, and by ffmpeg again on the
-    one that the stream takes. PyAV verifies none.
+    one that the stream takes. PyAV verifies none there, so with C(rtmps://) it is used only where O(method) names it, and warns.
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.keyring.step
@@ -46,7 +46,7 @@ options:
   key:
     description:
       - The stream key, as a reference such as V(ref+vault://secret/stream/restream#/key) or, with O(keyring), V(keyring#/pending/key).
-      - A key with a slash in it can be published by ffmpeg only.
+      - At most 255 visible characters of ASCII. One with a slash in it can be published by ffmpeg only.
     type: str
   duration:
     description: How long, from V(1s) to V(5m).
@@ -69,7 +69,7 @@ options:
     type: str
     default: 128k
   method:
-    description: V(auto) takes ffmpeg where it is there in a fit version, and else PyAV.
+    description: V(auto) takes ffmpeg where it is there in a fit version, and else PyAV, but never for C(rtmps://).
     type: str
     default: auto
     choices: [auto, ffmpeg, pyav]

@@ -14,11 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    MissingLibrary,
+    Unreachable,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port import ProbeContext
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._stream import StreamType
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stream_probe import (
+    MODULE,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import (
     Pattern,
     check_key,
+    choose,
     read_method,
     read_pattern,
     read_target,
@@ -179,6 +192,44 @@ def test_a_picture_that_cannot_be_meant_is_refused_by_its_option(name: str, valu
 )
 def test_what_programs_say_is_told_by_its_kind(said: Said, outcome: str) -> None:
     assert classify(said) == outcome
+
+
+def test_a_program_that_verifies_no_certificate_is_used_only_where_it_is_named(
+    tmp_path: Path,
+) -> None:
+    nowhere = {**os.environ, "PATH": str(tmp_path)}
+    plain, encrypted = (read_target(f"{one}://a/live", None, "p") for one in ("rtmp", "rtmps"))
+    assert choose("auto", nowhere, plain, Pattern())[0] == "pyav"
+    for method in ("auto", "ffmpeg"):
+        with pytest.raises(MissingLibrary, match=r"ffmpeg is not there.*Install ffmpeg"):
+            choose(method, nowhere, encrypted, Pattern())
+    assert choose("pyav", nowhere, encrypted, Pattern())[0] == "pyav"
+    with pytest.raises(MissingLibrary, match=r"PyAV verifies no certificate.*'method: pyav'"):
+        choose("auto", nowhere, encrypted, Pattern())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "method", "warned"),
+    [("rtmps", "pyav", True), ("rtmps", "auto", False), ("rtmp", "pyav", False)],
+)
+def test_a_stream_that_trusts_any_certificate_is_warned_of(
+    scheme: str, method: str, warned: bool
+) -> None:
+    said: list[str] = []
+    context = Context(warn=said.append)
+    options = {"url": f"{scheme}://127.0.0.1:1/live", "duration": "1s", "method": method}
+    stage = Stage("r1-2026", "applied", {"key": Secret(KEY)}, "d")
+    StreamType().open(options, stage, ProbeContext(context, {}))
+    assert [text for text in said if "verifies no certificate" in text] == said
+    assert bool(said) is warned
+    told: list[str] = []
+    context = Context(check_mode=True, warn=told.append, environ=dict(os.environ))
+    defaults = {name: spec.get("default") for name, spec in MODULE.argument_spec.items()}
+    given = {**defaults, **options, "key": KEY}
+    assert MODULE.prepare
+    with pytest.raises(Unreachable):
+        MODULE.run(MODULE.prepare(given, context), context)
+    assert bool(told) is warned and KEY not in str(told)
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import (
     Wanted,
     check_key,
     not_received,
+    published,
     read_method,
     read_pattern,
     read_target,
     read_wanted,
     says_yes,
     stream,
+    trusting,
 )
 
 KEYS = (
@@ -101,7 +103,7 @@ class StreamProbe:
             return denied(wrong)
         if self._wanted.confirmed:
             self._confirm(began + seconds)
-        return proved(_told(seen, self._wanted))
+        return proved(_told(seen, self._target, self._wanted))
 
     def control(self, seconds: float) -> Attempt:
         """Whether this key is accepted there, where another one was refused: a short stream is enough, and so is that somebody is live."""
@@ -158,12 +160,11 @@ def _judge_refused(seen: Streamed) -> Attempt:
     )
 
 
-def _told(seen: Streamed, wanted: Wanted) -> str:
-    said = f"published {seen.ended.frames} frames in {seen.ended.seconds:.0f} s by {seen.method}"
+def _told(seen: Streamed, target: Target, wanted: Wanted) -> str:
     arrived = [seen.received] if seen.received else []
     if wanted.confirmed:
         arrived.append(f"a person confirmed that it arrived (yes {wanted.id})")
-    return f"{said}; {' and '.join(arrived) or 'beside the answer of the protocol nothing tells that it arrived'}"
+    return f"{published(seen, target)}; {' and '.join(arrived) or 'beside the answer of the protocol nothing tells that it arrived'}"
 
 
 def _blocked(key: Secret, ctx: ProbeContext) -> str:
@@ -220,6 +221,9 @@ class StreamType:
             for name, value in wanted.headers.items()
         }
         method = read_method(options.get("method"), option)
+        warning = trusting(target, method, option)
+        if warning:
+            ctx.context.warn(warning)
         asked = _asker(stage, ctx, received) if wanted.issuer else None
         wanted = replace(wanted, headers=headers, asked=asked)
         return StreamProbe(target, key, pattern, method, wanted, ctx)

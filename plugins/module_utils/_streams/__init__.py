@@ -49,6 +49,8 @@ SPARE = 5.0
 """Seconds that a test stream may take longer than it is: to connect, and to be answered."""
 _TO_LOOK = 5.0
 
+_TRUSTING = "PyAV verifies no certificate"
+
 _Publish = Callable[[Secret, float, Callable[[bool], None]], Ended]
 
 
@@ -106,7 +108,7 @@ def read_method(value: object, option: str) -> str:
 def choose(
     method: str, environ: Mapping[str, str], target: Target, pattern: Pattern
 ) -> Tuple[str, _Publish]:
-    """The way that is there: ffmpeg in a fit version, else PyAV.
+    """The way that is there: ffmpeg in a fit version, else PyAV; for rtmps PyAV only where it is named.
 
     :param method: one of :data:`METHODS`.
     :raises MissingLibrary: there is none.
@@ -117,6 +119,8 @@ def choose(
             program, environ, target, key, pattern, seconds, watch
         )
     absent = _pyav.missing() if method != "ffmpeg" else ""
+    if method == "auto" and target.scheme == "rtmps":
+        absent = absent or f"{_TRUSTING}, so for rtmps it is used only where 'method: pyav' says so"
     if method == "ffmpeg" or absent:
         both = "; ".join(one for one in (why, absent) if one)
         raise MissingLibrary(
@@ -125,6 +129,25 @@ def choose(
     return "pyav", lambda key, seconds, watch: _pyav.publish(
         environ, target, key, pattern, seconds, watch
     )
+
+
+def trusting(target: Target, method: str, option: str) -> str:
+    """What to warn of: the stream's own connection would trust any certificate; empty where it would not.
+
+    :param method: as it is given.
+    """
+    if method != "pyav" or target.scheme != "rtmps":
+        return ""
+    return (
+        f"{option}.method: {_TRUSTING}, and the key goes to whoever answers on the stream's own connection to {target.url}. "
+        "Install ffmpeg in a version from 5.1 to 7, and leave 'method' out"
+    )
+
+
+def published(seen: Streamed, target: Target) -> str:
+    """That it was published, in words."""
+    said = f"published {seen.ended.frames} frames in {seen.ended.seconds:.0f} s by {seen.method}"
+    return f"{said}, which verified no certificate" if trusting(target, seen.method, "") else said
 
 
 def _before(
@@ -212,10 +235,12 @@ __all__ = [
     "choose",
     "foreseen",
     "not_received",
+    "published",
     "read_method",
     "read_pattern",
     "read_target",
     "read_wanted",
     "says_yes",
     "stream",
+    "trusting",
 ]
