@@ -60,6 +60,10 @@ class Refused(KeyturnError):
     """A gate is closed or a step is not allowed in this state."""
 
 
+class Live(Refused):
+    """Somebody may be on the air: nothing speaks against what was to be done, but not now."""
+
+
 class Waiting(KeyturnError):
     """A person has to do something first; what was begun is kept, and the same command goes on."""
 

@@ -38,8 +38,8 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
             begin.consumers,
             begin.probes,
         ),
-        "look": (*_COMMON, begin.conditions),
-        "promote": (*_COMMON, end.proof, begin.alert, begin.conditions),
+        "look": (*_COMMON, begin.conditions, begin.consumers),
+        "promote": (*_COMMON, end.proof, begin.alert, begin.conditions, begin.consumers),
         "retire": (
             *_COMMON,
             begin.window,
@@ -50,6 +50,7 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
             end.sessions,
             begin.alert,
             begin.conditions,
+            begin.consumers,
         ),
         "rollback": (*_COMMON, begin.reason, end.target, begin.conditions, begin.sinks),
         "verify": (

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urljoin, urlsplit
 
@@ -20,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 _LONGEST_BODY = 1 << 20
 _PIECE = 1 << 16
 _MOST_REDIRECTS = 5
+_GRACE = 0.2
 _REDIRECTS = (301, 302, 303, 307, 308)
 AGENT = "keyturn.runbooks"
 
@@ -91,15 +93,16 @@ def origin(url: str) -> Tuple[str, Optional[str], Optional[int]]:
 
 
 def _read(response: Any, until: float) -> bytes:
-    found = b""
+    found = bytearray()
     while len(found) < _LONGEST_BODY:
         if time.monotonic() > until:
             raise Unreachable("the answer took too long")
-        piece = response.read(min(_PIECE, _LONGEST_BODY - len(found)))
+        # What is there, and not all that was asked for: that may come one byte at a time, without end.
+        piece = response.read1(min(_PIECE, _LONGEST_BODY - len(found)))
         if not piece:
             break
         found += piece
-    return found
+    return bytes(found)
 
 
 def _unanswered(error: BaseException) -> Unreachable:
@@ -151,6 +154,34 @@ def _once(call: Call, until: float) -> Tuple[Answer, str]:
         response.close()
 
 
+def _in_time(call: Call, until: float) -> Tuple[Answer, str]:
+    """One exchange that is not waited for beyond its time.
+
+    The timeout of a socket is one for each piece: a name that is looked up, and a head that comes one byte at a time, know no other
+    end. So another thread waits for them. It is left behind when the time is over, and ends with the connection or the process.
+
+    :raises Unreachable: as :func:`send`. The server may have the request, or may still get it.
+    """
+    answers: List[Tuple[Answer, str]] = []
+    errors: List[BaseException] = []
+
+    def exchange() -> None:
+        try:
+            answers.append(_once(call, until))
+        except BaseException as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=exchange, name="keyturn-http", daemon=True)
+    waiting.start()
+    # A little longer: what ends by itself in time says more.
+    waiting.join(max(until - time.monotonic(), 0.1) + _GRACE)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise Unreachable("no answer in time")
+    return answers[0]
+
+
 def send(call: Call) -> Answer:
     """Make the request.
 
@@ -161,7 +192,7 @@ def send(call: Call) -> Answer:
     """
     until = time.monotonic() + call.timeout
     for _hop in range(_MOST_REDIRECTS + 1):
-        answer, location = _once(call, until)
+        answer, location = _in_time(call, until)
         if answer.status not in _REDIRECTS or not call.follow or not location:
             return answer
         target = urljoin(call.url, location)

@@ -102,15 +102,15 @@ def check_made_elsewhere(fields: Mapping[str, Value], credential: str) -> None:
     for name, text in secret.items():
         if not _VALUE.match(text):
             raise Refused(
-                f"{credential}: what was made as '{name}' can be no value: expected 1 to {_LONGEST} printable ASCII characters, no "
-                "blanks. Nothing was taken over; abandon it, see to who made it, and rotate again"
+                f"{credential}: what was made as '{name}' can be no value: expected 1 to {_LONGEST} printable ASCII letters "
+                "and no blank. Nothing was taken over; abandon it, see to who made it, and rotate again"
             )
     for name, value in fields.items():
         shown = "" if isinstance(value, Secret) else value
         if any(text in shown or text in unquote(shown) for text in secret.values()):
             raise BadInput(
-                f"keyturn_issuer: the plain field '{name}' of what was made holds the secret value itself, and plain fields are shown; take "
-                "it out of the definition's fields"
+                f"keyturn_issuer: the plain field '{name}' of what was made holds the secret value itself, and is shown; take it "
+                "out of the definition's fields"
             )
 
 

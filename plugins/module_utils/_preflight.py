@@ -55,6 +55,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts 
     lagging_consumers,
     look_at_consumers,
     look_at_sinks,
+    looked_at,
     read_definitions,
     users_of,
 )
@@ -280,7 +281,8 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
         "elsewhere": elsewhere(what, defined),
         "cutover": bool(defined.issuer and defined.issuer.cutover),
         "returns": case.facts.returns,
-        "watched": bool(case.params["gates"]),
+        "others": any(consumer.host for consumer in looked_at("look", defined.consumers)),
+        "watched": bool(case.params["gates"]) or bool(looked_at("look", defined.consumers)),
         "can_return": _can_return(what, case.document, case.facts),
         "status": status,
         "notices": [vars(item) for item in told],

@@ -241,6 +241,15 @@ def look_at_sinks(
 TELLING = ("rotate", "use", "rollback", "verify")
 
 
+def looked_at(what: str, consumers: Sequence[Consumer]) -> List[Consumer]:
+    """Those that are looked at: all that will be told, and before a promotion and an end those that may be live."""
+    if what in TELLING:
+        return list(consumers)
+    if what not in ("promote", "look", "retire"):
+        return []
+    return [consumer for consumer in consumers if consumer.definition.get("active") == "refuse"]
+
+
 def look_at_consumers(
     params: Dict[str, Any], what: str, defined: Definitions, context: Context
 ) -> Tuple[str, ...]:
@@ -248,11 +257,12 @@ def look_at_consumers(
     dry = replace(context, check_mode=True, diff=False)
     given = {name: params[name] for name in ("sinks", "issuer")}
     found = []
-    for consumer in defined.consumers if what in TELLING else ():
+    for consumer in looked_at(what, defined.consumers):
         if consumer.host or consumer.type == "none":
             continue
         definition = dict(consumer.definition)
-        look = asked(_consumer.MODULE, params, definition=definition, look=what, **given)
+        how = what if what in TELLING else "use"
+        look = asked(_consumer.MODULE, params, definition=definition, look=how, **given)
         try:
             execute(_consumer.MODULE, look, dry)
         except KeyturnError as error:
@@ -263,12 +273,14 @@ def look_at_consumers(
 def elsewhere(what: str, defined: Definitions) -> Dict[str, List[Any]]:
     """What is to be looked at on other hosts: the hosts of sinks, and the definitions of consumers."""
     hosts = {
-        sink.host for sink in defined.sinks if sink.host and what not in ("nothing", "abandon")
+        sink.host
+        for sink in defined.sinks
+        if sink.host and what not in ("nothing", "abandon", "promote", "look")
     }
     consumers = [
         dict(consumer.definition)
-        for consumer in defined.consumers
-        if consumer.host and consumer.type != "none" and what in TELLING
+        for consumer in looked_at(what, defined.consumers)
+        if consumer.host and consumer.type != "none"
     ]
     return {"sinks": sorted(hosts), "consumers": consumers}
 

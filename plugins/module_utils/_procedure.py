@@ -17,6 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Denied,
     KeyturnError,
+    Live,
     Sealed,
     Unreachable,
     Waiting,
@@ -43,6 +44,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure_accoun
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
     CHECK,
+    GLANCE,
+    LOOK,
     NOTE,
     PHASES,
     PREFLIGHT,
@@ -57,7 +60,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 )
 
 _SEEN = ("unreadable", "behind", "unready")
-_KEPT = ("todo", "overlap", "cutover", "returns", "watched", "can_return", "notices")
+_KEPT = ("todo", "overlap", "cutover", "returns", "others", "watched", "can_return", "notices")
 # Of a failed check: its message names all that is closed, and what there would have been to do was not done.
 _TOO_MUCH = frozenset(
     {
@@ -68,6 +71,7 @@ _TOO_MUCH = frozenset(
         "gates",
         "interruption",
         "notices",
+        "others",
         "overlap",
         "place",
         "reason",
@@ -158,8 +162,19 @@ class Procedure(Account):
         for step in steps_after(steps, self.after):
             if chosen(self.params["purpose"], self.phases, step) and step.when(self.progress):
                 done = self.do(step)
-                if done.get("sink_hosts") or done.get("waiting"):
+                asked = step.key in (LOOK, GLANCE) and any(done["elsewhere"].values())
+                if done.get("sink_hosts") or done.get("waiting") or asked:
                     raise Elsewhere(step, done)
+
+    def see(self) -> None:
+        """What other hosts told of a look.
+
+        :raises Failed: somebody may be live there.
+        """
+        seen = list(dict.fromkeys(self.params["found"]["unready"]))
+        if seen:
+            step = self.step_left()
+            raise Failed(step, f"{step.name}: {'; '.join(seen)}", kind=Live.__name__)
 
     def notify(self, event: str, text: str, **more: Any) -> bool:
         """Tell the owner's contacts; returns whether anybody was reached."""
@@ -198,8 +213,7 @@ class Procedure(Account):
 
     def ended_the_one_before(self) -> bool:
         """Whether the value in use is dead already, by the making of the pending one."""
-        pending = ((self.keyring or {}).get("stages") or {}).get("pending") or {}
-        made = pending.get("status") not in (None, "intended")
+        made = self._pending().get("status") not in (None, "intended")
         return made and not self.progress.returns
 
     def under_way(self) -> bool:
@@ -238,6 +252,12 @@ class Procedure(Account):
             self.end(
                 f"{error.message}. Nothing speaks against the new value, and both values are accepted: whoever uses either goes on, so the "
                 "run did not return to the old one. Mend the place and run the same playbook again: it goes on from here",
+                error.details,
+            )
+        if used and progress.overlap and error.details.get("kind") == Live.__name__:
+            self.end(
+                f"{error.message}. Nothing speaks against the new value, and both values are accepted, so the run did not return to "
+                "the old one: run the same playbook again after the broadcast, it goes on from here",
                 error.details,
             )
         if not error.step.returns:
@@ -350,6 +370,8 @@ def _go(procedure: Procedure) -> None:
         procedure.turn_back()
     if procedure.after in (None, CHECK.key):
         procedure.check()
+    if procedure.after in (LOOK, GLANCE):
+        procedure.see()
     procedure.follow(PROCEDURES[params["purpose"]])
     procedure.close()
 

@@ -18,8 +18,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     execute,
     failure,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts import TELLING
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
     CHECK,
+    GLANCE,
+    LOOK,
     PROCEDURES,
     RELEASE,
     RETURN,
@@ -113,6 +116,7 @@ class Account:
         self.progress = Progress(
             checked=resume.get("checked") or {},
             staged=bool(resume.get("staged")),
+            intended=bool(resume.get("intended")),
             in_use=bool(resume.get("in_use")),
             cause=str(resume.get("cause") or ""),
             kind=str(resume.get("kind") or ""),
@@ -152,6 +156,8 @@ class Account:
         self.keyring = done.get("keyring") or self.keyring
         self.progress.results[step.key] = done
         self.progress.staged = self.progress.staged or step.key == "stage"
+        if step.key == "stage":
+            self.progress.intended = self._pending().get("status") == "intended"
         self.progress.turned = self.progress.turned or step.key == "back"
         self._note_use(step, done)
 
@@ -164,6 +170,10 @@ class Account:
         self.progress.turned = self.progress.turned or (step.key == "back" and "keyring" in said)
         shown = {"step": step.name, "changed": bool(said.get("changed")), "failed": True}
         self.steps.append({**shown, "msg": said["msg"]})
+
+    def _pending(self) -> Mapping[str, Any]:
+        """The pending stage, as far as this call has seen it."""
+        return ((self.keyring or {}).get("stages") or {}).get("pending") or {}
 
     def _working(self) -> str:
         """The rotation that is being worked on, as far as this call has seen it."""
@@ -232,7 +242,8 @@ class Account:
     def _left(self, left: Elsewhere) -> Dict[str, Any]:
         look = left.done.get("elsewhere") or {}
         return {
-            "look": left.after is CHECK,
+            "look": left.after.key in (CHECK.key, LOOK, GLANCE),
+            "how": self.progress.todo if self.progress.todo in TELLING else "use",
             "hosts": look.get("sinks") or left.done.get("sink_hosts") or [],
             "consumers": look.get("consumers") or [],
         }
@@ -245,6 +256,7 @@ class Account:
             "after": after.key,
             "checked": dict(progress.checked),
             "staged": progress.staged,
+            "intended": progress.intended,
             "in_use": progress.in_use,
             "cause": progress.cause,
             "kind": progress.kind,

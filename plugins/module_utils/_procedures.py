@@ -35,6 +35,7 @@ class Progress:
     :ivar checked: what the preflight found: what there is to do, whether there is overlap, and so on.
     :ivar results: what each step of this task returned, by its key.
     :ivar staged: a value was made, or found pending, by this run.
+    :ivar intended: that value is yet to be made, by somebody else.
     :ivar in_use: the new value may be in use, by a step of this run.
     :ivar cause: why this run returns to the previous value, if it does.
     :ivar kind: the kind of that failure, as results tell it.
@@ -47,6 +48,7 @@ class Progress:
     checked: Mapping[str, Any] = field(default_factory=dict)
     results: Dict[str, Result] = field(default_factory=dict)
     staged: bool = False
+    intended: bool = False
     in_use: bool = False
     cause: str = ""
     kind: str = ""
@@ -59,6 +61,11 @@ class Progress:
     def todo(self) -> str:
         """What there is to do; see the module ``preflight``."""
         return str(self.checked.get("todo", _preflight.NOTHING))
+
+    @property
+    def others(self) -> bool:
+        """Whether somebody on another host may be live."""
+        return bool(self.checked.get("others", False))
 
     @property
     def overlap(self) -> bool:
@@ -124,9 +131,7 @@ def _at_once(name: str) -> Callable[[Progress], bool]:
 
 def _intended(progress: Progress) -> bool:
     """Whether the pending value is yet to be made by somebody else."""
-    keyring = (progress.results.get("stage") or {}).get("keyring") or {}
-    pending = (keyring.get("stages") or {}).get("pending") or {}
-    return progress.todo == "rotate" and pending.get("status") == "intended"
+    return progress.todo == "rotate" and progress.intended
 
 
 def _ends_the_one_before(progress: Progress) -> bool:
@@ -192,11 +197,14 @@ RELEASE = _keyring("release", "Let other runs in again")
 NOTE = _keyring("note", "Write it down in the keyring and the ledger")
 TELL = Step("tell", "Tell the contacts", _notify.MODULE, ("policy", "owner"))
 
+LOOK, GLANCE = "look", "glance"
+"""The steps that only look; where another host has a part in that, it is asked there."""
+
 _LOOK = Step(
-    "look",
+    LOOK,
     "Look once more, right before what cannot be undone",
     _preflight.MODULE,
-    ("policy", "issuer", "gates"),
+    ("policy", "issuer", "gates", "sinks", "consumers"),
     {"purpose": "look", "baseline": False},
 )
 
@@ -250,6 +258,13 @@ _ROTATE = (
         {"stage": "pending", "transition": "proved"},
         phases=frozenset({"prove"}),
         when=_stepwise("rotate"),
+    ),
+    # Whoever may be live on another host is seen there, before the step that changes what is in use.
+    replace(
+        _LOOK,
+        key=GLANCE,
+        phases=frozenset({"promote"}),
+        when=lambda progress: _stepwise("rotate")(progress) and progress.others,
     ),
     Step(
         "promote",

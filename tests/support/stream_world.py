@@ -124,11 +124,17 @@ class StreamWorld:
 
 
 class Meanwhile:
-    """A program that a proof or a consumer runs, which waits until the test has done something in that moment."""
+    """A program that a proof or a consumer runs, which waits until the test has done something in that moment.
 
-    def __init__(self, folder: Path, name: str) -> None:
+    :param skipped: not the first time that it runs.
+    """
+
+    def __init__(self, folder: Path, name: str, skipped: bool = False) -> None:
         self._reached, self._done = folder / f"{name}.reached", folder / f"{name}.done"
         script = f"touch {self._reached}; while [ ! -e {self._done} ]; do sleep 0.05; done"
+        if skipped:
+            once = folder / f"{name}.skipped"
+            script = f"[ -e {once} ] || {{ touch {once}; exit 0; }}; {script}"
         self.argv = ["timeout", "30", "sh", "-c", script]
 
     def wait(self) -> None:

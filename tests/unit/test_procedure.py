@@ -86,6 +86,7 @@ CHECKED = {
     "cutover": False,
     "returns": True,
     "watched": False,
+    "others": False,
     "can_return": True,
     "notices": [],
     "status": {"under_way": False},

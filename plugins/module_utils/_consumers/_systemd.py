@@ -33,6 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     KeyturnError,
+    Live,
     ProbeFailed,
     Refused,
     Unreachable,
@@ -91,7 +92,7 @@ class SystemdUnit(UnitState):
 
     def _refuse_live(self, state: Mapping[str, str]) -> None:
         if self._task.definition.get("active") == "refuse":
-            raise Refused(
+            raise Live(
                 f"{self._where}: someone may be live: unit {self.unit} is {state.get('ActiveState')} "
                 f"({state.get('SubState')}), and nothing was changed there. Run this again "
                 "when it was stopped, or say 'active: proceed' if it may be told while it runs"
