@@ -165,6 +165,7 @@ def run(params: Params, context: Context) -> Result:
         params["expect"],
         _patience(params),
         predicting=context.check_mode and _predicting(params, stage, context),
+        credential=str(params.get("credential") or ""),
     )
     evidence = _run_all(params, stage, chosen, ctx) if stage else []
     return {

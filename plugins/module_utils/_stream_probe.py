@@ -109,9 +109,10 @@ def prepare(params: Params, context: Context) -> Params:
     if key.known:
         check_key(key, "key")
     received = dict(params["received"])
-    named = given.split("/")[1] if given.startswith("keyring#") else ""
-    stage = access.document.stage(named) if named and access and access.document else None
-    wanted = _wanted(params, stage.rotation_id if stage else "")
+    pending = access.document.pending if access and access.document else None
+    # The yes for a key that is in use was one for another test stream.
+    rotated = pending if given.startswith("keyring#/pending/") else None
+    wanted = _wanted(params, rotated.rotation_id if rotated else "")
     headers = {
         f"{_HEADER}{name}": value_of(value, context, f"received.headers.{name}", access)
         for name, value in wanted.headers.items()
@@ -222,7 +223,7 @@ def conclude(params: Params, result: Result, context: Context) -> Result:
         raise Refused(
             f"{NAME} ({_target(params).url}): the test stream was accepted, and {missing}; then run the same task again"
         )
-    detail = f"{result['detail']}; a person confirmed that it arrived (yes {wanted.id})"
+    detail = f"{result['detail']}; {wanted.said}"
     evidence = [_evidence(params, detail, False, context)]
     return {**result, "detail": detail, "confirmed": True, "evidence": evidence}
 

@@ -81,7 +81,7 @@ options:
         with this key, growing, while it is published. C(application) is its name there, by default the one it is published to;
         C(headers), C(validate_certs) and C(ca_path) are for the request.
       - C(confirmed) is a reference that a person writes C(yes ID) to, once they saw the stream arrive in the platform's dashboard. Until
-        then the task fails as V(Refused), and says what to write. With a key of a keyring the ID is the rotation id of its stage, so that
+        then the task fails as V(Refused), and says what to write. With the pending key of a keyring the ID is its rotation id, so that
         the yes of another rotation counts for nothing; otherwise it is C(id), which is yours to choose anew each time.
     type: dict
     default: {}

@@ -184,12 +184,13 @@ def test_check_mode_tells_what_would_be_and_what_hinders_it(plays: Plays) -> Non
 
 
 def keyring(place: Path, key: str) -> str:
-    """A keyring with a pending key."""
+    """A keyring with a pending key, and the same one in use."""
     empty = Document("restream", secrets.token_bytes(32))
     pending = empty.with_fingerprints(Stage("r1-2026", "applied", {"key": Secret(key)}, "d"))
+    used = replace(pending, rotation_id="r0-2025", status="observed")
     path = place / "keyring.json"
     path.touch(mode=0o600)
-    path.write_text(dump_text(replace(empty, pending=pending)))
+    path.write_text(dump_text(replace(empty, pending=pending, current=used)))
     return f"ref+file://{path}"
 
 
@@ -232,6 +233,11 @@ def test_a_key_of_a_keyring_and_a_persons_word_for_its_rotation(plays: Plays) ->
     asked = plays.results()["asked"]
     assert asked["kind"] == "Refused"
     assert "write 'yes r1-2026' to where received.confirmed refers to" in asked["msg"]
+    # A rotation that is over: its yes was for another stream.
+    word.write_text("yes r0-2025\n")
+    plays.run([plays.task("over", **{**options, "key": "keyring#/current/key"})]).check()
+    over = plays.results()["over"]
+    assert over["kind"] == "BadInput" and over["msg"].startswith("received.id: expected 4 to 100")
     word.write_text("yes r1-2026\n")
     with guarded(plays.ingest, plays.keys[1]) as stat:
         asked = {**options["received"], "stat": stat}

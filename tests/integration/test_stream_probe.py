@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,28 @@ def test_a_yes_counts_for_its_own_rotation_alone(ingest: Ingest, scratch: Path) 
     seen = run_probe(options, stage(key, "r1-2026"), Clock(told).context())
     assert seen.detail.endswith("a person confirmed that it arrived (yes r1-2026)")
     assert ingest.callback_log.read_text().count(key) == calls + 1
+
+
+def test_a_yes_of_the_past_is_told_as_one(ingest: Ingest, scratch: Path) -> None:
+    key, word = new_key(), scratch / "word"
+    ingest.allow(key)
+    options = probe(ingest, received={"confirmed": f"ref+file://{word}"})
+    word.write_text("yes r1-2026\n")
+    proved = replace(stage(key), evidence=({"type": "stream", "detail": "seen"},))
+    seen = run_probe(options, proved, Clock().context())
+    assert "confirmed that it arrived" not in seen.detail
+    assert seen.detail.endswith(
+        "a person confirmed this key before, not this test stream (yes r1-2026)"
+    )
+    unrotated = Stage("", "issued", {"key": Secret(key)})
+    adopting = replace(Clock().context(), credential="restream")
+    for wrong in ("yes adopted", "yes adopted twitch"):
+        word.write_text(wrong)
+        with pytest.raises(Refused, match="write 'yes adopted restream'"):
+            run_probe(options, unrotated, replace(Clock().context(), credential="restream"))
+    word.write_text("yes adopted restream")
+    seen = run_probe(options, unrotated, adopting)
+    assert seen.detail.endswith("a person confirmed that it arrived (yes adopted restream)")
 
 
 def test_it_presents_the_key_of_the_stage(ingest: Ingest) -> None:

@@ -273,6 +273,14 @@ def test_a_yes_is_one_for_its_own_stream() -> None:
     assert says_yes(absent, wanted, "received").startswith("nobody has confirmed")
 
 
+def test_a_yes_for_an_adopted_key_names_its_credential() -> None:
+    wanted = read_wanted({"confirmed": "ref+file:///srv/word"}, "received", "adopted restream")
+    assert says_yes(lambda: Secret("Yes adopted restream\n"), wanted, "received") == ""
+    for text in ("yes adopted", "yes adopted twitch", "yes adopted restream twitch"):
+        missing = says_yes(lambda text=text: Secret(text), wanted, "received")  # type: ignore[misc]
+        assert "is no yes for this test stream: write 'yes adopted restream'" in missing
+
+
 def child(*lines: str) -> list[str]:
     return [sys.executable, "-c", "\n".join(("import os, subprocess, sys, time", *lines))]
 

@@ -93,6 +93,7 @@ class ProbeContext:
     :param expect: ``accepted`` or ``refused``.
     :param option: how messages name the probe.
     :param predicting: check mode only predicted steps that this proof depends on, so that a clear no means "not yet".
+    :param credential: its name; empty where the task has none.
     """
 
     context: Context
@@ -105,6 +106,7 @@ class ProbeContext:
     predicting: bool = False
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    credential: str = ""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ KEYS = (
 )  # fmt: skip
 KEY = "{stage.key}"
 ADOPTED = "adopted"
-"""What stands behind a yes for a value that no rotation made."""
+"""What stands behind a yes for a value that no rotation made, before the credential's name."""
 _TO_SEE_ONE = 2.0
 _CANNOT_TELL = "this issuer cannot tell who sends; give stat, or a person's word by confirmed"
 
@@ -163,7 +163,7 @@ def _judge_refused(seen: Streamed) -> Attempt:
 def _told(seen: Streamed, target: Target, wanted: Wanted) -> str:
     arrived = [seen.received] if seen.received else []
     if wanted.confirmed:
-        arrived.append(f"a person confirmed that it arrived (yes {wanted.id})")
+        arrived.append(wanted.said)
     return f"{published(seen, target)}; {' and '.join(arrived) or 'beside the answer of the protocol nothing tells that it arrived'}"
 
 
@@ -215,7 +215,7 @@ class StreamType:
             check_key(key, f"{option}.key")
         _check_time(options, pattern, ctx.patience, option)
         received = f"{option}.received"
-        wanted = read_wanted(options.get("received"), received, stage.rotation_id or ADOPTED)
+        wanted = read_wanted(options.get("received"), received, _identity(stage, ctx))
         headers: Dict[str, Secret] = {
             name: fill(value, stage, ctx, f"{received}.headers.{name}")
             for name, value in wanted.headers.items()
@@ -225,7 +225,8 @@ class StreamType:
         if warning:
             ctx.context.warn(warning)
         asked = _asker(stage, ctx, received) if wanted.issuer else None
-        wanted = replace(wanted, headers=headers, asked=asked)
+        before = any(seen.get("type") == "stream" for seen in stage.evidence)
+        wanted = replace(wanted, headers=headers, asked=asked, before=before)
         return StreamProbe(target, key, pattern, method, wanted, ctx)
 
 
@@ -240,6 +241,11 @@ def _target(options: Mapping[str, Any], option: str) -> Target:
                 f"{option}.{name}: holds a stage's value, and addresses are shown; the key is given by 'key' alone"
             )
     return read_target(options.get("url"), options.get("application"), option)
+
+
+def _identity(stage: Stage, ctx: ProbeContext) -> str:
+    """What stands behind a yes for a stage's value: two credentials may have theirs in one file."""
+    return stage.rotation_id or f"{ADOPTED} {ctx.credential}".strip()
 
 
 def _asker(stage: Stage, ctx: ProbeContext, option: str) -> Callable[[], Sequence[str]]:

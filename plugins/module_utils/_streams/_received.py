@@ -52,6 +52,7 @@ class Wanted:
     :param asked: asks it: who sends, in words.
     :param confirmed: a reference with a person's word; empty: not asked for.
     :param id: what has to stand behind that person's ``yes``.
+    :param before: whether an earlier test stream was proved with this key, so that the word may be about that one.
     """
 
     stat: str = ""
@@ -63,12 +64,20 @@ class Wanted:
     ca_path: Optional[str] = None
     confirmed: str = ""
     id: str = ""
+    before: bool = False
+
+    @property
+    def said(self) -> str:
+        """What a yes says, in words."""
+        if self.before:
+            return f"a person confirmed this key before, not this test stream (yes {self.id})"
+        return f"a person confirmed that it arrived (yes {self.id})"
 
 
 def read_wanted(options: Any, option: str, identity: str = "") -> Wanted:
     """What the option ``received`` asks for.
 
-    :param identity: the rotation id, where there is one.
+    :param identity: what has to stand behind a yes, such as the rotation id, where that is not for the user to choose.
     :raises BadInput: naming the key.
     """
     given = options or {}
@@ -114,7 +123,7 @@ def _confirmation(given: Mapping[str, Any], option: str, identity: str) -> Tuple
             f"{option}.id: in a rotation its rotation id stands behind the yes, so that no yes is one for the next rotation; leave it out"
         )
     name = identity or str(given.get("id") or "")
-    if not _ID.match(name):
+    if not identity and not _ID.match(name):
         raise BadInput(
             f"{option}.id: expected 4 to 100 letters, digits or .:-_ that say which test stream the yes is for, such as 2026-01-31-night"
         )
@@ -219,6 +228,6 @@ def says_yes(read: Callable[[], Secret], wanted: Wanted, option: str) -> str:
         return f"nobody has confirmed that it arrived: {asked}"
     except Unreachable as error:
         return error.message
-    if words and words[0].lower() == "yes" and words[1:] == [wanted.id]:
+    if words and words[0].lower() == "yes" and words[1:] == wanted.id.split():
         return ""
     return f"what stands there is no yes for this test stream: {asked}"
