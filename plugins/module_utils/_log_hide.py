@@ -16,6 +16,14 @@ import re
 from typing import Dict, FrozenSet, Iterable, List, Set, Tuple
 from urllib.parse import quote, quote_plus
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._log_dump import (
+    letters_of,
+    numbers,
+    read_letters,
+    without_dumps,
+    without_unseen,
+)
+
 HIDDEN = "(hidden)"
 SHOWN = 200
 LOOKED = 1 << 13
@@ -117,6 +125,10 @@ def _lower(text: str) -> str:
     return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
+def _parts(text: str, size: int) -> Set[str]:
+    return {text[at : at + size] for at in range(len(text) - size + 1)}
+
+
 class Hider:
     """Shows lines.
 
@@ -131,12 +143,14 @@ class Hider:
             part for name in kept for part in re.split(r"[.@/]", name)
         }
         self._short: Dict[int, Set[str]] = {}
+        self._letters: Set[str] = set()
         for value in given:
-            for form in forms(value):
+            for form in forms(value) | forms(without_unseen(value)):
                 size = min(len(form), _PART)
-                low = _lower(form)
-                parts = {low[at : at + size] for at in range(len(low) - size + 1)}
-                self._short.setdefault(size, set()).update(parts)
+                self._short.setdefault(size, set()).update(_parts(_lower(form), size))
+                self._letters |= _parts(letters_of(form), _PART)
+            for form in numbers(value.encode("utf-8", "surrogatepass")):
+                self._letters |= _parts(form, _PART)
 
     def __repr__(self) -> str:
         return "Hider()"
@@ -144,14 +158,20 @@ class Hider:
     def _spans(self, text: str) -> List[Tuple[int, int]]:
         """Where the text holds a known value or a part of one, in order, without overlaps."""
         found: List[Tuple[int, int]] = []
-        text = _lower(text)
-        marks = sorted(
+        low = _lower(text)
+        letters, places = read_letters(text)
+        marks = [
             (at, at + size)
             for size, parts in self._short.items()
-            for at in range(len(text) - size + 1)
-            if text[at : at + size] in parts
-        )
-        for begin, end in marks:
+            for at in range(len(low) - size + 1)
+            if low[at : at + size] in parts
+        ]
+        marks += [
+            (places[at][0], places[at + _PART - 1][1])
+            for at in range(len(letters) - _PART + 1)
+            if letters[at : at + _PART] in self._letters
+        ]
+        for begin, end in sorted(marks):
             if found and begin <= found[-1][1]:
                 found[-1] = (found[-1][0], max(end, found[-1][1]))
             else:
@@ -172,8 +192,8 @@ class Hider:
         """The line on one line, with :data:`HIDDEN` in the place of values, and no longer than :data:`SHOWN`."""
         text = _begin(text)
         # Before anything is taken out of it: a value may hold a control character.
-        text = plain(self._without_known(_ESCAPES.sub("", text)))
-        text = self._without_known(text)
+        text = plain(without_unseen(self._without_known(_ESCAPES.sub("", text))))
+        text = self._without_known(without_dumps(text, HIDDEN))
         if any(value in text for value in self._tiny):
             return HIDDEN
         text = _RTMP.sub(_without_path, text)
