@@ -113,6 +113,13 @@ def sessions(case: Case) -> Gate:
     )
 
 
+_PENDING = "a pending value was never in use: run the abandon playbook instead"
+_PENDING_ALONE = (
+    "the issuer ended the value in use when it made the pending one: nothing can be returned to; run the rotation playbook again, it goes "
+    "on with the pending value"
+)
+
+
 def _never_again(case: Case, previous: Stage) -> str:
     """Why a value may not be returned to; empty when it may."""
     if not case.facts.returns:
@@ -128,9 +135,7 @@ def target(case: Case) -> Gate:
     """There is a value to return to."""
     document = case.document
     if document and document.pending:
-        return Gate(
-            "target", False, "a pending value was never in use: run the abandon playbook instead"
-        )
+        return Gate("target", False, _PENDING if case.facts.returns else _PENDING_ALONE)
     current, previous = (document.current, document.previous) if document else (None, None)
     meant = case.facts.rotation_id
     if meant and current and current.rotation_id != meant and not being_rolled_back(document):

@@ -85,8 +85,9 @@ def advice(pending: bool, begun: bool, ended: bool = False) -> str:
         return ""
     if ended:
         return (
-            ". The new value is not in use, and the issuer ended the old one when it made it: mend the cause and run the same playbook "
-            "again; where the new one is bad, abandon it and rotate again, which makes another"
+            ". The new value is not in use. Where making it ended the one in use, nobody can use that any more: mend the cause and run the "
+            "same playbook again. A wrong value that was handed over is not read again: run the abandon playbook, put the right one there, "
+            "and rotate with -e keyturn_force=true. Make another one only where the new value itself is bad"
         )
     return (
         ". The new value is not in use, and applications go on with the old one: mend the cause and run the same playbook again, or undo "

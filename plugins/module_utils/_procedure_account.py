@@ -109,8 +109,8 @@ class Account:
         self.known = ""
         self.diffs: List[Any] = []
         self.say: List[str] = []
-        self.keyring: Optional[Mapping[str, Any]] = None
         resume = _to_resume(params)
+        self.keyring: Optional[Mapping[str, Any]] = resume.get("keyring")
         self.steps: List[Dict[str, Any]] = list(resume.get("steps") or [])
         self.after: Optional[str] = resume.get("after")
         self.progress = Progress(
@@ -264,6 +264,7 @@ class Account:
             "failed_in": progress.failed_in,
             "turned": progress.turned,
             "begun": progress.begun or self.changed,
+            "keyring": self.keyring,
             "steps": self.steps,
         }
 

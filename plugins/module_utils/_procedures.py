@@ -327,10 +327,13 @@ _ADOPT = (
 
 def _end(purpose: str, stage: str, *proof: Step) -> Tuple[Step, ...]:
     """How a value ends: marked, shown to nobody, refused by the issuer, and removed."""
+    # A value that never came into use is looked after before it is marked: what follows is nobody's way back.
+    first = replace(_LOOK, when=_watched(purpose))
     return (
+        *((first,) if purpose == "abandon" else ()),
         _keyring(purpose, "Mark it, so that nothing renders it any more", when=_todo(purpose)),
         _places("hide", "Take it out of the sinks", when=_todo(purpose)),
-        replace(_LOOK, when=_watched(purpose)),
+        *((first,) if purpose == "retire" else ()),
         _issuer(
             "revoke",
             "Have the issuer refuse it",
@@ -348,6 +351,13 @@ def _end(purpose: str, stage: str, *proof: Step) -> Tuple[Step, ...]:
 
 
 _RETIRE = (
+    # Somebody may have ended the value in use elsewhere: then the one before is all that works.
+    _proof(
+        "alive",
+        "Prove that the value in use is accepted",
+        {"stage": "current"},
+        when=_watched("retire"),
+    ),
     *_end(
         "retire",
         "previous",

@@ -84,7 +84,7 @@ options:
         PyYAML (python3-yaml).
       - C(format) V(log) adds C(template) as a line at the end of the file, unless the line is in it, or in the one that logrotate
         made of it last (C(PATH.1), not compressed). Nothing in it is ever changed or removed. A new log has mode V("0640") unless
-        C(mode) says another. Control characters and line breaks, which a reason may have, are written out as V(\x0a). Put
+        C(mode) says another. Control characters and line breaks, which a reason may have, are written out, such as C(x0a). Put
         V({current.reason|json}) where a reason must not look like another word of the line.
       - The line of a log must show V({current.promoted}), V({current.made}) or V({current.rotation_id}), so that it differs from
         that of the next rotation, and no secret field. No consumer lags and no gate closes because a line is gone.

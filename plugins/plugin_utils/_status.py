@@ -53,7 +53,7 @@ def _closed(result: Result, purpose: str) -> dict[str, str]:
 def _of_claim(result: Result) -> list[str]:
     claim = result["keyring"]["claim"]
     if claim is None:
-        begun = "begun and not at its end: run the same playbook again (rotate_db or rotate), it goes on from there"
+        begun = "begun and not at its end: run the same playbook again (rotate_db, rotate_stream_keys or rotate), it goes on from there"
         return [begun] if result["due"]["under_way"] else []
     if claim.get("alive"):
         return []

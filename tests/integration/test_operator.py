@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,7 @@ def test_a_reset_ends_the_key_in_use_and_the_run_goes_forward(dashboard: Dashboa
     predicted = dashboard.rotate("--check").check(2)
     assert "ends the value in use in the moment when it makes the new one" in predicted.output
     assert "holds the value in use, and no new one" in predicted.stdout
+    assert "Do not do that for this dry run" in predicted.stdout
     stopped = dashboard.rotate().check(2)
     assert "dashboard.example, Keys: New" in stopped.stdout
     assert "which ends the one in use" in stopped.stdout
@@ -115,6 +119,60 @@ def test_nobody_is_sent_to_the_dashboard_while_somebody_is_live(dashboard: Dashb
     assert dashboard.state() == before
 
 
+@contextlib.contextmanager
+def asked_first(ingest: Ingest, before: Callable[[], object]) -> Iterator[str]:
+    """The ingest's statistics at another address, where something is done before each answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            before()
+            text = ingest.statistics().encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_what: object) -> None:
+            """Nothing: the page names keys."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/stat"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("dashboard", [False], indirect=True)
+def test_who_goes_live_right_before_a_reset_is_asked_for_keeps_the_key(
+    dashboard: Dashboard,
+) -> None:
+    first = dashboard.key("current")
+    live = Publisher(dashboard.ingest, first)
+
+    def before() -> None:
+        pending = dashboard.document().pending
+        if pending and not live.running:
+            live.start()
+
+    with asked_first(dashboard.ingest, before) as stat, live_at_most(live):
+        dashboard.write(keyturn_gates=[{"type": "not_publishing", "stat": stat}])
+        stopped = dashboard.rotate().check(2)
+        assert live.running
+    assert "somebody is live" in stopped.stdout
+    assert "dashboard.example, Keys: New" not in stopped.stdout
+    pending = dashboard.document().pending
+    assert pending
+    assert pending.status == "intended"
+
+
+@contextlib.contextmanager
+def live_at_most(live: Publisher) -> Iterator[None]:
+    """Have a publisher that something else starts end here."""
+    try:
+        yield
+    finally:
+        live.close()
+
+
 @pytest.mark.parametrize("dashboard", [False], indirect=True)
 def test_a_new_key_that_fails_its_proof_is_answered_by_another(dashboard: Dashboard) -> None:
     first = dashboard.key("current")
@@ -122,7 +180,7 @@ def test_a_new_key_that_fails_its_proof_is_answered_by_another(dashboard: Dashbo
     dashboard.hand(new_key())
     failed = dashboard.rotate(keyturn_wait="7s").check(2)
     assert "the ingest refused the stream" in failed.stdout
-    assert "the issuer ended the old one when it made it" in failed.stdout
+    assert "A wrong value that was handed over is not read again" in failed.stdout
     assert "escalate to the desk of keys, and hand over: pending is applied" in failed.stdout
     assert dashboard.live_file.read_text() == first
     dashboard.run("abandon").check()
@@ -142,6 +200,23 @@ def test_two_keys_beside_each_other_and_a_person_ends_the_old_one(dashboard: Das
     dashboard.end(first)
     dashboard.run("retire_due").check()
     assert "previous" not in dashboard.known()
+
+
+@pytest.mark.parametrize("dashboard", [True], indirect=True)
+def test_the_old_key_is_not_ended_where_the_one_in_use_is_dead(dashboard: Dashboard) -> None:
+    first = dashboard.key("current")
+    second = dashboard.click()
+    dashboard.rotate().check()
+    # Somebody ends the wrong one of the two.
+    dashboard.end(second)
+    stopped = dashboard.run("retire_due", keyturn_wait="7s").check(2)
+    assert "Prove that the value in use is accepted" in stopped.stdout
+    assert "Keys: Delete" not in stopped.output
+    previous = dashboard.document().previous
+    assert previous
+    assert previous.status == "grace"
+    dashboard.run("rollback_stream_keys").check()
+    assert dashboard.live_file.read_text() == first
 
 
 @pytest.mark.parametrize("dashboard", [True], indirect=True)

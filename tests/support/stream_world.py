@@ -43,7 +43,8 @@ class StreamWorld:
         if lists:
             shown = "{current,pending,previous.key|join:\n}\n"
             where = f"ref+file://{ingest.allow_list}"
-            sinks.insert(0, {"name": "allowed", "ref": where, "template": shown})
+            allowed = {"name": "allowed", "ref": where, "template": shown, "absent": "remove"}
+            sinks.insert(0, allowed)
         self.variables: dict[str, Any] = {
             "keyturn_owner": "broadcast",
             "keyturn_keyring": f"ref+file://{self.keyring}",

@@ -84,14 +84,15 @@ class World:
     def a_context(self, check_mode: bool = False) -> Context:
         return Context(check_mode, environ={"TOKEN": self.api.token}, warn=self.said.append)
 
-    def issuer(self, definition: dict[str, Any] = OVERLAP) -> Issuer:
+    def issuer(self, definition: dict[str, Any] | None = None) -> Issuer:
+        definition = definition or OVERLAP
         login = {**definition["login"], "base_url": f"{self.api.url}/v1", "timeout": "2s"}
         return open_issuer({**definition, "login": login}, self.context)
 
     def guard(self) -> None:
         self.guarded += 1
 
-    def issue(self, definition: dict[str, Any] = OVERLAP) -> dict[str, Any]:
+    def issue(self, definition: dict[str, Any] | None = None) -> dict[str, Any]:
         document = Document("restream", b"", pending=INTENDED)
         issuer = self.issuer(definition)
         return dict(issuer.issue(INTENDED, document, self.context, self.guard))
@@ -99,14 +100,16 @@ class World:
     def issued(self) -> Stage:
         return Stage(ID, "retiring", self.issue())
 
-    def revoke(self, stage: Stage, definition: dict[str, Any] = OVERLAP, **stages: Stage) -> Any:
+    def revoke(
+        self, stage: Stage, definition: dict[str, Any] | None = None, **stages: Stage
+    ) -> Any:
         document = Document("restream", b"", previous=stage, **stages)
         return self.issuer(definition).revoke(stage, document, self.context, self.guard)
 
     def fails(self, kind: type[KeyturnError], told: str, ask: Any) -> None:
         with pytest.raises(kind, match=told) as caught:
             ask()
-        assert type(caught.value) is kind
+        assert caught.type is kind
         self.said.append(f"{caught.value} {caught.value!r} {caught.value.details}")
 
     def names(self) -> list[str]:

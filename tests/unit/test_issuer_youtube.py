@@ -84,7 +84,7 @@ class World:
         """It fails so, and nothing secret is told."""
         with pytest.raises(kind, match=told) as caught:
             ask()
-        assert type(caught.value) is kind
+        assert caught.type is kind
         self.said.append(f"{caught.value} {caught.value!r} {caught.value.details}")
 
     def titled(self) -> list[str]:

@@ -141,7 +141,8 @@ def test_a_dry_run_tells_one_time_in_all_its_tasks(tmp_path: Path) -> None:
     later = open_keyring({**params, "replay": first.replay}, context)
     assert first.document and first.document.current
     assert later.document and later.document.current
-    assert later.document.current.promoted == first.document.current.promoted is not None
+    assert first.document.current.promoted is not None
+    assert later.document.current.promoted == first.document.current.promoted
     text = template("{current.promoted}")
     assert text.render(later.document) == text.render(first.document)
 

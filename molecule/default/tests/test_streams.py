@@ -71,7 +71,7 @@ class Estate:
     def file(self, host: str, path: str) -> tuple[str, str]:
         """Its owner, group and mode, and its text."""
         told = self.hosts[host].check_output(f"stat -c %U:%G:%a {path}; cat {path}; echo end")
-        facts, _line_break, text = told.partition("\n")
+        facts, text = told.split("\n", 1)
         return facts, text.removesuffix("end")
 
     def is_taken(self, host: str, application: str, key: str) -> bool:

@@ -188,18 +188,24 @@ class Operator:
         except Absent:
             value = ""
         if not value:
-            raise self._waiting(document, f"{place} holds no value yet")
+            raise self._waiting(document, f"{place} holds no value yet", context)
         for kept, which in ((document.current, "in use"), (document.previous, "before it")):
             if kept and kept.secret(name) == Secret(value):
-                raise self._waiting(document, f"{place} holds the value {which}, and no new one")
+                why = f"{place} holds the value {which}, and no new one"
+                raise self._waiting(document, why, context)
         if _STRANGE.search(value):
             raise BadInput(
                 f"{option}: {place} holds a value with a space, a line break or a letter beyond ASCII in it; put the value alone there"
             )
         return Secret(value)
 
-    def _waiting(self, document: Document, why: str) -> Waiting:
+    def _waiting(self, document: Document, why: str, context: Context) -> Waiting:
         ends = "" if self.overlap else ", which ends the one in use"
+        if context.check_mode:
+            return Waiting(
+                f"{document.credential}: {why}. A run would stop here and ask a person to make a new one{ends}: {self._ways['make']}. Do "
+                "not do that for this dry run: run the playbook without --check first, which asks every gate and tells when"
+            )
         return Waiting(
             f"{document.credential}: {why}. Make a new value{ends}: {self._ways['make']}. Put it there, in a file of mode 0600 where it is "
             "one, and run the same playbook again: it goes on from here"
