@@ -52,8 +52,8 @@ def test_an_own_ingest_is_cut(course: Maker) -> None:
     estate = made.estate
     estate.one_key()
     rotation = made.undisturbed(ROTATE)
-    made.cut(rotation, estate.one_key, 8)
-    made.cut(made.undisturbed("retire_due"), estate.two_keys, 6)
+    made.cut(rotation, estate.one_key, 16)
+    made.cut(made.undisturbed("retire_due"), estate.two_keys, 12)
 
 
 def test_the_way_back_is_cut(course: Maker) -> None:
@@ -66,9 +66,9 @@ def test_the_way_back_is_cut(course: Maker) -> None:
         estate.cut(ROTATE, PROMOTE).check(-9)
 
     estate.two_keys()
-    made.cut(made.undisturbed(ROLL_BACK), estate.two_keys, 6)
+    made.cut(made.undisturbed(ROLL_BACK), estate.two_keys, 12)
     one_pending()
-    made.cut(made.undisturbed("abandon"), one_pending, 6)
+    made.cut(made.undisturbed("abandon"), one_pending, 12)
 
 
 def test_a_reset_is_cut(course: Maker) -> None:
@@ -79,8 +79,8 @@ def test_a_reset_is_cut(course: Maker) -> None:
     assert waiting.end["stages"]["pending"][0] == "intended"
     estate.click()
     rotation = made.undisturbed(ROTATE)
-    made.cut(waiting, estate.one_key, 5)
-    made.cut(rotation, estate.handed_over, 8)
+    made.cut(waiting, estate.one_key, 10)
+    made.cut(rotation, estate.handed_over, 16)
     # It is the same as with several keys, but for the list.
     if soak():
         made.cut(made.undisturbed("retire_due"), estate.two_keys)
