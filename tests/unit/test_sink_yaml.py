@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import builtins
+import time
 from typing import Any
 
 import pytest
@@ -300,3 +301,33 @@ def test_a_new_key_changes_no_other(parts: tuple[str, str, str], value: str) -> 
     lines, held = after.splitlines(keepends=True), text.splitlines(keepends=True)
     added = [index for index, line in enumerate(lines) if line.startswith("    new: ")]
     assert len(added) == 1 and lines[: added[0]] + lines[added[0] + 1 :] == held
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: " + "[" * 4000 + "]" * 4000 + "\n", "a: " + "{b: " * 4000, "[" * 200_000, "\n".join(" " * it + "a:" for it in range(1200)),
+     "- " * 4000 + "b", "? " * 4000 + "b"],
+    ids=["lists", "mappings", "open", "indented", "dashes", "keys"],
+)  # fmt: skip
+@pytest.mark.parametrize("front", [False, True])
+def test_a_file_that_is_nested_without_end_is_refused_in_no_time(text: str, front: bool) -> None:
+    before = time.process_time()
+    with pytest.raises(KeyturnError, match="more than 100 levels"):
+        YamlCodec(front).fields(f"---\n{text}\n---\n" if front else text, ("b",), WHERE)
+    assert time.process_time() - before < 4.0
+
+
+def test_a_file_that_is_too_large_is_refused() -> None:
+    text = "b: 1\n" + "# no value\n" * 200_000
+    with pytest.raises(BadInput, match="more than 1 MiB"):
+        YamlCodec().fields(text, ("b",), WHERE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: " + "[" * 90 + "]" * 90, "a: '" + "[" * 5000 + "'", "# " + "[" * 5000, "a: " + "[] " * 0 + "x" + "[" * 5000,
+     "a: |\n" + "".join(f"  {' ' * it}[\n" for it in range(300)), "a:\n" + "  - [[1], [2]]\n" * 2000],
+    ids=["deep", "quoted", "comment", "plain", "block", "wide"],
+)  # fmt: skip
+def test_brackets_that_nest_little_are_read(text: str) -> None:
+    assert YamlCodec().fields(f"{text}\nb: 1\n", ("b",), WHERE) == {"b": Secret("1")}

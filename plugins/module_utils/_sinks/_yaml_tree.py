@@ -17,6 +17,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 
 SCALAR, MAPPING, LIST, ALIAS = "value", "mapping", "list", "alias"
 _MOST_EVENTS = 500_000
+_MOST_LEVELS = 100
+_LONGEST = 1 << 20
 
 
 @dataclass
@@ -92,7 +94,7 @@ def read_tree(text: str, where: str, first_line: int = 1) -> Tree:
 
     :param first_line: the number of the text's first line in its file.
     :raises Corrupt: when it is no YAML, or a mapping has a key twice.
-    :raises BadInput: for a file of several documents.
+    :raises BadInput: for a file of several documents, and one that is too large or nested too deeply to be read in time.
     :raises MissingLibrary: without PyYAML.
     """
     yaml = yaml_library(where)
@@ -108,10 +110,20 @@ def read_tree(text: str, where: str, first_line: int = 1) -> Tree:
 
 
 def _events(yaml: Any, text: str, where: str, first_line: int) -> List[Any]:
+    if len(text) > _LONGEST:
+        raise BadInput(f"{where}: the file has more than 1 MiB; name a smaller one")
     events: List[Any] = []
+    levels = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             events.append(event)
+            levels += isinstance(event, yaml.CollectionStartEvent)
+            levels -= isinstance(event, yaml.CollectionEndEvent)
+            if levels > _MOST_LEVELS:
+                raise BadInput(
+                    f"{where}: more than {_MOST_LEVELS} levels in each other (line {event.start_mark.line + first_line}); "
+                    "nothing was changed. Name a simpler file"
+                )
             if len(events) > _MOST_EVENTS:
                 raise BadInput(f"{where}: more than {_MOST_EVENTS} values; name a smaller file")
     except (yaml.YAMLError, ValueError, OverflowError) as error:
