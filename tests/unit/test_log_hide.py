@@ -30,7 +30,8 @@ def test_a_line_of_any_length_is_looked_at_in_no_time(part: str) -> None:
     seen = Look(read_wanted({}, ""), Hider([secrets.token_urlsafe(24)]))
     before = time.process_time()
     seen.add(line)
-    assert (time.process_time() - before, seen.forbidden) < (1.0, 2)
+    assert time.process_time() - before < 3.0
+    assert seen.forbidden == 1
     assert len(seen.matches[0]["line"]) <= 200
 
 
