@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -54,3 +56,29 @@ def test_what_cannot_be_found_out_closes_a_gate_and_every_gate_is_asked() -> Non
         assert "its name is not known" in third
         taken.listen()
         assert closed(gates[1:2], CONTEXT) == []
+
+
+def test_a_page_of_several_workers_closes_a_gate_however_late_another_one_answers() -> None:
+    answers = iter((7, 7, 7, 7, 7, 7, 7, 7, *[8] * 8))
+    taken = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with taken:
+                worker = next(answers)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"<rtmp><pid>{worker}</pid><server></server></rtmp>".encode())
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Nothing."""
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 32
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        gate = {"type": "not_publishing", "stat": f"http://127.0.0.1:{server.server_port}/stat"}
+        (said,) = closed([gate], CONTEXT)
+        server.shutdown()
+    assert "the page comes from several worker processes" in said
