@@ -154,7 +154,8 @@ def test_what_stands_behind_a_key_is_no_part_of_its_name(ingest: Ingest) -> None
     asking = f"{key}?bandwidthtest=true"
     ingest.allow(key)
     wanted = Wanted(stat=ingest.stat_url)
-    arrived = publish(ingest.url(), asking, "ffmpeg", wanted=wanted)
+    longer = replace(SMALL, seconds=2.0)
+    arrived = publish(ingest.url(), asking, "ffmpeg", wanted=wanted, pattern=longer)
     assert arrived.received.startswith("its statistics showed the stream")
     gate = NotPublishing.from_definition({"stat": ingest.stat_url, "streams": "own"}, "gate")
     with Publisher(ingest, key):
