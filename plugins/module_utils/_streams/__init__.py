@@ -211,8 +211,7 @@ def stream(
     ended, known = _before(target, watch, wanted, seconds)
     if ended:
         return Streamed(ended)
-    least = min(until - time.monotonic(), pattern.seconds + SPARE)
-    ended = publish(key, max(least, 0.1), watch.look)
+    ended = publish(key, max(until - time.monotonic(), 0.1), watch.look)
     if ended.outcome == REFUSED and known:
         there = f"the ingest is there and takes connections to application {target.application}"
         ended = replace(ended, detail=f"{there}; {ended.detail}")

@@ -108,4 +108,6 @@ def failed(heard: Heard, said: Said, frames: int, sent: int) -> Ended:
     in_vain = DROPPED if said.published else NO_ANSWER
     outcome = classify(said) if heard.ended else in_vain
     code = f" (exit code {heard.rc})" if outcome == FAILED else ""
+    if not heard.ended:
+        code = f" (it was ended here after {heard.seconds:.0f} s, when its time was up)"
     return Ended(outcome, DETAILS[outcome] + code, heard.seconds, frames, sent)
