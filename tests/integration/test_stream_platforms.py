@@ -187,6 +187,12 @@ def test_an_ingest_that_does_not_answer_is_not_taken_for_an_idle_one(world: Stre
     assert "whether somebody publishes is not known" in refused.stdout
     assert f"no connection to 127.0.0.1:{world.ingest.port}" in refused.stdout
     assert world.state() == before
+    # Without the gates it is met by the proof, and told by what was seen and not by the end of the time.
+    world.write(keyturn_gates=[], keyturn_issuer={"type": "rtmp_ingest"})
+    world.write(keyturn_probes=[{**world.variables["keyturn_probes"][0], "received": {}}])
+    failed = world.run("rotate_stream_keys", keyturn_wait="8s", **FORCE).check(2)
+    assert "nothing listens" in failed.stdout
+    assert "no time" not in failed.stdout
 
 
 def test_old_copies_of_the_key_file_go_also_when_nothing_is_retired(world: StreamWorld) -> None:

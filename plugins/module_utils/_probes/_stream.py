@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, Dict, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -73,16 +73,21 @@ class StreamProbe:
         self.against, self.blocked = target.url, _blocked(key, ctx)
         self._target, self._key, self._pattern = target, key, pattern
         self._method, self._wanted, self._ctx = method, wanted, ctx
+        self._last: Optional[Attempt] = None
 
     def attempt(self, seconds: float) -> Attempt:
-        """One test stream, and the confirmation that it arrived.
+        """One test stream, and the confirmation that it arrived; what was seen before, where there is no time left for another one.
 
         :raises Refused: somebody is live with this key, or nobody has confirmed that it arrived.
         :raises Absent: there is no such application.
         """
-        began = self._ctx.monotonic()
         if seconds < self._pattern.seconds + 1:
-            return unclear("there is no time left for another test stream")
+            return self._last or unclear("there is no time for a test stream")
+        self._last = self._once(seconds)
+        return self._last
+
+    def _once(self, seconds: float) -> Attempt:
+        began = self._ctx.monotonic()
         try:
             seen = self._stream(self._pattern, seconds)
         except Unreachable as error:
