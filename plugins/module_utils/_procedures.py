@@ -263,6 +263,7 @@ _ROTATE = (
     replace(
         _LOOK,
         key=GLANCE,
+        name="See whether anybody on another host may be live",
         phases=frozenset({"promote"}),
         when=lambda progress: _stepwise("rotate")(progress) and progress.others,
     ),

@@ -46,7 +46,10 @@ def document(current: str, previous: str = "") -> Document:
 @pytest.mark.parametrize(
     ("definition", "words"),
     [
-        ({}, r"keyturn_issuer\.type: missing; expected one of generated, postgres_role"),
+        (
+            {},
+            r"keyturn_issuer\.type: missing; expected one of generated, generic_http, operator, postgres_role, rtmp_ingest, youtube",
+        ),
         ({"type": "postgress"}, "there is no issuer 'postgress'"),
         ({**ALTERNATE, "strategy": "both"}, r"strategy: there is no strategy 'both'"),
         ({**ALTERNATE, "roles": ["app_a"]}, "list of two roles"),
