@@ -5,8 +5,8 @@
 
 A stream's name on that page is its key: it is a :class:`Secret` from the moment that it is read. Each worker process of nginx
 tells only of its own connections, so an ingest whose page is to be believed has ``worker_processes 1``; where two readings of
-the page come from different workers, it is not believed. It is read many times at once for that. This is no proof: the kernel chooses
-who answers, and about one look of ten at an nginx with two workers saw only one of them.
+the page come from different workers, it is not believed. It is read several times at once for that. This is no proof: the kernel chooses
+who answers, and many looks at an nginx with two workers see only one of them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LONGEST_NAME = 255
 # Milliseconds in ten years.
 _LONGEST_TIME = 10 * 366 * 86_400_000
 _MOST_NAMES = 10
-READINGS = 15
+READINGS = 5
 _ADDRESS = re.compile(r"[0-9A-Za-z.:%\[\]_-]{1,64}\Z")
 _APPLICATION = re.compile(r"[0-9A-Za-z._~+/-]{1,64}\Z")
 

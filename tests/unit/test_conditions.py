@@ -17,6 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions impor
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import READINGS
 
 CONTEXT = Context()
 
@@ -59,7 +60,7 @@ def test_what_cannot_be_found_out_closes_a_gate_and_every_gate_is_asked() -> Non
 
 
 def test_a_page_of_several_workers_closes_a_gate_however_late_another_one_answers() -> None:
-    answers = iter((7, 7, 7, 7, 7, 7, 7, 7, *[8] * 8))
+    answers = iter((*[7] * (READINGS - 1), 8))
     taken = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):

@@ -38,7 +38,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{3,99}\Z")
 _EVERY = 0.25
 # An API counts how often it is asked.
 _EVERY_ANSWER = 2.0
-_LONGEST_READING = 3.0
+_LONGEST_READING = 5.0
 
 
 @dataclass(frozen=True)
