@@ -48,7 +48,7 @@ def faults(made: Walk) -> list[str]:
 
 
 def test_keys_of_an_own_ingest(platform: Maker) -> None:
-    made, _estate = platform(True, 6)
+    made, _estate = platform(True, 3)
     state = next(iter(made.states.values()))
     for playbook in (ROTATE, "retire_due"):
         assert made.try_out(state, playbook).ended == "done"
@@ -58,7 +58,7 @@ def test_keys_of_an_own_ingest(platform: Maker) -> None:
 
 def test_a_key_that_a_person_resets(platform: Maker) -> None:
     """With nothing handed over, with a new key before anybody asked for it, and with one that was asked for."""
-    made, estate = platform(False, 6)
+    made, estate = platform(False, 3)
     start = next(iter(made.states.values()))
     estate.click()
     made.ends.add(made.found(made.world(), "reset before anybody asked").key)

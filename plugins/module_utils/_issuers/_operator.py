@@ -202,9 +202,9 @@ class Operator:
     def _waiting(self, document: Document, why: str, context: Context) -> Waiting:
         ends = "" if self.overlap else ", which ends the one in use"
         if context.check_mode:
-            return Waiting(
-                f"{document.credential}: {why}. A run would stop here and ask a person to make a new one{ends}: {self._ways['make']}. Do "
-                "not do that for this dry run: run the playbook without --check first, which asks every gate and tells when"
+            context.warn(
+                f"{document.credential}: this is a dry run: make no value for it. Run the playbook without --check first, which asks every "
+                "gate and tells when"
             )
         return Waiting(
             f"{document.credential}: {why}. Make a new value{ends}: {self._ways['make']}. Put it there, in a file of mode 0600 where it is "
