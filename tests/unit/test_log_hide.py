@@ -198,7 +198,7 @@ def test_what_programs_print_of_a_value_is_hidden(program: list[str]) -> None:
         "error from fe80::1234:5678:9abc:def0", "frame=  403 fps= 30 q=28.0 size=    1024kB time=00:00:16.12 bitrate= 520.3kbits/s error",
         "error: exit code 1, 2 of 3 units", "dev-disk-by\\x2dlabel.device failed", "error: Gr\\xc3\\xbcn", "caf\u00e9 failed",
         "a & b failed",
-               "error on 01-02-2026 at 03:04:05", "error: 10 20 30 40", "&#39;x&#39; failed",
+        "error on 01-02-2026 at 03:04:05", "error: 10 20 30 40", "&#39;x&#39; failed",
     ],
 )  # fmt: skip
 def test_what_is_no_dump_is_shown(line: str) -> None:
