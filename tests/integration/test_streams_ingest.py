@@ -117,7 +117,8 @@ def test_applications_are_told_by_their_whole_names_and_from_keys(
 ) -> None:
     key = new_key()
     ingest.allow(key)
-    deep = {"application": "app/one", "wanted": Wanted(stat=ingest.stat_url)}
+    longer = replace(SMALL, seconds=3.0)
+    deep = {"application": "app/one", "wanted": Wanted(stat=ingest.stat_url), "pattern": longer}
     named = publish(ingest.url("app/one"), key, method, **deep)
     assert named.ended.outcome == "accepted" and "application app/one" in named.received
     found = publish(ingest.url("nothing"), key, method)

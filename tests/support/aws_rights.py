@@ -46,7 +46,9 @@ Policy = dict[str, Any]
 def policies() -> dict[str, Policy]:
     """The policies of the page, by the bold words above each."""
     found = re.findall(
-        r"^\*\*(.+?)\*\*(?:(?!\*\*).)+?```json\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL | re.M
+        r"^\*\*([^*\n]+)\*\*(?:(?!\*\*).)+?```json\n(.*?)```",
+        PAGE.read_text("utf-8"),
+        re.DOTALL | re.M,
     )
     return {name.rstrip("."): json.loads(text) for name, text in found}
 

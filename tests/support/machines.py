@@ -74,6 +74,7 @@ def run(
         input=stdin,
         capture_output=True,
         text=True,
+        errors="replace",
         env=environ,
         cwd=folder,
         check=False,
