@@ -90,7 +90,7 @@ class Hosts:
         with subprocess.Popen(
             argv, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as run:
-            assert run.stdout is not None  # noqa: S101
+            assert run.stdout is not None  # noqa: S101 - asked for above; for mypy
             yield from run.stdout
         yield str(run.returncode)
 

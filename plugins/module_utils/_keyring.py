@@ -174,6 +174,9 @@ class Document:
 _TIMES = ("made", "promoted", "observed", "retire_after")
 _FLAGS = ("failed", "compromised", "adopted")
 _WORDS = ("reason", "operator")
+_OF_A_STAGE = (
+    "rotation_id", "status", "definition", "fields", "secrets", "fingerprints", "evidence", "outage", *_TIMES, *_FLAGS, *_WORDS,
+)  # fmt: skip
 
 
 def _time_or_none(moment: Optional[datetime]) -> Optional[str]:
@@ -285,23 +288,7 @@ def _parse_stage(name: str, body: Any, salt: bytes, where: str) -> Stage:
     where = f"{where}, stage {name}"
     if not isinstance(body, dict):
         raise Corrupt(f"{where}: expected a mapping; restore the last good version of the keyring")
-    _only(
-        body,
-        (
-            "rotation_id",
-            "status",
-            "definition",
-            "fields",
-            "secrets",
-            "fingerprints",
-            "evidence",
-            "outage",
-            *_TIMES,
-            *_FLAGS,
-            *_WORDS,
-        ),
-        where,
-    )
+    _only(body, _OF_A_STAGE, where)
     status = _want(body, "status", str, where)
     if status not in STATUSES[name]:
         raise Corrupt(

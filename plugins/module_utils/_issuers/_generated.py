@@ -20,9 +20,11 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._generate import generate, recipe
-from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
-from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
+    Passive,
+    exactly,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import as_flag
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 
@@ -31,10 +33,8 @@ _GENERATE = "keyturn_generate"
 _DEFAULT: Mapping[str, Any] = {"type": "base64url", "bytes": 32}
 
 
-class Generated:
+class Generated(Passive):
     """See the table at the top of this file."""
-
-    uses = senders = False
 
     def __init__(self, fields: List[str], overlap: bool, option: str) -> None:
         self._fields = fields
@@ -100,43 +100,13 @@ class Generated:
             for name, wish in self._recipes(generate_spec).items()
         }
 
-    def issue(
-        self, stage: Stage, document: Document, context: Context, guard: Guard
-    ) -> Mapping[str, Value]:
-        """Nothing is missing: the values were made at once."""
-        return {}
-
     def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
         """The fields of a stage for values that are in use: those that were given.
 
         :raises BadInput: when one is missing, or there is one that the issuer does not have.
         """
-        if set(fields) != self.secret_fields:
-            raise BadInput(
-                f"{self._option}: to adopt a value, give exactly the fields {', '.join(self._fields)}"
-            )
-        return fields
+        return exactly(fields, self.secret_fields, self._fields, self._option)
 
     def check(self, document: Optional[Document], context: Context) -> List[str]:
         """Nothing could be in the way."""
         return []
-
-    def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing: it is the sinks that make it accepted."""
-        return Outcome(False)
-
-    def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing is left to do."""
-        return Outcome(False)
-
-    def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing: the sinks do not show it any more."""
-        return Outcome(False)
-
-    def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing is left of it."""
-        return Outcome(False)
-
-    def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
-        """Nobody counts who uses it."""
-        return None

@@ -28,7 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._generic_api import (
     Key,
     Platform,
@@ -41,6 +41,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._generic
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_api import Uncertain
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import OnlyOne
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
+    Passive,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 
@@ -50,10 +53,10 @@ _RESETS = "Run again: the next run has a key made anew, which ends every other o
 _BY_HAND = "Look at the platform for a key that nobody knows and end it there, then run again"
 
 
-class GenericHttp:
+class GenericHttp(Passive):
     """See the table at the top of this file."""
 
-    cutover = uses = senders = False
+    cutover = False
     secret_fields: FrozenSet[str] = frozenset({KEY})
 
     def __init__(self, definition: Definition) -> None:
@@ -172,10 +175,6 @@ class GenericHttp:
             platform.ask(own.apply, "have the key accepted", stage, guard)
         return Outcome(True)
 
-    def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing is left to do."""
-        return Outcome(False)
-
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """End this key; for a stage without one, every key that bears its rotation id.
 
@@ -218,14 +217,6 @@ class GenericHttp:
                     f"the key of rotation {stage.rotation_id} is not ended: the {which} stage of {document.credential} has it as well; "
                     "finish or undo that rotation first"
                 )
-
-    def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing is left of a key that was ended."""
-        return Outcome(False)
-
-    def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
-        """The definition does not tell who uses a key."""
-        return None
 
 
 def _same(one: Key, other: Key) -> bool:

@@ -30,7 +30,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Waiting,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
+    Passive,
+    exactly,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import (
     as_flag,
@@ -121,10 +125,10 @@ def _ways(definition: Mapping[str, Any], overlap: bool, option: str) -> Dict[str
     return {"make": make, "end": end}
 
 
-class Operator:
+class Operator(Passive):
     """See the table at the top of this file."""
 
-    cutover = senders = False
+    cutover = False
     uses = True
 
     def __init__(
@@ -216,19 +220,11 @@ class Operator:
 
         :raises BadInput: when one is missing, or there is one that the issuer does not have.
         """
-        if set(fields) != self.secret_fields:
-            raise BadInput(
-                f"{self._option}: to adopt a value, give exactly the fields {', '.join(sorted(self._values))}"
-            )
-        return fields
+        return exactly(fields, self.secret_fields, sorted(self._values), self._option)
 
     def check(self, document: Optional[Document], context: Context) -> List[str]:
         """Nobody can be asked."""
         return []
-
-    def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing: it is accepted since it was made."""
-        return Outcome(False)
 
     def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Nothing is left to do here; where the person's copy of the value is still there, they are told to remove it."""
@@ -258,11 +254,3 @@ class Operator:
                 f"{document.credential}: end the value of rotation {stage.rotation_id} now: {self._ways['end']}"
             )
         return Outcome(False)
-
-    def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing is left of it here."""
-        return Outcome(False)
-
-    def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
-        """Nobody counts who uses it."""
-        return None

@@ -26,6 +26,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._generate import generate, recipe
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
+    Passive,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._postgres_check import (
     check_overlap,
     check_same,
@@ -73,15 +76,13 @@ def _same_rotation(one: Optional[Stage], other: Stage) -> bool:
     return one is not None and one.rotation_id == other.rotation_id
 
 
-class PostgresRole:
+class PostgresRole(Passive):
     """See the table at the top of this file.
 
     :param definition: from :func:`parse_definition`.
     """
 
     secret_fields: FrozenSet[str] = frozenset(("password", "verifier"))
-
-    uses = senders = False
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
@@ -238,10 +239,6 @@ class PostgresRole:
             refuse(f"role {name}", pattern_reasons(job))
             return job.present(credential_of(stage))
 
-    def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing is left to do."""
-        return Outcome(False)
-
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Make the server refuse this stage, and end its sessions.
 
@@ -303,12 +300,6 @@ class PostgresRole:
                 stage.text("username")
             )
             return _sessions.list_sessions(server, role.oid)
-
-    def issue(
-        self, stage: Stage, document: Document, context: Context, guard: Guard
-    ) -> Mapping[str, Value]:
-        """Nothing is missing: the name and the password were made at once."""
-        return {}
 
     def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
         """The fields of a stage for a password that is in use: checked, with the verifier that the server keeps.

@@ -16,7 +16,6 @@ A stage has the fields ``key`` (secret), ``stream_id`` and ``ingest``. Old and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -33,6 +32,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._oauth i
     OAuthLogin,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import OnlyOne
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
+    Passive,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._youtube_api import (
     ACTIVE,
     Broadcast,
@@ -52,18 +54,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import D
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 
 
-@dataclass(frozen=True)
-class Use(Session):
-    """A broadcast or a sender that uses a stream."""
-
-    def __str__(self) -> str:
-        return self.application
-
-
-class YouTubeStream:
+class YouTubeStream(Passive):
     """See the table at the top of this file."""
 
-    overlap, cutover, returns, uses, senders = True, False, True, False, True
+    overlap, cutover, returns, senders = True, False, True, True
     secret_fields: FrozenSet[str] = frozenset({"key"})
 
     def __init__(self, definition: Definition) -> None:
@@ -183,10 +177,6 @@ class YouTubeStream:
             return [f"{self._option}.broadcast: this channel has no broadcast {name}; correct it"]
         return [_on_the_air(found)] if found and found.is_on else []
 
-    def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing: a stream is accepted from the moment when it is made."""
-        return Outcome(False)
-
     def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Bind the broadcast that the definition names to this stream.
 
@@ -266,10 +256,6 @@ class YouTubeStream:
         if not check_mode:
             api.delete(stream.id, guard)
 
-    def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
-        """Nothing is left of a stream that was deleted."""
-        return Outcome(False)
-
     def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
         """Who sends to the stream, and which broadcasts are bound to it and not over."""
         known = stage.text("stream_id")
@@ -281,16 +267,16 @@ class YouTubeStream:
             return []
         found: List[Session] = []
         if stream.state == ACTIVE:
-            found.append(_use(f"a sender to stream {known} (its status is active)", sending=True))
+            found.append(
+                Session(
+                    "", 0, text=f"a sender to stream {known} (its status is active)", sending=True
+                )
+            )
         found += [
-            _use(f"broadcast {item.id} ({item.state}), bound to stream {known}")
+            Session("", 0, text=f"broadcast {item.id} ({item.state}), bound to stream {known}")
             for item in api.broadcasts_of(known)
         ]
         return found
-
-
-def _use(text: str, sending: bool = False) -> Use:
-    return Use(username="", pid=0, application=text, sending=sending)
 
 
 def _on_the_air(found: Broadcast) -> str:

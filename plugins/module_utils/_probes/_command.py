@@ -13,6 +13,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port imp
     REFUSED,
     Attempt,
     ProbeContext,
+    Simple,
     denied,
     fill,
     names_stage,
@@ -65,18 +66,11 @@ class CommandProbe:
         return proved(str(ran)) if ran.rc in self._accepted else denied(str(ran))
 
 
-class CommandType:
+class CommandType(Simple):
     """Programs; what they present reaches them by environment variables or standard input."""
 
     keys = KEYS
     stages = ("pending", "current", "previous")
-
-    def least(self, options: Mapping[str, Any]) -> float:
-        """Not known."""
-        return 0.0
-
-    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
-        """Nothing is wrong by itself."""
 
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether the program is handed the stage's value."""

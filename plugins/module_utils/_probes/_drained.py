@@ -33,6 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._postgres._login 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port import (
     Attempt,
     ProbeContext,
+    Simple,
     denied,
     proved,
     unclear,
@@ -219,18 +220,11 @@ class DrainedProbe:
         return proved(f"no session is left{idle}")
 
 
-class DrainedType:
+class DrainedType(Simple):
     """Sessions at PostgreSQL and clients at the PgBouncers among the consumers."""
 
     keys = KEYS
     stages = ("previous",)
-
-    def least(self, options: Mapping[str, Any]) -> float:
-        """Not known."""
-        return 0.0
-
-    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
-        """Nothing is wrong by itself."""
 
     def presents(self, options: Mapping[str, Any]) -> bool:
         """It looks on and logs in as somebody else."""

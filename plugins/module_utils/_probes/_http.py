@@ -26,6 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port imp
     REFUSED,
     Attempt,
     ProbeContext,
+    Simple,
     denied,
     fill,
     names_stage,
@@ -153,18 +154,11 @@ def _headers(options: Mapping[str, Any], stage: Stage, ctx: ProbeContext) -> Dic
     return headers
 
 
-class HttpType:
+class HttpType(Simple):
     """Requests; what it presents stands in headers or in the body."""
 
     keys = KEYS
     stages = ("pending", "current", "previous")
-
-    def least(self, options: Mapping[str, Any]) -> float:
-        """Not known."""
-        return 0.0
-
-    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
-        """Nothing is wrong by itself."""
 
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether a header or the body holds the stage's value."""

@@ -183,6 +183,17 @@ class ProbeType(Protocol):
         """
 
 
+class Simple:
+    """The parts of :class:`ProbeType` that most types have nothing to say about."""
+
+    def least(self, options: Mapping[str, Any]) -> float:
+        """Not known."""
+        return 0.0
+
+    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
+        """Nothing is wrong by itself."""
+
+
 def patience_of(options: Mapping[str, Any], default: Patience, option: str) -> Patience:
     """The probe's own timeout, interval and retries, or the module's.
 

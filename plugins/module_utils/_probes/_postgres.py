@@ -17,6 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._port imp
     REFUSED,
     Attempt,
     ProbeContext,
+    Simple,
     denied,
     fill,
     names_stage,
@@ -267,18 +268,11 @@ class PostgresProbe:
         return None
 
 
-class PostgresType:
+class PostgresType(Simple):
     """Logins at PostgreSQL, directly or through PgBouncer."""
 
     keys = KEYS
     stages = ("pending", "current", "previous")
-
-    def least(self, options: Mapping[str, Any]) -> float:
-        """Not known."""
-        return 0.0
-
-    def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
-        """Nothing is wrong by itself."""
 
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether the login shows the stage's password."""

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What most issuers have nothing to do for; one that has says so itself."""
+
+from __future__ import annotations
+
+from typing import FrozenSet, List, Mapping, Optional
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
+
+
+class Passive:
+    """The parts of :class:`_issuer_port.Issuer` for which there is nothing to do."""
+
+    uses = senders = False
+
+    def issue(
+        self, stage: Stage, document: Document, context: Context, guard: Guard
+    ) -> Mapping[str, Value]:
+        """Nothing is missing: the fields were made at once."""
+        return {}
+
+    def apply(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing: it is accepted without being told of."""
+        return Outcome(False)
+
+    def use(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing is left to do."""
+        return Outcome(False)
+
+    def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing: it is refused without being told of."""
+        return Outcome(False)
+
+    def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
+        """Nothing is left of it."""
+        return Outcome(False)
+
+    def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
+        """Nobody counts who uses it."""
+        return None
+
+
+def exactly(
+    fields: Mapping[str, Value], wanted: FrozenSet[str], names: List[str], option: str
+) -> Mapping[str, Value]:
+    """The fields of a value that is adopted: all of these, and no others.
+
+    :param names: the same ones, in the order of messages.
+    :raises BadInput: when one is missing, or there is one that the issuer does not have.
+    """
+    if set(fields) != wanted:
+        raise BadInput(f"{option}: to adopt a value, give exactly the fields {', '.join(names)}")
+    return fields
