@@ -31,7 +31,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "vault-posture.md"
 CANARY = "ref+vault://secret/canary#/value"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def careful(run_dir: Path) -> Iterator[CarefulVault]:
     """A server without a defect: also its root token is gone."""
     place = run_dir / "careful-vault"

@@ -29,7 +29,7 @@ from vault_cluster import CommandLines, FirstNode, SecondNode, SharedVault, bent
 from vault_world import closed_port
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(run_dir: Path) -> Iterator[SharedVault]:
     """One server for all tests of this module; each seals it first."""
     place = run_dir / "shared-vault"
