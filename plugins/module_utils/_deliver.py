@@ -29,7 +29,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError, Refused
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import open_issuer
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import Issuer, open_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -68,7 +68,7 @@ class _Job:
         self.diffs += diffs_of(done)
         return done
 
-    def step(self, access: KeyringAccess, overlap: bool) -> None:
+    def step(self, access: KeyringAccess, issuer: Issuer) -> None:
         """Write to the keyring which value is in force from now on, before the issuer hears of it."""
         document, name = access.need(), self.params["transition"]
         self.stepped = True
@@ -79,7 +79,8 @@ class _Job:
             transition=name,
             run=access.run,
             rotation_id=working.rotation_id if working else "",
-            overlap=overlap,
+            overlap=issuer.overlap,
+            returns=issuer.returns,
         )
         self.changed = access.step(request) or self.changed
         self.params["replay"] = access.replay
@@ -140,18 +141,18 @@ def _bring(job: _Job, uses: bool) -> Result:
     return {"facts": facts, "sinks": written, "sink_hosts": hosts, **told}
 
 
-def _overlap(params: Params, credential: str, context: Context) -> bool:
-    """Whether the issuer accepts two values; one that does has nothing to be cut over."""
+def _issuer_of_step(params: Params, credential: str, context: Context) -> Optional[Issuer]:
+    """The issuer, where a step is asked for; one that accepts two values has nothing to be cut over."""
     transition: Optional[str] = params["transition"]
     if transition is None:
-        return True
-    overlap = open_issuer(params["issuer"], context, "keyturn_issuer").overlap
-    if overlap and transition == "cutover":
+        return None
+    issuer = open_issuer(params["issuer"], context, "keyturn_issuer")
+    if issuer.overlap and transition == "cutover":
         raise Refused(
             f"{credential}: its issuer accepts the old and the new value together, so nothing is cut over; use the steps "
             "applied, proved and promote"
         )
-    return overlap
+    return issuer
 
 
 def run(params: Params, context: Context) -> Result:
@@ -161,10 +162,10 @@ def run(params: Params, context: Context) -> Result:
     :raises KeyturnError: as its parts do; once the step was written, the details hold the keyring's state.
     """
     access = open_keyring(params, context)
-    overlap = _overlap(params, access.credential, context)
+    issuer = _issuer_of_step(params, access.credential, context)
     job = _Job(params, context)
-    if params["transition"]:
-        job.step(access, overlap)
+    if issuer:
+        job.step(access, issuer)
     try:
         done = _bring(job, _to_be_used(access, params, context))
     except KeyturnError as error:

@@ -23,7 +23,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time, parse_time
 
-SCHEMA = 1
+SCHEMA = 2
 KIND = "keyturn.keyring"
 STAGES = ("pending", "current", "previous")
 STATUSES = {
@@ -58,6 +58,7 @@ class Stage:
     :param fields: what templates can name; secret ones are :class:`Secret`.
     :param definition: digest of the definition that it was made for.
     :param retire_after: when its grace ends; only in ``previous``.
+    :param ended: when its issuer ended it without being asked to, by making another one.
     :param failed: it was rolled back: no grace, never a rollback target.
     :param compromised: an emergency named it: never a rollback target.
     :param reason: why it came into use, in somebody's words.
@@ -74,6 +75,7 @@ class Stage:
     promoted: Optional[datetime] = None
     observed: Optional[datetime] = None
     retire_after: Optional[datetime] = None
+    ended: Optional[datetime] = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     evidence: Tuple[Mapping[str, str], ...] = ()
     failed: bool = False
@@ -171,7 +173,7 @@ class Document:
         return replace(stage, fingerprints=prints)
 
 
-_TIMES = ("made", "promoted", "observed", "retire_after")
+_TIMES = ("made", "promoted", "observed", "retire_after", "ended")
 _FLAGS = ("failed", "compromised", "adopted")
 _WORDS = ("reason", "operator")
 _OF_A_STAGE = (
@@ -211,21 +213,28 @@ def _dump_stage(stage: Stage) -> Dict[str, Any]:
     return body
 
 
+def _all_stages(document: Document) -> List[Stage]:
+    named = (document.pending, document.current, document.previous)
+    return [stage for stage in (*named, *document.retained) if stage]
+
+
+def _schema_of(document: Document) -> int:
+    """The oldest schema that can say all of it, so that an older collection reads what it understands and refuses the rest."""
+    return SCHEMA if any(stage.ended for stage in _all_stages(document)) else 1
+
+
 def dump_document(document: Document) -> Dict[str, Any]:
     """The document as JSON types. Only what goes to the secret store may be made from it: it holds the values.
 
     :raises ValueError: when a stage holds a value that check mode only predicted.
     """
-    stages = [
-        stage
-        for stage in (document.pending, document.current, document.previous, *document.retained)
-        if stage
-    ]
-    if not all(is_known(value) for stage in stages for value in stage.fields.values()):
+    if not all(
+        is_known(value) for stage in _all_stages(document) for value in stage.fields.values()
+    ):
         raise ValueError("a predicted value must never be written")
     body: Dict[str, Any] = {
         "kind": KIND,
-        "schema": SCHEMA,
+        "schema": _schema_of(document),
         "credential": document.credential,
         "step": document.step,
     }

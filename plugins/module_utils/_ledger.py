@@ -42,6 +42,7 @@ def _stage_facts(document: Document) -> Dict[str, Dict[str, Any]]:
             "status": stage.status,
             "fingerprints": dict(stage.fingerprints),
             **({} if stage.outage is None else {"outage_seconds": stage.outage}),
+            **({} if stage.ended is None else {"ended": format_time(stage.ended)}),
         }
         for name, stage in stages.items()
         if stage

@@ -37,6 +37,8 @@ class Request:
     :param salt: for a document that this step begins.
     :param proved_for: the rotation that this step and its evidence are about, where that is known.
     :param overlap: whether the issuer accepts the old and the new value together.
+    :param ends: making the value ended the one in use.
+    :param returns: whether the issuer can make a value that was replaced accepted again.
     :param holder_dead: the process that holds the claim is known to be gone.
     :param receipts: per consumer, the digest of what it was seen using.
     """
@@ -50,6 +52,8 @@ class Request:
     fields: Mapping[str, Value] = field(default_factory=dict)
     definition: str = ""
     overlap: bool = True
+    ends: bool = False
+    returns: bool = True
     evidence: Evidence = ()
     grace: timedelta = timedelta(hours=48)
     made: Optional[datetime] = None

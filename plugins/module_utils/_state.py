@@ -26,7 +26,7 @@ def _stage_state(stage: Stage, now: datetime) -> Dict[str, Any]:
         name: value for name, value in stage.fields.items() if not isinstance(value, Secret)
     }
     state["fingerprints"] = dict(stage.fingerprints)
-    for name in ("made", "promoted", "observed", "retire_after"):
+    for name in ("made", "promoted", "observed", "retire_after", "ended"):
         moment = getattr(stage, name)
         state[name] = format_time(moment) if moment else None
     state["age"] = format_duration(now - stage.made) if stage.made else None
@@ -85,7 +85,9 @@ def diff_lines(document: Optional[Document]) -> List[str]:
         if stage is None:
             continue
         marks = "".join(
-            f", {mark}" for mark in ("failed", "compromised", "adopted") if getattr(stage, mark)
+            f", {mark}"
+            for mark in ("ended", "failed", "compromised", "adopted")
+            if getattr(stage, mark)
         )
         lines.append(f"{name}: {stage.status}{marks}")
         for key, value in stage.fields.items():

@@ -45,7 +45,9 @@ def describe(document: Optional[Document]) -> str:
         stage = document.stage(name)
         if stage:
             who = stage.text("username")
-            marks = " failed" * stage.failed + " compromised" * stage.compromised
+            marks = "".join(
+                f" {mark}" for mark in ("ended", "failed", "compromised") if getattr(stage, mark)
+            )
             parts.append(
                 f"{name}{' ' + who if who else ''} is {stage.status}{marks} (rotation {stage.rotation_id})"
             )
@@ -105,7 +107,10 @@ def _issued(document: Document, request: Request, now: datetime) -> Document:
     if stage.status == "issued":
         return document
     filled = replace(stage, status="issued", fields={**stage.fields, **request.fields})
-    return replace(document, pending=document.with_fingerprints(filled))
+    current = document.current
+    if request.ends and current and current.ended is None:
+        current = replace(current, ended=now)
+    return replace(document, pending=document.with_fingerprints(filled), current=current)
 
 
 def _applied(document: Document, request: Request, now: datetime) -> Document:
@@ -238,8 +243,17 @@ def _rollback(document: Document, request: Request, now: datetime) -> Document:
             "rollback",
             "The previous value may not be used again: rotate forward instead, with the rotation playbook",
         )
+    # Only an issuer that takes one value at a time, and can be told which, brings back what it ended.
+    if previous.ended and (request.overlap or not request.returns):
+        raise _refuse(
+            document,
+            "rollback",
+            f"The previous value ended at its issuer at {format_time(previous.ended)}, and nothing brings it back: rotate forward "
+            "instead, with the rotation playbook",
+        )
     status = "promoted" if request.overlap else "cutover"
-    back = _in_use(replace(previous, observed=None, retire_after=None), status, request, now)
+    kept = replace(previous, observed=None, retire_after=None, ended=None)
+    back = _in_use(kept, status, request, now)
     gone = replace(current, status="grace", failed=True, retire_after=None)
     return replace(document, current=back, previous=gone)
 

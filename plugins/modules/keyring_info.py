@@ -159,6 +159,11 @@ keyring:
             retire_after:
               description: When its grace period ends.
               type: str
+            ended:
+              description:
+                - When its issuer ended it by making another one, which nobody can take back. Null where it did not. Such a value stays the
+                  current one until another is promoted.
+              type: str
             age:
               description: How old it is, for people.
               type: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -47,6 +48,18 @@ def test_what_is_written_is_read_back() -> None:
     assert parse_document(dump_text(original)) == original
 
 
+def test_what_only_a_newer_collection_understands_is_a_newer_document() -> None:
+    """An older one reads what it understands, and of what it does not it says so, and not that the keyring was damaged."""
+    plain = document()
+    assert plain.current
+    ended = replace(plain, current=replace(plain.current, ended=NOW))
+    assert json.loads(dump_text(plain))["schema"] == 1
+    assert json.loads(dump_text(ended))["schema"] == 2
+    assert parse_document(dump_text(ended)) == ended
+    before = replace(plain, previous=replace(ended.current, status="grace"))  # type: ignore[type-var]
+    assert json.loads(dump_text(before))["schema"] == 2
+
+
 def test_a_value_that_exists_has_no_fingerprint_before_there_is_a_salt() -> None:
     assert fingerprint(bytes(32), "password", Secret("hunter2")) == "(some value)"
     assert fingerprint(bytes(32), "password", Secret.new()) == "(new)"
@@ -81,8 +94,8 @@ def test_a_document_shows_no_value_in_its_repr() -> None:
         ("[]", "this is no keyring"),
         ("{}", "this is no keyring"),
         (
-            edited(lambda body: body.update(schema=2)),
-            "newer version .*schema 2; this one reads up to 1",
+            edited(lambda body: body.update(schema=3)),
+            "newer version .*schema 3; this one reads up to 2",
         ),
         (edited(lambda body: body.update(schema=True)), "'schema' is missing or of the wrong type"),
         (edited(lambda body: body.update(salt="AAAA")), "'salt' is damaged"),

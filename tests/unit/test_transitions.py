@@ -190,3 +190,48 @@ def test_a_clock_that_went_back_is_refused() -> None:
 def test_a_keyring_of_another_credential_is_refused() -> None:
     with pytest.raises(BadInput, match="belongs to 'db_app', not to 'db_other'"):
         transition(walk(None, "stage"), request("applied", credential="db_other"), T0)
+
+
+def reset(document: Document | None, rotation: str, now: datetime = T0) -> Document:
+    """A platform with one key makes another, which ends the one in use."""
+    asked = request("stage", rotation_id=rotation, overlap=False)
+    document = transition(document, asked, now)
+    made = {"password": Secret(secrets.token_urlsafe(20))}
+    return transition(
+        document, request("issued", rotation_id=rotation, fields=made, ends=True), now
+    )
+
+
+class TestEnded:
+    """What an issuer ended by making another one."""
+
+    def test_a_first_value_ends_nothing(self) -> None:
+        assert reset(None, "r1").current is None
+
+    def test_it_is_kept_until_another_value_is_promoted(self) -> None:
+        first = walk(None, *FULL)
+        later = T0 + timedelta(days=1)
+        made = reset(first, "r2", later)
+        assert made.current and made.current.ended == later
+        assert first.current == replace(made.current, ended=None)
+        gone = walk(made, "abandon", "abandoned", now=later)
+        assert gone.current and gone.current.ended == later
+        again = reset(gone, "r3", later + timedelta(hours=1))
+        assert again.current and again.current.ended == later
+        used = walk(again, "applied", "proved", "promote", now=later + timedelta(hours=2))
+        assert used.current and used.current.ended is None
+        assert used.previous and used.previous.ended == later
+
+    def test_one_beside_another_ends_nothing(self) -> None:
+        intended = transition(walk(None, *FULL), request("stage", rotation_id="r2"), T0)
+        made = transition(intended, request("issued", rotation_id="r2", fields=fields("b")), T0)
+        assert made.current and made.current.ended is None
+
+    def test_only_an_issuer_that_is_told_its_value_brings_one_back(self) -> None:
+        used = walk(reset(walk(None, *FULL), "r2"), "applied", "proved", "promote", "observed")
+        for can in ({}, {"overlap": False, "returns": False}, {"overlap": True, "returns": True}):
+            with pytest.raises(Refused, match="ended at its issuer at 2026-01-31T22:00"):
+                transition(used, request("rollback", rotation_id="r2", **can), T0)
+        asked = request("rollback", rotation_id="r2", overlap=False, returns=True)
+        back = transition(used, asked, T0)
+        assert back.current and (back.current.rotation_id, back.current.ended) == ("r1", None)
