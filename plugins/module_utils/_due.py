@@ -27,10 +27,11 @@ class DueStatus:
     """Where a credential stands against its policy.
 
     :param state: ``never_rotated`` (no value, or one whose age nobody knows), ``fresh``, ``soon`` (from 90 % of the maximum
-        age), ``due``, ``overdue`` (over 110 %), or ``on_demand`` where the policy knows no age.
+        age), ``due``, ``overdue`` (over 110 %, or ended), or ``on_demand`` where the policy knows no age.
     :param age: since the value was made.
     :param due_at: when it reaches its maximum age.
     :param under_way: a rotation was begun and is not observed yet.
+    :param ended: when the issuer ended the value in use.
     """
 
     state: str
@@ -38,6 +39,7 @@ class DueStatus:
     max_age: Optional[timedelta] = None
     due_at: Optional[datetime] = None
     under_way: bool = False
+    ended: Optional[datetime] = None
 
     @property
     def due(self) -> bool:
@@ -51,6 +53,8 @@ class DueStatus:
             parts[0] += f" of at most {format_duration(self.max_age)}"
         if self.due_at is not None:
             parts.append(f"due at {format_time(self.due_at)}")
+        if self.ended:
+            parts.append(ended_at_issuer(self.ended))
         if self.under_way:
             parts.append("a rotation is under way")
         return ", ".join(parts)
@@ -64,8 +68,14 @@ class DueStatus:
             "max_age_seconds": None if self.max_age is None else int(self.max_age.total_seconds()),
             "due_at": None if self.due_at is None else format_time(self.due_at),
             "under_way": self.under_way,
+            "ended": None if self.ended is None else format_time(self.ended),
             "text": self.describe(),
         }
+
+
+def ended_at_issuer(moment: datetime) -> str:
+    """What is the matter with a value that a reset ended."""
+    return f"the value in use ended at its issuer on {format_time(moment)}: nobody can log in or go live with it"
 
 
 def born(stage: Optional[Stage]) -> Optional[datetime]:
@@ -92,7 +102,7 @@ def cut_over(document: Optional[Document]) -> bool:
 
 
 def can_return_to(stage: Optional[Stage]) -> bool:
-    """Whether a rollback may make this stage current again."""
+    """Whether a rollback may make this stage current again, where its issuer can."""
     return bool(stage and stage.status == "grace" and not stage.failed and not stage.compromised)
 
 
@@ -131,12 +141,14 @@ def measure(document: Optional[Document], policy: Policy, now: datetime) -> DueS
     """
     made = born(document.current if document else None)
     age = max(now - made, timedelta(0)) if made else None
-    going = under_way(document)
+    going, current = under_way(document), document.current if document else None
+    ended = current.ended if current else None
     if policy.max_age is None:
-        has_value = document is not None and document.current is not None
-        return DueStatus("on_demand" if has_value else "never_rotated", age, under_way=going)
+        state = "on_demand" if current else "never_rotated"
+        return DueStatus("overdue" if ended else state, age, under_way=going, ended=ended)
     due_at = made + policy.max_age if made else None
-    return DueStatus(_state(policy, age, policy.max_age), age, policy.max_age, due_at, going)
+    state = "overdue" if ended else _state(policy, age, policy.max_age)
+    return DueStatus(state, age, policy.max_age, due_at, going, ended)
 
 
 @dataclass(frozen=True)
@@ -154,7 +166,7 @@ class Notice:
 
 def _age_notice(document: Document, policy: Policy, now: datetime) -> Optional[Notice]:
     status, current = measure(document, policy, now), document.current
-    if current is None or policy.max_age is None or status.state in ("fresh", "never_rotated"):
+    if current is None or status.state in ("fresh", "never_rotated", "on_demand"):
         return None
     return Notice(
         "age_90", current.rotation_id, f"{document.credential} is {status.describe()}: rotate it"

@@ -76,6 +76,8 @@ def policy(case: Case) -> Gate:
         return Gate("policy", True, "a rotation is under way: it goes on")
     if facts.emergency:
         return Gate("policy", True, "an emergency")
+    if status.ended:
+        return Gate("policy", True, status.describe())
     if policy.rotate != "age":
         return _policy_on_demand(policy, facts)
     if status.age is None or status.age >= policy.min_age or facts.force:

@@ -122,8 +122,10 @@ _PENDING_ALONE = (
 
 def _never_again(case: Case, previous: Stage) -> str:
     """Why a value may not be returned to; empty when it may."""
-    if not case.facts.returns:
-        return "was ended by the issuer when it made this one"
+    facts, ended = case.facts, previous.ended
+    when = f", on {format_time(ended)}," if ended else ""
+    if not facts.returns or previous.is_gone(facts.overlap, facts.returns):
+        return f"was ended by the issuer when it made this one{when}"
     if can_return_to(previous):
         return ""
     if previous.failed:
@@ -135,7 +137,8 @@ def target(case: Case) -> Gate:
     """There is a value to return to."""
     document = case.document
     if document and document.pending:
-        return Gate("target", False, _PENDING if case.facts.returns else _PENDING_ALONE)
+        gone = document.current and document.current.ended
+        return Gate("target", False, _PENDING_ALONE if gone else _PENDING)
     current, previous = (document.current, document.previous) if document else (None, None)
     meant = case.facts.rotation_id
     if meant and current and current.rotation_id != meant and not being_rolled_back(document):

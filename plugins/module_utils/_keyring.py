@@ -103,6 +103,14 @@ class Stage:
         """
         return self.status not in ("intended", "abandoning", "retiring") and not self.compromised
 
+    def is_gone(self, overlap: bool, returns: bool) -> bool:
+        """Whether its issuer ended it for good: only one that takes one value at a time, and can be told which, brings it back.
+
+        :param overlap: whether the issuer accepts the old and the new value together.
+        :param returns: whether a value that was replaced can be made accepted again.
+        """
+        return self.ended is not None and (overlap or not returns)
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
+ENDED_AND_REFUSED = "Run rotate_stream_keys or rotate: it need not be forced"
+ENDED_AND_ACCEPTED = (
+    "Yet it is accepted: the platform may take minutes to forget it, or nobody reset it and what was handed over was wrong. Do not rely on "
+    "it, and rotate"
+)
+
 
 def returned_from(keyring: Mapping[str, Any]) -> bool:
     """Whether the value before the current one was returned from.
@@ -87,7 +93,8 @@ def advice(pending: bool, begun: bool, ended: bool = False) -> str:
         return (
             ". The new value is not in use. Where making it ended the one in use, nobody can use that any more: mend the cause and run the "
             "same playbook again. A wrong value that was handed over is not read again: run the abandon playbook, put the right one there, "
-            "and rotate with -e keyturn_force=true. Make another one only where the new value itself is bad"
+            "and rotate, which does not have to be forced: the keyring knows that the one in use ended. Make another one only where the "
+            "new value itself is bad"
         )
     return (
         ". The new value is not in use, and applications go on with the old one: mend the cause and run the same playbook again, or undo "

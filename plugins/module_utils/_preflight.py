@@ -241,8 +241,8 @@ def _interruption(what: str, case: Case) -> str:
 
 def _the_old_dies(document: Optional[Document]) -> str:
     """What a person is told before a value is made whose making ends the one in use."""
-    pending = document.pending if document else None
-    if pending and pending.status != "intended":
+    pending, current = (document.pending, document.current) if document else (None, None)
+    if (pending and pending.status != "intended") or (current and current.ended):
         return ""
     return (
         "the issuer ends the value in use in the moment when it makes the new one: nothing can be returned to after that, and a new value "

@@ -13,6 +13,7 @@ from typing import Any, Mapping, NoReturn, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import KEYRING, LEDGER
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import ended_at_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Denied,
@@ -29,6 +30,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Result,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
+    ENDED_AND_ACCEPTED,
+    ENDED_AND_REFUSED,
     advice,
     handed_over,
     outcome,
@@ -58,6 +61,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
     only_refresh,
     steps_after,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time
 
 _SEEN = ("unreadable", "behind", "unready")
 _KEPT = ("todo", "overlap", "cutover", "returns", "others", "watched", "can_return", "notices")
@@ -145,6 +149,7 @@ class Procedure(Account):
         self.progress.checked = {
             **{name: done[name] for name in _KEPT},
             "under_way": done["status"]["under_way"],
+            "ended": done["status"].get("ended"),
             "msg": done["msg"],
         }
         said = done["reason"] if done["todo"] == NOTHING else done["interruption"]
@@ -196,6 +201,9 @@ class Procedure(Account):
     def close(self) -> None:
         """The end of a run that went well: who is told of it, and the claim."""
         purpose = self.params["purpose"]
+        ended = self.known_to_have_ended()
+        if ended:
+            self.tell(f"{ended}. {ENDED_AND_ACCEPTED}")
         last = self.progress.results.get(PROCEDURES[purpose][-1].key, {}).get("keyring")
         if last:
             text = outcome(purpose, last, self.progress.returns)
@@ -214,7 +222,13 @@ class Procedure(Account):
     def ended_the_one_before(self) -> bool:
         """Whether the value in use is dead already, by the making of the pending one."""
         made = self._pending().get("status") not in (None, "intended")
-        return made and not self.progress.returns
+        current = ((self.keyring or {}).get("stages") or {}).get("current") or {}
+        return made and bool(current.get("ended") or not self.progress.returns)
+
+    def known_to_have_ended(self) -> str:
+        """What the keyring says of a value that is to be verified, and that its issuer ended; else nothing."""
+        ended = self.progress.checked.get("ended") if self.params["purpose"] == "verify" else None
+        return f"By the keyring {ended_at_issuer(parse_time(ended, 'ended'))}" if ended else ""
 
     def under_way(self) -> bool:
         """Whether a rotation is begun and not at its end, by this run or before it."""
@@ -236,7 +250,11 @@ class Procedure(Account):
         self.lost = at == KEYRING and kind == Unreachable.__name__
         if error.step is CHECK:
             # A closed gate keeps from nobody what comes next.
-            progress.checked = {**progress.checked, "notices": error.details.get("notices") or []}
+            progress.checked = {
+                **progress.checked,
+                "notices": error.details.get("notices") or [],
+                "ended": (error.details.get("status") or {}).get("ended"),
+            }
             # There is no gate to tell of a keyring that could not be opened, and of any other there are some.
             self.unread = error.details.get("gates") == [] or bool(error.details.get("unrecorded"))
             self.end(f"{error.message}{self.left_open(error)}", error.details)
@@ -334,6 +352,9 @@ class Procedure(Account):
         progress = self.progress
         pending = self.params["purpose"] == "rotate" and progress.staged and not progress.in_use
         begun = self.params["purpose"] != "rotate" and (progress.begun or self.changed)
+        ended = self.known_to_have_ended()
+        if ended:
+            cause += f". {ended}. {ENDED_AND_REFUSED}"
         if details.get("kind") != Waiting.__name__:
             cause += advice(pending, begun, pending and self.ended_the_one_before())
             if progress.failed_in != PREFLIGHT:

@@ -243,8 +243,7 @@ def _rollback(document: Document, request: Request, now: datetime) -> Document:
             "rollback",
             "The previous value may not be used again: rotate forward instead, with the rotation playbook",
         )
-    # Only an issuer that takes one value at a time, and can be told which, brings back what it ended.
-    if previous.ended and (request.overlap or not request.returns):
+    if previous.ended and previous.is_gone(request.overlap, request.returns):
         raise _refuse(
             document,
             "rollback",

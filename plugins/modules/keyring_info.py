@@ -250,7 +250,7 @@ due:
     state:
       description:
         - V(never_rotated) (there is no value, or nobody knows its age), V(fresh), V(soon) (from 90 % of its maximum age), V(due),
-          V(overdue) (over 110 %), or V(on_demand) where the policy knows no age.
+          V(overdue) (over 110 %, or C(ended)), or V(on_demand) where the policy knows no age.
       type: str
     due:
       description: Whether a scheduled run has something to do.
@@ -267,6 +267,9 @@ due:
     under_way:
       description: Whether a rotation was begun and is not at its end.
       type: bool
+    ended:
+      description: When the issuer ended the value in use, so that nobody can use it. Null where it did not.
+      type: str
     text:
       description: All that in one line for people.
       type: str

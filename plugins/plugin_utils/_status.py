@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import ended_at_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_duration,
     format_time,
@@ -65,6 +66,21 @@ def _of_claim(result: Result) -> list[str]:
     return [gate["message"] for gate in gates if gate["name"] == "claim"]
 
 
+def _of_end(result: Result) -> list[str]:
+    """What is the matter with a value that a reset ended, unless somebody is at work on it."""
+    due, claim = result["due"], result["keyring"]["claim"]
+    ended = due.get("ended")
+    if not ended or (claim and claim.get("alive")):
+        return []
+    said = ended_at_issuer(parse_time(ended, "ended"))
+    # What is under way says itself how to go on.
+    return [
+        said
+        if due["under_way"]
+        else f"{said}. Run rotate_stream_keys or rotate: it need not be forced"
+    ]
+
+
 def _of_gates(result: Result) -> list[str]:
     due, found = result["due"], []
     rotate = _closed(result, "rotate")
@@ -93,7 +109,7 @@ def _read(result: Result) -> dict[str, Any]:
         "state": due["state"],
         "owner": result.get("owner") or "",
         "error": None,
-        "attention": _of_claim(result) + _of_gates(result),
+        "attention": _of_end(result) + _of_claim(result) + _of_gates(result),
         "clock_skew_seconds": result.get("clock_skew_seconds"),
         "due": due,
         "keyring": keyring,
@@ -129,6 +145,8 @@ def plain(value: Any) -> Any:
 
 def _left(entry: Result) -> timedelta:
     due = entry["due"] or {}
+    if due.get("ended"):
+        return timedelta.min
     age, most = due.get("age_seconds"), due.get("max_age_seconds")
     return timedelta.max if age is None or most is None else timedelta(seconds=most - age)
 

@@ -28,6 +28,8 @@ def _due(entry: Entry) -> str:
     state, due = entry["state"], entry["due"]
     if state in ("unreadable", "on_demand"):
         return str(state).replace("_", " ")
+    if due.get("ended"):
+        return "overdue: ended"
     if state == "never_rotated":
         has_value = entry["keyring"]["stages"].get("current")
         return "age unknown" if has_value else "never rotated"
@@ -43,7 +45,7 @@ def _age(entry: Entry) -> str:
 
 def _stage(name: str, stage: Entry) -> str:
     words = [name, str(stage["fields"].get("username", ""))]
-    marks = [mark for mark in ("failed", "compromised") if stage.get(mark)]
+    marks = [mark for mark in ("ended", "failed", "compromised") if stage.get(mark)]
     until = stage.get("retire_after")
     if stage["status"] == "grace" and until and not marks:
         words.append(f"until {until[:16].replace('T', ' ')}Z")

@@ -184,10 +184,19 @@ def test_a_new_key_that_fails_its_proof_is_answered_by_another(dashboard: Dashbo
     assert "A wrong value that was handed over is not read again" in failed.stdout
     assert "escalate to the desk of keys, and hand over: pending is applied" in failed.stdout
     assert dashboard.live_file.read_text() == first
+    assert "rotate, which does not have to be forced" in failed.stdout
     dashboard.run("abandon").check()
+    said = "the value in use ended at its issuer on "
+    late = dashboard.run("status", keyturn_fail_on="overdue").check(2)
+    assert "restream is overdue: " in late.stdout
+    assert said in late.stdout
+    verified = dashboard.run("verify_stream_keys", keyturn_wait="3s").check(2)
+    assert "the ingest refused the stream" in verified.stdout
+    assert f"By the keyring {said}" in verified.stdout
     dashboard.hand(good)
-    dashboard.rotate().check()
+    dashboard.run("rotate_stream_keys").check()
     assert dashboard.live_file.read_text() == good
+    assert said not in dashboard.run("status", keyturn_fail_on="due").check().stdout
 
 
 @pytest.mark.parametrize("dashboard", [True], indirect=True)

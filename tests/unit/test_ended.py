@@ -11,12 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.module_utils import _keyring_step
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _keyring_info, _keyring_step
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import measure, notices
+from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import Facts, gates
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
+    Stage,
     parse_document,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
+from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import todo
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import (
+    brief,
+    build_report,
+    failing,
+)
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status_table import table
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 PROOF = [{"type": "stream", "against": "ingest", "at": "2026-03-01T12:00:00Z"}]
@@ -84,6 +95,16 @@ class Desk:
         self.step("abandon")
         self.step("abandoned")
 
+    def look(self, **policy: Any) -> dict[str, Any]:
+        """What ``keyring_info`` tells."""
+        spec = {key: option.get("default") for key, option in _keyring_info.SPEC.items()}
+        given = {"rotate": "age", "max_age": "90d", **policy}
+        return _keyring_info.run({**spec, **self.common(), "policy": given}, self.context())
+
+    def report(self, **policy: Any) -> dict[str, Any]:
+        """The report of ``status`` about it alone."""
+        return build_report({"tw": self.look(**policy)}, self.now)
+
     def document(self) -> Document:
         return parse_document(self.path.read_text())
 
@@ -104,3 +125,114 @@ def test_only_a_reset_ends_the_value_in_use(tmp_path: Path, overlap: bool) -> No
     assert shown == (None if overlap else at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
     line = desk.document().ledger
     assert line and ("ended" in line.line["stages"]["current"]) is not overlap
+
+
+SAID = "the value in use ended at its issuer on 2026-03-01T19:00:00.000000Z: nobody can log in or go live with it"
+
+
+def reset(folder: Path) -> Desk:
+    """A platform whose key in use ended by a reset, the new one of which was abandoned."""
+    desk = Desk(folder)
+    desk.rotate()
+    desk.make()
+    desk.abandon()
+    desk.step("release")
+    return desk
+
+
+def test_status_says_it_and_counts_it(tmp_path: Path) -> None:
+    desk = reset(tmp_path)
+    report = desk.report()
+    entry = report["credentials"]["tw"]
+    assert entry["state"] == "overdue" and entry["due"]["due"] is True
+    assert entry["due"]["ended"] == "2026-03-01T19:00:00.000000Z"
+    assert SAID in entry["due"]["text"]
+    assert entry["attention"][0].startswith(SAID)
+    assert "Run rotate_stream_keys" in entry["attention"][0]
+    assert brief(report)["credentials"]["tw"]["attention"][0].startswith(SAID)
+    for fail_on in ("overdue", "due"):
+        assert SAID in failing(report, fail_on)["tw"]
+    assert not failing(report, "unreadable")
+    lines = table(report, 400)
+    assert lines[1].split() == ["tw", "overdue:", "ended", "11h", "current", "observed", "ended"]
+    assert lines[2].strip().startswith(f"! {SAID}")
+
+
+def test_what_is_dead_comes_before_what_is_old(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("old", "dead")]
+    for folder in folders:
+        folder.mkdir()
+    old = Desk(folders[0])
+    old.rotate()
+    old.now += timedelta(days=900)
+    results = {"old": old.look(), "dead": reset(folders[1]).look()}
+    assert list(build_report(results, old.now)["credentials"]) == ["dead", "old"]
+
+
+def test_a_rotation_that_goes_on_says_it_and_how(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.rotate()
+    desk.make()
+    desk.step("release")
+    first, then, *_more = desk.report()["credentials"]["tw"]["attention"]
+    assert (first, then.startswith("begun and not at its end")) == (SAID, True)
+    for name in ("applied", "proved", "promote", "observed", "release"):
+        desk.step(name, grace="0s")
+    entry = desk.report()["credentials"]["tw"]
+    assert (entry["state"], entry["due"]["ended"]) == ("fresh", None)
+    assert "previous ended" in table(desk.report(), 400)[1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rotate": "age", "max_age": "90d"},
+        {"rotate": "on_provider_change"},
+        {"rotate": "on_compromise"},
+        {"rotate": "never"},
+        {},
+    ],
+)
+def test_it_is_rotated_without_being_forced(tmp_path: Path, given: dict[str, str]) -> None:
+    desk, policy = reset(tmp_path), parse_policy(given)
+    document, facts = desk.document(), Facts(credential="tw", overlap=False, returns=False)
+    found = gates("rotate", document, policy, desk.now, facts)
+    said = {gate.name: gate for gate in found}
+    assert said["policy"].passed and SAID in said["policy"].message
+    assert todo("rotate", document, facts, found) == ("rotate", "")
+    assert measure(document, policy, desk.now).state == "overdue"
+    told = [item for item in notices(document, policy, desk.now) if item.event == "age_90"]
+    assert [SAID in item.message for item in told] == [True]
+
+
+def test_nothing_returns_to_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.rotate()
+    desk.make()
+
+    def target(**facts: bool) -> str:
+        found = gates("rollback", desk.document(), parse_policy({}), desk.now, Facts(**facts))  # type: ignore[arg-type]
+        gate = next(gate for gate in found if gate.name == "target")
+        return "" if gate.passed else gate.message
+
+    now = {"overlap": False, "returns": False}
+    assert "the issuer ended the value in use when it made the pending one" in target(**now)
+    for name in ("applied", "proved", "promote", "observed"):
+        desk.step(name, grace="0s")
+    # The definition may say by now that both are accepted.
+    for facts in (now, {"overlap": True, "returns": True}):
+        assert "ended by the issuer when it made this one, on 2026-03-01T19:00" in target(**facts)
+    assert not target(overlap=False, returns=True)
+
+
+def test_a_value_that_is_only_intended_ends_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.rotate()
+    desk.step("stage")
+    facts = Facts(overlap=False, returns=False)
+    found = gates("rollback", desk.document(), parse_policy({}), desk.now, facts)
+    told = next(gate.message for gate in found if gate.name == "target")
+    assert "run the abandon playbook instead" in told
+    kept = Stage("r1", "grace", {}, ended=NOW)
+    assert kept.is_gone(True, True) and kept.is_gone(False, False)
+    assert not kept.is_gone(False, True)

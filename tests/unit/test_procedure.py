@@ -27,14 +27,14 @@ STOPPED: dict[str, Any] = {
 }
 
 
-def go(failure: str = "", warn: Callable[[str], None] = lambda _line: None, **options: Any) -> None:
+def go(failure: str = "", warn: Callable[[str], None] = lambda _line: None, **options: Any) -> Any:
     """Call the core as a task would."""
     defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
     given = {"purpose": "retire", "keyring": "ref+file:///nowhere/k.json", "credential": "db"}
     run = {"run": {"run_id": "this"}}
     found = {"unreadable": [], "behind": [], "unready": [], "failure": failure, "kind": "Host"}
     params = {**defaults, **given, **run, "found": found, **options}
-    MODULE.run(params, Context(environ={}, warn=warn))
+    return MODULE.run(params, Context(environ={}, warn=warn))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ class Scripted:
         monkeypatch.setattr(_procedure_account, "execute", self.execute)
         contacts = {"policy": {"contacts": [{"type": "command"}]}}
         with pytest.raises(Ended) as caught:
-            go(warn=self.warnings.append, purpose="rotate", **contacts, **options)
+            go(warn=self.warnings.append, **{"purpose": "rotate", **contacts, **options})
         return caught.value
 
 
@@ -184,3 +184,31 @@ def test_a_failure_of_something_else_is_noted_first(
     assert shown["stages"] == {"pending": {"rotation_id": "r1"}}
     assert shown["retained_stages"] == [{"rotation_id": "r0"}]
     assert shown["claim"] == CLAIMED["keyring"]["claim"]
+
+
+ENDED_AT = "2026-01-09T12:00:00.000000Z"
+VERIFIED = {**CHECKED, "todo": "verify", "status": {"under_way": False, "ended": ENDED_AT}}
+
+
+def test_a_value_that_ended_and_is_accepted_all_the_same_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The platform may take minutes to forget it: the keyring is believed, and a person is told both."""
+    script = Scripted(preflight=VERIFIED, probe={"evidence": []})
+    monkeypatch.setattr(_procedure_account, "execute", script.execute)
+    (said,) = go(purpose="verify")["say"]
+    assert f"By the keyring the value in use ended at its issuer on {ENDED_AT}" in said
+    assert "Yet it is accepted" in said
+    other = Scripted(preflight={**VERIFIED, "status": {"under_way": False, "ended": None}})
+    monkeypatch.setattr(_procedure_account, "execute", other.execute)
+    assert go(purpose="verify")["say"] == []
+
+
+def test_a_closed_gate_of_a_verification_does_not_hide_that_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed = refused("behind: these sinks are behind", "claim")
+    closed.details["status"] = VERIFIED["status"]
+    ended = Scripted(preflight=closed).failed(monkeypatch, purpose="verify")
+    assert f"ended at its issuer on {ENDED_AT}" in ended.message
+    assert "Run rotate_stream_keys" in ended.message
