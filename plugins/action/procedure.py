@@ -35,6 +35,7 @@ _ALIKE = (
     "gates",
     "interval",
     "force",
+    "replace",
     "reason",
     "outside_window",
     "rotation_id",

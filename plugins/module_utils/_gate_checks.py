@@ -218,6 +218,22 @@ def sinks(case: Case) -> Gate:
     return Gate("sinks", not problems, some(problems) or "every sink can be read")
 
 
+def unknown(case: Case) -> Gate:
+    """A first rotation replaces no value that somebody may use."""
+    facts, found = case.facts, case.facts.unknown
+    if not found:
+        return Gate("unknown", True, "no place holds a value that the keyring does not know")
+    hold = f"these places hold a value that the keyring does not know: {some(found)}"
+    if facts.replace or facts.emergency:
+        return Gate("unknown", True, f"{hold}; it may be replaced, as the user said")
+    return Gate(
+        "unknown",
+        False,
+        f"{hold}. The first rotation would replace it, and nothing could return to it. Where it is in use, adopt it first: adopt, --limit "
+        f"{facts.credential}, with keyturn_adopt. Where it may go, run again with -e keyturn_replace=true",
+    )
+
+
 def consumers(case: Case) -> Gate:
     """Every consumer could be told of a new value now."""
     problems = case.facts.unready

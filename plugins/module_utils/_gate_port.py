@@ -44,6 +44,8 @@ class Facts:
     :param issuer_problems: why the issuer could not do it, as sentences.
     :param unreadable: sinks that cannot be read or written, as sentences.
     :param unready: consumers that could not be told now, as sentences.
+    :param unknown: sinks whose places hold values that the keyring does not know.
+    :param replace: the user says that these may go.
     :param behind: sinks that do not hold what the keyring says.
     :param lagging: consumers that were not seen using what the sinks hold.
     :param sessions: who still uses the previous value; none when nobody looked.
@@ -68,6 +70,8 @@ class Facts:
     issuer_problems: Tuple[str, ...] = ()
     unreadable: Tuple[str, ...] = ()
     unready: Tuple[str, ...] = ()
+    unknown: Tuple[str, ...] = ()
+    replace: bool = False
     behind: Tuple[str, ...] = ()
     lagging: Tuple[str, ...] = ()
     sessions: Optional[Tuple[str, ...]] = None

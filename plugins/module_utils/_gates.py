@@ -36,6 +36,7 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
             begin.issuer,
             begin.sinks,
             begin.consumers,
+            begin.unknown,
             begin.probes,
         ),
         "look": (*_COMMON, begin.conditions, begin.consumers),

@@ -44,7 +44,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._windows import w
 
 PURPOSES = ("rotate", "retire", "rollback")
 # Whoever does not ask a server, nor read sinks and consumers, would find these open whatever is behind them.
-_ASKED_FOR = frozenset({"alert", "issuer", "sinks", "probes", "behind", "receipts", "sessions"})
+_ASKED_FOR = frozenset(
+    {"alert", "issuer", "sinks", "unknown", "probes", "behind", "receipts", "sessions"}
+)
 
 
 def told_gates(

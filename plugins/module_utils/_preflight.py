@@ -96,6 +96,7 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         overlap=defined.issuer.overlap if defined.issuer else True,
         returns=defined.issuer.returns if defined.issuer else True,
         force=params["force"],
+        replace=params["replace"],
         reason=params["reason"] or (access.run.why if access else ""),
         outside_window=params["outside_window"],
         emergency=params["emergency"],
@@ -188,7 +189,12 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
             )
     if purpose not in ("abandon", "look"):
         sinks = look_at_sinks(params, what, defined, document, context, problems)
-        facts = replace(facts, unreadable=tuple(sinks.unreadable), behind=tuple(sinks.behind))
+        facts = replace(
+            facts,
+            unreadable=tuple(sinks.unreadable),
+            behind=tuple(sinks.behind),
+            unknown=tuple(sinks.unknown),
+        )
     if purpose in ("retire", "verify"):
         facts = replace(facts, lagging=lagging_consumers(params, defined, document, problems))
     if purpose == "retire":
@@ -393,9 +399,11 @@ SPEC = {
     "unreadable": {"type": "list", "elements": "str", "default": []},
     "behind": {"type": "list", "elements": "str", "default": []},
     "unready": {"type": "list", "elements": "str", "default": []},
+    "unknown": {"type": "list", "elements": "str", "default": []},
     "variables": {"type": "list", "elements": "str", "default": []},
     "known_variables": {"type": "list", "elements": "str", "default": []},
     "force": {"type": "bool", "default": False},
+    "replace": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": ""},
     "outside_window": {"type": "bool", "default": False},
     "emergency": {"type": "bool", "default": False},

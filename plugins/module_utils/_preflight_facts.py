@@ -43,6 +43,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._receipts import 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     Sink,
+    is_first,
     parse_sinks,
     render_sinks,
     requires_username,
@@ -51,6 +52,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open import (
     Address,
     open_place,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
+    described,
+    held,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
@@ -160,10 +165,12 @@ def _tells_no_name(params: Options, defined: Definitions) -> bool:
 
 @dataclass
 class SinkState:
-    """Sinks that cannot be read, as sentences, and the names of those that do not hold what they should."""
+    """Sinks that cannot be read, as sentences, the names of those that do not hold what they should, and those that hold a value that
+    the keyring does not know, described."""
 
     unreadable: List[str] = field(default_factory=list)
     behind: List[str] = field(default_factory=list)
+    unknown: List[str] = field(default_factory=list)
 
 
 def _may_not_write() -> None:
@@ -184,13 +191,16 @@ def _look(
     context: Context,
     state: SinkState,
     soon: bool,
+    first: bool,
 ) -> None:
     ref = sink.ref
-    where = f"sink '{sink.name}' ({ref.place})"
+    where = described(ref.place, sink.name, sink.host)
     try:
         place = open_place(
             Address(ref.scheme, ref.path, dict(ref.params), ref.place, where), sink.options, context
         )
+        if first and sink.shows and held(place.read(sink.shows), sink.shows):
+            state.unknown.append(where)
         if fields is None:
             place.read(tuple(sink.templates))
             return
@@ -220,7 +230,7 @@ def look_at_sinks(
 
     :param what: there is to do. Where the values change later in this run, what would stop a write is found out for each sink.
     """
-    state = SinkState(list(params["unreadable"]), list(params["behind"]))
+    state = SinkState(*(list(params[name]) for name in ("unreadable", "behind", "unknown")))
     if _tells_no_name(params, defined):
         state.unreadable.append(
             "no sink tells its readers the user name, so an application would go on with the old role: put {current.username} into a "
@@ -233,7 +243,8 @@ def look_at_sinks(
         wanted = {item.sink.name: item.fields for item in rendered}
     for sink in defined.sinks:
         if not sink.host:
-            _look(sink, wanted.get(sink.name), context, state, soon=what == "rotate")
+            fields, first = wanted.get(sink.name), is_first(document)
+            _look(sink, fields, context, state, soon=what == "rotate", first=first)
     return state
 
 

@@ -63,7 +63,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time
 
-_SEEN = ("unreadable", "behind", "unready")
+_SEEN = ("unreadable", "behind", "unready", "unknown")
 _KEPT = ("todo", "overlap", "cutover", "returns", "others", "watched", "can_return", "notices")
 # Of a failed check: its message names all that is closed, and what there would have been to do was not done.
 _TOO_MUCH = frozenset(
@@ -438,6 +438,7 @@ SPEC: Mapping[str, Any] = {
     "value": {"type": "dict", "default": {}, "no_log": True},
     "made": {"type": "str"},
     "force": {"type": "bool", "default": False},
+    "replace": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": ""},
     "outside_window": {"type": "bool", "default": False},
     "rotation_id": {"type": "str", "default": ""},

@@ -183,6 +183,7 @@ CHECK = Step(
         *_WHAT_IS_THERE,
         "purpose",
         "force",
+        "replace",
         "reason",
         "outside_window",
         "rotation_id",

@@ -54,6 +54,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     RenderedSink,
     Sink,
     digests,
+    is_first,
     parse_sinks,
     render_sinks,
 )
@@ -74,6 +75,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options i
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Observed,
     Place,
+    described,
+    held,
 )
 
 OPTION = "keyturn_sinks"
@@ -141,7 +144,7 @@ def _of_host(rendered: Sequence[RenderedSink], host: Optional[str]) -> List[Rend
     return list(rendered)
 
 
-def _sent_sink(item: RenderedSink, digest: str) -> Dict[str, Any]:
+def _sent_sink(item: RenderedSink, digest: str, first: bool) -> Dict[str, Any]:
     sink = item.sink
     fields = {
         name: None if value is None else [value.reveal(), value.known]
@@ -154,24 +157,32 @@ def _sent_sink(item: RenderedSink, digest: str) -> Dict[str, Any]:
         "group": sink.group,
         "digest": digest,
         "tells_only": sink.tells_only,
+        "shows": list(sink.shows) if first else [],
     }
     return {**about, "held": dict(item.held), "fields": fields}
 
 
-def _sent_places(document: Document, rendered: Sequence[RenderedSink]) -> List[Dict[str, Any]]:
+def _sent_places(
+    document: Document, rendered: Sequence[RenderedSink], first: bool
+) -> List[Dict[str, Any]]:
+    """What is sent of each place.
+
+    :param first: what is there is to be told where it is a value that the keyring does not know.
+    """
     seen = digests(document, rendered)
     places: Dict[Tuple[str, ...], Dict[str, Any]] = {}
     for item in rendered:
         sink = item.sink
         empty = {"address": _address(sink), "options": asdict(sink.options), "sinks": []}
-        places.setdefault(sink.place, empty)["sinks"].append(_sent_sink(item, seen[sink.name]))
+        places.setdefault(sink.place, empty)["sinks"].append(
+            _sent_sink(item, seen[sink.name], first)
+        )
     return list(places.values())
 
 
 def _address(sink: Sink) -> Dict[str, Any]:
     ref = sink.ref
-    there = f" on {sink.host}" if sink.host else ""
-    where = f"sink '{sink.name}'{there} ({ref.place})"
+    where = described(ref.place, sink.name, sink.host)
     return {
         "scheme": ref.scheme,
         "path": ref.path,
@@ -194,9 +205,10 @@ def prepare(params: Params, context: Context) -> Params:
     unborn = context.check_mode and access.document is None
     document = Document(access.credential, bytes(SALT_BYTES)) if unborn else access.need()
     rendered = _of_host(render_sinks(document, sinks), params.get("host"))
+    first = context.check_mode and is_first(access.document)
     body = {
         "salt": base64.b64encode(document.salt).decode(),
-        "places": _sent_places(document, rendered),
+        "places": _sent_places(document, rendered, first),
     }
     contents = Contents(sealed=base64.b64encode(json.dumps(body).encode()).decode())
     contents.guard = _guard(access, document, context)
@@ -281,6 +293,15 @@ def _outcome(job: Job, place: Place, guard: Guard, context: Context) -> Outcome:
     )
 
 
+def _unknown(job: Job, place: Place) -> Tuple[str, ...]:
+    """The sinks that hold a value although the keyring knows none, described."""
+    return tuple(
+        described(job.address.text, sink["name"], sink["host"])
+        for sink in job.sinks
+        if sink["shows"] and held(place.read(tuple(sink["shows"])), sink["shows"])
+    )
+
+
 def _settle(done: Done, place: Place, context: Context) -> None:
     """What follows once a place holds what it should: its copies come to their end, and the operator is told."""
     where = done.job.address.where
@@ -320,6 +341,7 @@ def run(params: Params, context: Context) -> Result:
                     done.append(_tidied(job, place))
                 continue
             done.append(Done(job, _outcome(job, place, _before(job, contents, guard), context)))
+            done[-1].unknown = _unknown(job, place)
             _settle(done[-1], place, context)
     except KeyturnError as error:
         so_far = publish_result(done, context)

@@ -44,11 +44,13 @@ class Done:
     """What was done to one place.
 
     :ivar copies: what became of the copies of a file; none where none are made.
+    :ivar unknown: its sinks that hold a value of which the keyring knows nothing, described.
     """
 
     job: Job
     outcome: Outcome
     copies: Optional[Copies] = None
+    unknown: Tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -91,7 +93,13 @@ def publish_result(done: Sequence[Done], context: Context) -> Result:
     # A line that is gone was there: logs end. Nobody goes on with an old value for want of it.
     behind = [name for name in changed if name not in added] if context.check_mode else []
     touched = [item for item in done if item.changed]
-    result: Result = {"changed": bool(touched), "sinks": sinks, "behind": behind}
+    unknown = [sentence for item in done for sentence in item.unknown]
+    result: Result = {
+        "changed": bool(touched),
+        "sinks": sinks,
+        "behind": behind,
+        "unknown": unknown,
+    }
     if context.diff:
         result["diff"] = [_difference(item) for item in touched]
     return result

@@ -18,9 +18,10 @@ description:
   - Says what there is to do. A credential that is too young to be rotated, or whose grace period is not over, is no failure but
     RV(todo=nothing), so that a run over many credentials leaves those alone that are not due.
   - "The gates: V(claim) (another run is at work), V(clock), V(reason), V(window), V(policy), V(leftover) (a pending value of another
-    definition), V(previous) (one that is still kept), V(alert), V(issuer), V(sinks), V(consumers) (one that could not be told),
-    V(gates) (the credential's own), V(probes), V(proof), V(observed), V(grace), V(behind) (sinks), V(receipts), V(sessions), V(target)
-    (of a rollback), V(in_use) and V(unmanaged). Problems of definitions count as closed gates, too."
+    definition), V(previous) (one that is still kept), V(alert), V(issuer), V(sinks), V(unknown) (a value in a place of which the
+    keyring knows nothing), V(consumers) (one that could not be told), V(gates) (the credential's own), V(probes), V(proof),
+    V(observed), V(grace), V(behind) (sinks), V(receipts), V(sessions), V(target) (of a rollback), V(in_use) and V(unmanaged). Problems
+    of definitions count as closed gates, too."
   - Before a rotation each probe is tried once with the current value. What fails then is a warning and no refusal, because a rotation
     may be what repairs it.
 extends_documentation_fragment:
@@ -106,6 +107,19 @@ options:
     type: list
     elements: str
     default: []
+  unknown:
+    description:
+      - Sinks on other hosts whose places hold a value although the keyring knows none, described. They close the gate V(unknown) of a first
+        rotation. Those without C(host) are looked at here.
+      - A field counts that a template with a part of the credential would write, where it is there and not blank. Facts such as a day,
+        texts that stay the same, such as a path, and lines of a log do not count.
+    type: list
+    elements: str
+    default: []
+  replace:
+    description: Let the first rotation replace what places hold although the keyring does not know it.
+    type: bool
+    default: false
   variables:
     description: Names of variables that are set. Those that O(known_variables) lacks are refused, with the one that may be meant.
     type: list

@@ -92,6 +92,10 @@ options:
     description: Rotate although the policy does not ask for it.
     type: bool
     default: false
+  replace:
+    description: Let the first rotation replace what places hold although the keyring does not know it.
+    type: bool
+    default: false
   reason:
     description: Why. By default what the user gave in C(keyturn_reason).
     type: str
@@ -149,6 +153,11 @@ options:
         default: []
       unready:
         description: Problems with consumers there, as sentences.
+        type: list
+        elements: str
+        default: []
+      unknown:
+        description: Sinks there that hold a value although the keyring knows none, described.
         type: list
         elements: str
         default: []

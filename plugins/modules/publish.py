@@ -260,6 +260,13 @@ behind:
   returned: success
   type: list
   elements: str
+unknown:
+  description:
+    - In check mode, and while the keyring knows no value, the sinks whose places hold one, described. A first rotation would replace
+      it.
+  returned: success
+  type: list
+  elements: str
 replay:
   description: The steps of the keyring predicted so far, for the tasks that follow.
   returned: in check mode, when a reader of O(consumers) is to be told again

@@ -52,9 +52,15 @@ def test_the_first_rotation_finds_what_cannot_be_written(estate: Estate) -> None
         assert not estate.keyring_path.exists()
     estate.env_file.rmdir()
     estate.env_file.write_text(text)
-    estate.run("rotate_db", "--check", "--diff", extra=FORCE).check()
+    for arguments in (["--check"], []):
+        refused = estate.run("rotate_db", *arguments, extra=FORCE).check(2)
+        assert "1 gate is closed. (1) unknown: " in refused.stdout
+        assert f"sink 'app' on app1 (ref+file://{estate.env_file}" in refused.stdout
+        assert estate.env_file.read_text() == text
+    wanted = {**FORCE, "keyturn_replace": True}
+    estate.run("rotate_db", "--check", "--diff", extra=wanted).check()
     assert estate.env_file.read_text() == text
-    estate.run("rotate_db", extra=FORCE).check()
+    estate.run("rotate_db", extra=wanted).check()
     assert estate.env_file.read_text() != text
 
 

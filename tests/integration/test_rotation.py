@@ -122,7 +122,8 @@ def test_a_first_rotation_cuts_off_nobody_whose_role_was_not_adopted(make: Maker
     """The role that the application uses is in the definition and in no keyring: its line of the userlist is not known to be old."""
     estate = make(adopted=False)
     with estate.client as client:
-        predicted(estate, "rotate_db", FORCE)
+        assert "unknown: " in estate.run("rotate_db", extra=FORCE).check(2).stdout
+        predicted(estate, "rotate_db", {**FORCE, "keyturn_replace": True})
         client.work(50)
         assert client.failures() == NO_FAILURES
         assert client.status()["username"] == estate.roles[1]

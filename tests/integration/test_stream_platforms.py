@@ -71,6 +71,11 @@ def test_a_key_in_use_is_taken_over(scratch: Path, ansible: Ansible) -> None:
         ingest.allow(key)
         world = StreamWorld(scratch, ansible, ingest, {"type": "rtmp_ingest"}, lists=True)
         adoption = {"keyturn_adopt": {"key": f"ref+file://{given}"}}
+        for arguments in (["--check"], []):
+            forgotten = world.run("rotate_stream_keys", *arguments).check(2)
+            assert f"sink 'allowed' (ref+file://{ingest.allow_list})" in forgotten.stdout
+            assert "adopt it first" in forgotten.stdout and key not in forgotten.output
+            assert (ingest.allow_list.read_text(), world.known()) == (f"{key}\n", {})
         given.touch(0o600)
         given.write_text(new_key())
         assert "refused" in world.run("adopt", **adoption).check(2).stdout

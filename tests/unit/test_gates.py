@@ -246,6 +246,16 @@ def test_issuer_sinks_probes_and_alert() -> None:
     assert "alert" in closed("retire", keyring(), facts=facts)
 
 
+def test_what_the_keyring_does_not_know_is_not_replaced_unless_the_user_says_so() -> None:
+    facts = replace(ME, unknown=("sink 'allowed' on ingest1 (ref+file:///etc/ingest/keys)",))
+    said = closed("rotate", None, facts=facts)["unknown"]
+    assert facts.unknown[0] in said
+    assert "--limit db, with keyturn_adopt" in said and "-e keyturn_replace=true" in said
+    for user in ({"replace": True}, {"emergency": True, "reason": "it leaked"}):
+        assert not closed("rotate", None, facts=replace(facts, **user))
+    assert not closed("adopt", None, facts=facts)
+
+
 def test_a_consumer_that_could_not_be_told_stops_what_has_not_begun() -> None:
     facts = replace(ME, unready=("consumer app: there is no such unit",))
     for purpose in ("rotate", REFRESH):

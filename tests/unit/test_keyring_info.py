@@ -114,6 +114,7 @@ def test_gates_that_only_a_server_or_a_definition_can_tell_are_left_out() -> Non
         known,
         issuer_problems=("no",),
         unreadable=("no",),
+        unknown=("no",),
         behind=("no",),
         lagging=("no",),
         sessions=("somebody",),

@@ -32,7 +32,10 @@ def go(failure: str = "", warn: Callable[[str], None] = lambda _line: None, **op
     defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
     given = {"purpose": "retire", "keyring": "ref+file:///nowhere/k.json", "credential": "db"}
     run = {"run": {"run_id": "this"}}
-    found = {"unreadable": [], "behind": [], "unready": [], "failure": failure, "kind": "Host"}
+    seen: dict[str, list[str]] = {
+        name: [] for name in ("unreadable", "behind", "unready", "unknown", "closed")
+    }
+    found = {**seen, "failure": failure, "kind": "Host"}
     params = {**defaults, **given, **run, "found": found, **options}
     return MODULE.run(params, Context(environ={}, warn=warn))
 

@@ -11,7 +11,7 @@ import pwd
 import secrets
 import stat
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     RenderedSink,
     digests,
+    is_first,
     parse_sinks,
     render_sinks,
     requires_username,
@@ -50,6 +51,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     Changes,
     Observed,
     Stale,
+    held,
 )
 
 SALT = bytes(range(32))
@@ -218,6 +220,30 @@ def test_fields_are_rendered_and_what_is_absent_is_held_or_removed() -> None:
     assert values(removed) == {"NOW": "c", "OLD": None, "ALL": "c"} and not removed.held
     kept, removed = render_sinks(document(current="c", previous="p"), parse_sinks(definitions))
     assert values(kept) == values(removed) == {"NOW": "c", "OLD": "p", "ALL": "c,p"}
+
+
+def test_only_a_first_rotation_can_find_what_nobody_knows() -> None:
+    empty = Document("restream", secrets.token_bytes(32))
+    stage = Stage("r1", "intended", {})
+    assert is_first(None) and is_first(empty)
+    for name in ("pending", "current", "previous"):
+        assert not is_first(replace(empty, **{name: stage}))
+
+
+def test_what_counts_of_a_place_is_what_somebody_would_log_in_with() -> None:
+    [env, text] = parse_sinks(
+        [
+            {
+                "ref": "ref+file:///srv/app.env?format=env",
+                "fields": {"KEY": "{current.key}", "FILE": "/srv/key", "SINCE": "{current.made}"},
+            },
+            {"ref": "ref+file:///srv/keys", "template": "{current,pending.key|join:,}"},
+        ]
+    )
+    assert (env.shows, text.shows) == (("KEY",), ("",))
+    for value, there in ((Secret("a"), True), (None, True), (Secret(" \n"), False)):
+        assert held(Observed({"KEY": value}), env.shows) is there
+    assert not held(Observed({"FILE": Secret("/srv/other")}), env.shows)
 
 
 def test_a_group_is_rendered_whole_or_not_at_all() -> None:

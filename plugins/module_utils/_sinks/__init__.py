@@ -93,6 +93,11 @@ class RenderedSink:
         return all(value is None or value.known for value in self.fields.values())
 
 
+def is_first(document: Optional[Document]) -> bool:
+    """Whether the keyring knows no value that a place may hold: nothing was adopted, and no rotation has begun."""
+    return document is None or not (document.pending or document.current or document.previous)
+
+
 def _render_field(document: Document, template: Template) -> Union[Secret, StageAbsent]:
     try:
         return template.render(document)
@@ -177,4 +182,12 @@ def requires_username(sinks: Sequence[Sink]) -> bool:
     )
 
 
-__all__ = ["RenderedSink", "Sink", "digests", "parse_sinks", "render_sinks", "requires_username"]
+__all__ = [
+    "RenderedSink",
+    "Sink",
+    "digests",
+    "is_first",
+    "parse_sinks",
+    "render_sinks",
+    "requires_username",
+]

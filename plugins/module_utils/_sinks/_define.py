@@ -74,6 +74,15 @@ class Sink:
         return all(template.tells_only for template in self.templates.values())
 
     @property
+    def shows(self) -> Tuple[str, ...]:
+        """The fields that hold a part of the credential, as opposed to facts of a rotation and texts that stay the same."""
+        return tuple(
+            name
+            for name, template in self.templates.items()
+            if template.placeholders and not template.tells_only
+        )
+
+    @property
     def only_adds(self) -> bool:
         """Whether it is a log, which nothing is read from."""
         return self.options.format == "log"

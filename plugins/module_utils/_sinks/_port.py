@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ContextManager, Mapping, Optional, Protocol, Tuple
+from typing import ContextManager, Iterable, Mapping, Optional, Protocol, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -56,6 +56,21 @@ class Observed:
     drift: Tuple[str, ...] = ()
     notes: Tuple[str, ...] = ()
     state: object = None
+
+
+def described(place: str, name: str, host: str) -> str:
+    """How messages name a sink.
+
+    :param place: its reference, without a fragment.
+    :param host: the inventory host that it is written from; empty for the controller.
+    """
+    return f"sink '{name}'{f' on {host}' if host else ''} ({place})"
+
+
+def held(observed: Observed, names: Iterable[str]) -> bool:
+    """Whether something is there in one of the fields; a text of blanks is nothing."""
+    there = [observed.fields[name] for name in names if name in observed.fields]
+    return any(value is None or value.reveal().strip() for value in there)
 
 
 class Place(Protocol):
