@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _consumer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import firing
 from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions import (
+    Condition,
     closed,
     read_conditions,
 )
@@ -92,6 +93,7 @@ class Definitions:
     sinks: Tuple[Sink, ...]
     consumers: Tuple[Consumer, ...]
     presenting: Optional[int]
+    conditions: Tuple[Condition, ...] = ()
 
 
 def read_definitions(
@@ -105,7 +107,7 @@ def read_definitions(
     _check_what_comes_later(issuer, params, context, problems)
     sinks = problems.attempt("sinks", lambda: parse_sinks(params["sinks"])) or ()
     consumers = problems.attempt("consumers", lambda: parse_consumers(params["consumers"])) or ()
-    problems.attempt("gates", lambda: read_conditions(params["gates"]))
+    conditions = problems.attempt("gates", lambda: read_conditions(params["gates"])) or ()
     known = () if problems.sentences else consumers
     problems.attempt("consumers", lambda: order(known))
     problems.attempt("consumers", lambda: [sinks_read(consumer, sinks) for consumer in known])
@@ -115,7 +117,7 @@ def read_definitions(
         problems.attempt(
             "probes", lambda: check_probes(params["probes"], "keyturn_probes", senders)
         )
-    return Definitions(issuer, sinks, consumers, count)
+    return Definitions(issuer, sinks, consumers, count, conditions)
 
 
 def _check_what_comes_later(
@@ -281,8 +283,16 @@ def look_at_consumers(
     return tuple(found)
 
 
-def elsewhere(what: str, defined: Definitions) -> Dict[str, List[Any]]:
-    """What is to be looked at on other hosts: the hosts of sinks, and the definitions of consumers."""
+def asked_elsewhere(conditions: Sequence[Condition]) -> List[str]:
+    """The other hosts that the credential's own gates are asked on."""
+    return sorted({condition.on for condition in conditions} - {""})
+
+
+def elsewhere(what: str, defined: Definitions, watched: bool) -> Dict[str, List[Any]]:
+    """What is to be looked at on other hosts: the hosts of sinks, the definitions of consumers, and the hosts of gates.
+
+    :param watched: whether the credential's own gates are asked.
+    """
     hosts = {
         sink.host
         for sink in defined.sinks
@@ -293,7 +303,8 @@ def elsewhere(what: str, defined: Definitions) -> Dict[str, List[Any]]:
         for consumer in looked_at(what, defined.consumers)
         if consumer.host and consumer.type != "none"
     ]
-    return {"sinks": sorted(hosts), "consumers": consumers}
+    gates = asked_elsewhere(defined.conditions) if watched and what != "nothing" else []
+    return {"sinks": sorted(hosts), "consumers": consumers, "gates": gates}
 
 
 def lagging_consumers(
@@ -336,7 +347,7 @@ def closed_conditions(
 ) -> Tuple[str, ...]:
     """Which of the credential's own gates are closed, as sentences."""
     found = problems.attempt("gates", lambda: closed(params["gates"], context, document))
-    return tuple(found or ())
+    return (*(found or ()), *params["closed"])
 
 
 def baseline(

@@ -63,7 +63,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time
 
-_SEEN = ("unreadable", "behind", "unready", "unknown")
+_SEEN = ("unreadable", "behind", "unready", "unknown", "closed")
 _KEPT = ("todo", "overlap", "cutover", "returns", "others", "watched", "can_return", "notices")
 # Of a failed check: its message names all that is closed, and what there would have been to do was not done.
 _TOO_MUCH = frozenset(
@@ -176,7 +176,8 @@ class Procedure(Account):
 
         :raises Failed: somebody may be live there.
         """
-        seen = list(dict.fromkeys(self.params["found"]["unready"]))
+        found = self.params["found"]
+        seen = list(dict.fromkeys([*found["closed"], *found["unready"]]))
         if seen:
             step = self.step_left()
             raise Failed(step, f"{step.name}: {'; '.join(seen)}", kind=Live.__name__)

@@ -246,6 +246,7 @@ class Account:
             "how": self.progress.todo if self.progress.todo in TELLING else "use",
             "hosts": look.get("sinks") or left.done.get("sink_hosts") or [],
             "consumers": look.get("consumers") or [],
+            "gates": look.get("gates") or [],
         }
 
     def _resume(self, after: Step) -> Dict[str, Any]:

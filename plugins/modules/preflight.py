@@ -70,6 +70,10 @@ options:
         the RTMP module, C(applications) names those that count (by default all), C(streams) says whether V(any) broadcast counts (the
         default) or those alone that use the credential's V(own) keys. C(headers), C(validate_certs) and C(ca_path) are as in
         M(keyturn.runbooks.probe). The message names application and address of who is live, and never the stream, which is a key.
+      - V(not_connected) is closed while somebody has a connection to one of C(ports), a list of numbers, of C(host), the inventory's
+        name of a machine, by the tables of its kernel. It sees what V(not_publishing) cannot, which is a broadcast that an RTMP server
+        kept in an old process when it was reloaded. Whoever only watches counts, too. C(except) is a list of addresses and networks
+        that may stay connected. It is asked on that machine, by any user, as M(keyturn.runbooks.gate).
       - V(reachable) is closed while C(host) takes no connection at C(port) within C(timeout) (5s).
     type: list
     elements: dict
@@ -113,6 +117,11 @@ options:
         rotation. Those without C(host) are looked at here.
       - A field counts that a template with a part of the credential would write, where it is there and not blank. Facts such as a day,
         texts that stay the same, such as a path, and lines of a log do not count.
+    type: list
+    elements: str
+    default: []
+  closed:
+    description: Why gates that are asked on other hosts are closed, as RV(keyturn.runbooks.gate#module:closed) says. They close V(gates).
     type: list
     elements: str
     default: []

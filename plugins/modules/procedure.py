@@ -156,6 +156,11 @@ options:
         type: list
         elements: str
         default: []
+      closed:
+        description: Why the credential's own gates there are closed, as sentences.
+        type: list
+        elements: str
+        default: []
       unknown:
         description: Sinks there that hold a value although the keyring knows none, described.
         type: list

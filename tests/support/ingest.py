@@ -15,6 +15,7 @@ import http.client
 import secrets
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from xml.etree import ElementTree
 
 from estate.errors import EstateError, Missing
 from estate.ports import reserve
-from estate.processes import Daemon, Running
+from estate.processes import Daemon, Running, wait_until
 from estate.users import make_run_dir, server_user
 
 MODULES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))
@@ -31,7 +32,7 @@ CALLBACK = Path(__file__).parent / "programs" / "on_publish.py"
 CONFIG = """\
 load_module {module};
 daemon off;
-master_process off;
+master_process {master};
 pid {folder}/nginx.pid;
 error_log {folder}/error.log {level};
 events {{ worker_connections 128; }}
@@ -100,6 +101,7 @@ class Ingest(Running):
     :param run_dir: where its state goes; a fresh temporary directory, removed by :meth:`close`, when none is given.
     :param applications: their names; each takes only the keys that are allowed.
     :param careful: keep keys out of all logs.
+    :param reloads: run with a process that can be told to read its configuration again; see :meth:`reload`.
     :ivar allow_list: the file with the keys that are accepted, one on each line; it is read again for each publisher.
     :raises Missing: when nginx or its module is not installed.
     """
@@ -109,8 +111,10 @@ class Ingest(Running):
         run_dir: Path | None = None,
         applications: Sequence[str] = ("live",),
         careful: bool = False,
+        reloads: bool = False,
     ) -> None:
         nginx, module = program("nginx", "nginx"), _module()
+        self._master = "on" if reloads else "off"
         self._own_run_dir = run_dir is None
         self.run_dir = run_dir or make_run_dir()
         self.folder = self.run_dir / "ingest"
@@ -123,7 +127,10 @@ class Ingest(Running):
         if user:
             user.own(self.folder)
             user.own(self.config)
-        argv = [nginx, "-p", str(self.folder), "-c", str(self.config), "-e", "stderr"]
+        self._argv = argv = [
+            *(nginx, "-p", str(self.folder)),
+            *("-c", str(self.config), "-e", "stderr"),
+        ]
         self._nginx = Daemon("nginx", argv, self.run_dir / "nginx.log", user, cwd=self.folder)
         words = [str(self._port("callback")), str(self.allow_list), str(self.callback_log)]
         quiet = ["quiet"] if careful else []
@@ -134,6 +141,7 @@ class Ingest(Running):
         callback = self._port("callback")
         return CONFIG.format(
             module=module,
+            master=self._master,
             folder=self.folder,
             level="error" if careful else "info",
             rtmp_log="off" if careful else f"{self.folder}/rtmp-access.log",
@@ -261,6 +269,16 @@ class Ingest(Running):
             raise EstateError("the program that decides about keys does not answer") from error
         finally:
             connection.close()
+
+    def worker(self) -> str:
+        """The id of the process that the statistics come from."""
+        return ElementTree.fromstring(self.statistics()).findtext("pid", "")  # noqa: S314
+
+    def reload(self) -> None:
+        """``nginx -s reload``: a new process takes what comes, and the old one keeps the broadcasts that it has."""
+        before = self.worker()
+        subprocess.run([*self._argv, "-s", "reload"], check=True, timeout=20)
+        wait_until(lambda: self.worker() != before, 20, "the new process to answer")
 
     def drop(self, key: str, application: str = "live") -> int:
         """Disconnect the publisher with this key; returns how many there were."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import socket
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +18,18 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions impor
     closed,
     read_conditions,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions._not_connected import (
+    NotConnected,
+    peer,
+    sentences,
+    sockets,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    Corrupt,
+    Unreachable,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import READINGS
 
 CONTEXT = Context()
@@ -25,12 +38,16 @@ CONTEXT = Context()
 @pytest.mark.parametrize(
     ("gate", "says"),
     [
-        ("live", r"keyturn_gates\[0\]\.type: missing; expected one of not_publishing, reachable"),
+        ("live", r"keyturn_gates\[0\]\.type: missing; expected one of not_connected, not_publishing"),
         ({"type": "offline"}, r"keyturn_gates\[0\]\.type: 'offline' is unknown"),
         ({"type": "reachable", "port": 1935}, r"keyturn_gates\[0\]\.host: expected a host"),
         ({"type": "reachable", "host": "a", "port": 0}, r"keyturn_gates\[0\]\.port: expected a number"),
         ({"type": "reachable", "host": "a", "port": 1, "timeout": 0}, r"keyturn_gates\[0\]\.timeout"),
         ({"type": "reachable", "host": "a", "prot": 1}, r"keyturn_gates\[0\]: unknown key prot"),
+        ({"type": "not_connected"}, r"keyturn_gates\[0\]\.ports: expected a list of numbers"),
+        ({"type": "not_connected", "ports": [0]}, r"keyturn_gates\[0\]\.ports: expected a list of numbers"),
+        ({"type": "not_connected", "ports": [1], "host": 1}, r"keyturn_gates\[0\]\.host: expected the inventory's name"),
+        ({"type": "not_connected", "ports": [1], "except": ["relay1"]}, r"\[0\]\.except: .*names are not looked up"),
         ({"type": "not_publishing"}, r"keyturn_gates\[0\]\.stat: this is no address"),
         ({"type": "not_publishing", "stat": "http://u:p@a/"}, r"keyturn_gates\[0\]\.stat: .*user name"),
         ({"type": "not_publishing", "stat": "http://a/", "streams": "mine"}, r"\[0\]\.streams: expected any,"),
@@ -83,3 +100,65 @@ def test_a_page_of_several_workers_closes_a_gate_however_late_another_one_answer
         (said,) = closed([gate], CONTEXT)
         server.shutdown()
     assert "the page comes from several worker processes" in said
+
+
+# As a kernel of a machine with small ends writes them: a listener, two peers of it, one that has hung up, and the other end of one.
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+TABLE = "".join(
+    f"   {number}: {words} 00000000:00000000 00:00000000 00000000     0        0 12 1 0\n"
+    for number, words in enumerate(
+        (
+            "00000000:078F 00000000:0000 0A",
+            "070200C0:078F 010200C0:C001 01",
+            "070200C0:078F 010200C0:C002 01",
+            "070200C0:078F 020200C0:C001 08",
+            "010200C0:C001 070200C0:078F 01",
+        )
+    )
+)
+MAPPED = "0000000000000000FFFF0000{}".format
+
+
+def test_who_is_connected_by_the_tables_of_the_kernel() -> None:
+    found = sockets(HEAD + TABLE, [1935])
+    (said,) = sentences(found, [1935], [], "ingest1")
+    assert "port 1935 of ingest1 has 2 connections, from 192.0.2.1 (2). " in said
+    assert not sentences(found, [1935], [ip_network("192.0.2.0/30")], "ingest1")
+    (said,) = sentences(found, [1936], [], "ingest1")
+    assert "nothing listens at port 1936 of ingest1" in said
+    with pytest.raises(Corrupt, match="not as the kernel writes it"):
+        sockets(f"{HEAD}   0: nonsense", [1935])
+
+
+@pytest.mark.parametrize(
+    ("end", "order", "address"),
+    [
+        ("010200C0:C001", "little", "192.0.2.1"),
+        ("C0000201:C001", "big", "192.0.2.1"),
+        (f"{MAPPED('010200C0')}:C001", "little", "192.0.2.1"),
+        ("B80D0120000000000000000001000000:C001", "little", "2001:db8::1"),
+    ],
+)
+def test_an_address_as_the_kernel_writes_it(end: str, order: str, address: str) -> None:
+    assert str(peer(end, order)) == address
+
+
+def test_a_real_connection_closes_the_gate_and_those_of_other_hosts_are_not_asked_here() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        gate = {"type": "not_connected", "ports": [port]}
+        assert closed([gate], CONTEXT) == []
+        with socket.create_connection(("127.0.0.1", port)):
+            (said,) = closed([gate], CONTEXT)
+            assert "1 connection, from 127.0.0.1. " in said
+            assert closed([{**gate, "except": ["127.0.0.0/8"]}], CONTEXT) == []
+            there = [{**gate, "host": "ingest1"}]
+            assert closed(there, CONTEXT) == []
+            assert "of ingest1 has 1 connection" in closed(there, CONTEXT, host="ingest1")[0]
+        assert closed([gate], CONTEXT) == []
+
+
+def test_a_kernel_that_shows_no_table_closes_the_gate(tmp_path: Path) -> None:
+    gate = NotConnected.from_definition({"type": "not_connected", "ports": [1]}, "gate")
+    with pytest.raises(Unreachable, match="whether somebody is connected is not known"):
+        replace(gate, tables=tmp_path).closed(CONTEXT, None)

@@ -22,6 +22,10 @@ OPTION = "keyturn_gates"
 class Condition(Protocol):
     """One gate, read; nothing was asked yet."""
 
+    @property
+    def on(self) -> str:
+        """The inventory host that it has to be asked on; empty where the rotation runs."""
+
     def closed(self, context: Context, document: Optional[Document]) -> Sequence[str]:
         """Why it is closed, each a sentence with what to do; nothing when it is open. It only reads.
 
@@ -31,6 +35,14 @@ class Condition(Protocol):
 
 
 # Imported where they are used: Ansible compiles each module of a collection anew in every run.
+def _not_connected(definition: Mapping[str, Any], option: str) -> Condition:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions._not_connected import (
+        NotConnected,
+    )
+
+    return NotConnected.from_definition(definition, option)
+
+
 def _not_publishing(definition: Mapping[str, Any], option: str) -> Condition:
     from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions._not_publishing import (
         NotPublishing,
@@ -48,7 +60,7 @@ def _reachable(definition: Mapping[str, Any], option: str) -> Condition:
 
 
 TYPES: Mapping[str, Callable[[Mapping[str, Any], str], Condition]] = MappingProxyType(
-    {"not_publishing": _not_publishing, "reachable": _reachable}
+    {"not_connected": _not_connected, "not_publishing": _not_publishing, "reachable": _reachable}
 )
 """Every type of gate, by name."""
 
@@ -70,16 +82,21 @@ def read_conditions(definitions: Sequence[Any]) -> Tuple[Condition, ...]:
 
 
 def closed(
-    definitions: Sequence[Any], context: Context, document: Optional[Document] = None
+    definitions: Sequence[Any],
+    context: Context,
+    document: Optional[Document] = None,
+    host: str = "",
 ) -> List[str]:
     """Why those that are closed are, all of them at once.
 
     :param document: the credential's keyring, where there is one.
+    :param host: the inventory host that this is; those of others are not asked here.
     :raises BadInput: as :func:`read_conditions`.
     """
     return [
         sentence
         for condition in read_conditions(definitions)
+        if condition.on == host
         for sentence in _closed(condition, context, document)
     ]
 

@@ -69,6 +69,7 @@ class NotPublishing:
     ca_path: str
     seconds: float
     option: str
+    on: str = ""
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any], option: str) -> NotPublishing:

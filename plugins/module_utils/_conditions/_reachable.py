@@ -29,6 +29,7 @@ class Reachable:
     host: str
     port: int
     seconds: float
+    on: str = ""
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any], option: str) -> Reachable:

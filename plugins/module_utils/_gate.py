@@ -1,0 +1,36 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core of the module ``gate``: those of a credential's own gates that are asked on a machine, asked there."""
+
+from __future__ import annotations
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions import closed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    ModuleCore,
+    Params,
+    Result,
+)
+
+
+def run(params: Params, context: Context) -> Result:
+    """Ask them.
+
+    :raises BadInput: naming the key and what is expected.
+    """
+    return {
+        "changed": False,
+        "closed": closed(params["gates"], context, host=params["host"]),
+    }
+
+
+MODULE = ModuleCore(
+    name="gate",
+    argument_spec={
+        "gates": {"type": "list", "elements": "dict", "required": True},
+        "host": {"type": "str", "default": ""},
+    },
+    run=run,
+    host=True,
+)
