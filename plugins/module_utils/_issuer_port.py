@@ -76,6 +76,9 @@ class Issuer(Protocol):
     senders: bool
     """Whether :meth:`sessions` tells who sends with a value now."""
 
+    handed: bool
+    """Whether a person hands the values over, so that a wrong one may be read again."""
+
     secret_fields: FrozenSet[str]
     """Which fields of a stage are secret."""
 

@@ -34,6 +34,8 @@ STATUSES = {
 }
 SALT_BYTES = 32
 FINGERPRINT_DIGITS = 16
+ABANDONED_KEPT = 8
+"""How many values that were handed over and abandoned are known again."""
 
 
 def fingerprint(salt: bytes, name: str, value: Value) -> str:
@@ -135,6 +137,15 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Abandoned:
+    """A value that a person handed over and that was abandoned: what tells it again, and nothing of it."""
+
+    rotation_id: str
+    at: datetime
+    fingerprints: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class LedgerHead:
     """The last ledger line: its number, its hash, the step it tells of, and the line itself in case its append was lost."""
 
@@ -160,6 +171,7 @@ class Document:
     ledger: Optional[LedgerHead] = None
     receipts: Mapping[str, Receipt] = field(default_factory=dict)
     noticed: Mapping[str, str] = field(default_factory=dict)
+    abandoned: Tuple[Abandoned, ...] = ()
 
     def stage(self, name: str) -> Optional[Stage]:
         """The stage of that name, or none.
@@ -179,6 +191,12 @@ class Document:
             if isinstance(value, Secret)
         }
         return replace(stage, fingerprints=prints)
+
+    def was_abandoned(self, name: str, value: Value) -> Optional[Abandoned]:
+        """When a value for this field was handed over and abandoned before; none where it was not, as far as is known."""
+        told = fingerprint(self.salt, name, value)
+        found = (item for item in reversed(self.abandoned) if item.fingerprints.get(name) == told)
+        return next(found, None)
 
 
 _TIMES = ("made", "promoted", "observed", "retire_after", "ended")
@@ -228,7 +246,8 @@ def _all_stages(document: Document) -> List[Stage]:
 
 def _schema_of(document: Document) -> int:
     """The oldest schema that can say all of it, so that an older collection reads what it understands and refuses the rest."""
-    return SCHEMA if any(stage.ended for stage in _all_stages(document)) else 1
+    newer = document.abandoned or any(stage.ended for stage in _all_stages(document))
+    return SCHEMA if newer else 1
 
 
 def dump_document(document: Document) -> Dict[str, Any]:
@@ -265,6 +284,10 @@ def dump_document(document: Document) -> Dict[str, Any]:
         name: {**vars(item), "at": format_time(item.at)} for name, item in document.receipts.items()
     }
     body["noticed"] = dict(document.noticed)
+    if document.abandoned:
+        body["abandoned"] = [
+            {**vars(item), "at": format_time(item.at)} for item in document.abandoned
+        ]
     return body
 
 
@@ -356,6 +379,16 @@ def _parse_receipt(body: Mapping[str, Any], where: str) -> Receipt:
     return Receipt(_want(body, "seen", str, where), at, _want(body, "rotation_id", str, where))
 
 
+def _parse_abandoned(body: Any, where: str) -> Abandoned:
+    where = f"{where}, abandoned"
+    if not isinstance(body, dict):
+        raise Corrupt(f"{where}: expected a mapping; restore the last good version of the keyring")
+    at = parse_time(_want(body, "at", str, where), f"{where}, at")
+    return Abandoned(
+        _want(body, "rotation_id", str, where), at, _texts(body, "fingerprints", where)
+    )
+
+
 def _parse_head(body: Mapping[str, Any], where: str) -> LedgerHead:
     where = f"{where}, ledger"
     number, step = _want(body, "number", int, where), _want(body, "step", int, where)
@@ -386,6 +419,7 @@ _KEYS = (
     "ledger",
     "receipts",
     "noticed",
+    "abandoned",
 )
 
 
@@ -441,5 +475,9 @@ def parse_document(text: str, where: str = "keyring") -> Document:
             for name, item in receipts.items()
         },
         noticed=_texts(body, "noticed", where),
+        abandoned=tuple(
+            _parse_abandoned(item, where)
+            for item in (_want(body, "abandoned", list, where) if "abandoned" in body else ())
+        ),
         **named,
     )

@@ -145,6 +145,7 @@ def build_request(access: KeyringAccess, params: Params) -> Request:
         overlap=issuer.overlap if issuer else True,
         ends=issuer is not None and not (issuer.overlap or issuer.cutover),
         returns=issuer is None or issuer.returns,
+        handed=issuer is not None and issuer.handed,
         evidence=tuple(params["evidence"]),
         grace=parse_duration(params["grace"], "grace"),
         made=parse_time(params["made"], "made") if params["made"] else None,

@@ -382,7 +382,7 @@ _VERIFY = (
 )
 _ABANDON = (
     *_end("abandon", "pending"),
-    _keyring("abandoned", "Forget it", when=_todo("abandon")),
+    _keyring("abandoned", "Forget it", ("issuer", "generate"), when=_todo("abandon")),
 )
 
 PROCEDURES: Mapping[str, Tuple[Step, ...]] = MappingProxyType(

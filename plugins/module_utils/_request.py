@@ -39,6 +39,7 @@ class Request:
     :param overlap: whether the issuer accepts the old and the new value together.
     :param ends: making the value ended the one in use.
     :param returns: whether the issuer can make a value that was replaced accepted again.
+    :param handed: a person hands the values over, so that one that was abandoned may be read again.
     :param holder_dead: the process that holds the claim is known to be gone.
     :param receipts: per consumer, the digest of what it was seen using.
     """
@@ -54,6 +55,7 @@ class Request:
     overlap: bool = True
     ends: bool = False
     returns: bool = True
+    handed: bool = False
     evidence: Evidence = ()
     grace: timedelta = timedelta(hours=48)
     made: Optional[datetime] = None

@@ -24,6 +24,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    ABANDONED_KEPT,
+    Abandoned,
     Claim,
     Document,
     Receipt,
@@ -325,7 +327,10 @@ def _abandoned(document: Document, request: Request, now: datetime) -> Document:
         return document
     if document.pending.status != "abandoning":
         raise _refuse(document, "abandoned", "It was not marked: run the abandon playbook")
-    return replace(document, pending=None)
+    stage, kept = document.pending, document.abandoned
+    if request.handed and stage.fingerprints:
+        kept = (*kept, Abandoned(stage.rotation_id, now, stage.fingerprints))[-ABANDONED_KEPT:]
+    return replace(document, pending=None, abandoned=kept)
 
 
 def _receive(document: Document, request: Request, now: datetime) -> Document:

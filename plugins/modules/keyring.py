@@ -53,7 +53,10 @@ options:
       - note
       - release
   issuer:
-    description: The credential's issuer, as in C(keyturn_issuer). Needed by V(stage), V(issued) and V(adopt).
+    description:
+      - The credential's issuer, as in C(keyturn_issuer). Needed by V(stage), V(issued) and V(adopt).
+      - With it V(issued) marks a value in use that ended by the making of the new one, and V(abandoned) keeps a fingerprint of a value that
+        a person handed over, so that it is not taken again.
     type: dict
     default: {}
   generate:

@@ -193,6 +193,8 @@ def test_a_new_key_that_fails_its_proof_is_answered_by_another(dashboard: Dashbo
     verified = dashboard.run("verify_stream_keys", keyturn_wait="3s").check(2)
     assert "the ingest refused the stream" in verified.stdout
     assert f"By the keyring {said}" in verified.stdout
+    again = dashboard.run("rotate_stream_keys", keyturn_wait="3s").check(2)
+    assert f"{dashboard.handed} holds the value that was tried and abandoned on" in again.stdout
     dashboard.hand(good)
     dashboard.run("rotate_stream_keys").check()
     assert dashboard.live_file.read_text() == good

@@ -14,14 +14,17 @@ import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _keyring_info, _keyring_step
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import measure, notices
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Waiting
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import Facts, gates
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    ABANDONED_KEPT,
     Document,
     Stage,
     parse_document,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import todo
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import (
     brief,
     build_report,
@@ -63,11 +66,11 @@ class Desk:
     def context(self, check: bool = False) -> Context:
         return Context(now=lambda: self.now, check_mode=check)
 
-    def step(self, name: str, **more: Any) -> dict[str, Any]:
+    def step(self, name: str, check: bool = False, **more: Any) -> dict[str, Any]:
         """One step; an hour goes by."""
         spec = {key: option.get("default") for key, option in _keyring_step.SPEC.items()}
         given = {**spec, **self.common(), "transition": name, "evidence": PROOF, **more}
-        done = _keyring_step.run(given, self.context())
+        done = _keyring_step.run(given, self.context(check))
         self.now += timedelta(hours=1)
         return done
 
@@ -236,3 +239,48 @@ def test_a_value_that_is_only_intended_ends_nothing(tmp_path: Path) -> None:
     kept = Stage("r1", "grace", {}, ended=NOW)
     assert kept.is_gone(True, True) and kept.is_gone(False, False)
     assert not kept.is_gone(False, True)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_text_that_was_abandoned_is_not_taken_again(tmp_path: Path, overlap: bool) -> None:
+    desk = Desk(tmp_path, overlap)
+    desk.rotate()
+    desk.make()
+    wrong, at = desk.values[-1], desk.now + timedelta(hours=1)
+    desk.abandon()
+    desk.step("stage")
+    for check in (True, False):
+        with pytest.raises(Waiting) as waiting:
+            desk.step("issued", check=check)
+        told = waiting.value.message
+        assert f"ref+file://{desk.handed} holds the value that was tried and abandoned" in told
+        assert f"abandoned on {at.strftime('%Y-%m-%dT%H:%M')}" in told
+        assert ("the one in use has ended" in told) is not overlap
+        assert wrong not in told
+    assert wrong not in desk.path.read_text()
+    assert parse_document(desk.path.read_text()).abandoned == desk.document().abandoned
+    right = desk.hand()
+    desk.step("issued")
+    pending = desk.document().pending
+    assert pending and pending.fields == {"key": Secret(right)}
+
+
+def test_what_was_abandoned_is_known_for_a_while(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    for _number in range(ABANDONED_KEPT + 1):
+        desk.make()
+        desk.abandon()
+    desk.step("stage")
+    desk.abandon()
+    document = desk.document()
+    found = [bool(document.was_abandoned("key", Secret(value))) for value in desk.values]
+    assert found == [False, *[True] * ABANDONED_KEPT]
+    assert not document.was_abandoned("other", Secret(desk.values[-1]))
+
+
+def test_a_value_that_nobody_handed_over_is_forgotten(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.issuer = {"type": "generated", "overlap": True}
+    desk.step("stage", generate={"value": {"type": "hex"}})
+    desk.abandon()
+    assert desk.document().abandoned == ()

@@ -118,6 +118,8 @@ def test_a_document_shows_no_value_in_its_repr() -> None:
             "'rotation_id' is missing",
         ),
         (edited(lambda body: body.update(stages=[])), "'stages' is missing or of the wrong type"),
+        (edited(lambda body: body.update(abandoned=1)), "'abandoned' is missing or of the wrong"),
+        (edited(lambda body: body.update(abandoned=[1])), "abandoned: expected a mapping"),
     ],
 )
 def test_what_is_no_good_document_is_refused_with_the_reason(text: str, words: str) -> None:

@@ -140,7 +140,8 @@ def test_it_is_the_same_text_in_the_tasks_that_follow() -> None:
 
 def test_what_a_step_says_of_its_issuer_is_told_to_the_tasks_that_follow() -> None:
     run = Run("run")
-    said = {"overlap": False, "ends": True, "returns": False, "take_over": True, "retain": True}
+    said = dict.fromkeys(("ends", "handed", "take_over", "retain"), True)
+    said.update(overlap=False, returns=False)
     asked = Request("issued", run, "token", salt=bytes(32), rotation_id="r2", **said)  # type: ignore[arg-type]
     told = _replay_to_request(json.loads(json.dumps(request_to_replay(asked))), run, "token")
     assert told == asked

@@ -43,6 +43,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import parse_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
 
 _KEYS = ("type", "values", "overlap", "platform", "make", "end")
 _STRANGE = re.compile(r"[^!-~]")
@@ -129,7 +130,7 @@ class Operator(Passive):
     """See the table at the top of this file."""
 
     cutover = False
-    uses = True
+    uses = handed = True
 
     def __init__(
         self, values: Mapping[str, str], overlap: bool, ways: Mapping[str, str], option: str
@@ -177,7 +178,7 @@ class Operator(Passive):
     ) -> Mapping[str, Value]:
         """What the person put there.
 
-        :raises Waiting: nothing is there yet, or still a value that is known.
+        :raises Waiting: nothing is there yet, or still a value that is known, or one that was abandoned.
         :raises BadInput: what is there can be no key.
         """
         found = {name: self._given(name, document, context) for name in self._values}
@@ -197,6 +198,10 @@ class Operator(Passive):
             if kept and kept.secret(name) == Secret(value):
                 why = f"{place} holds the value {which}, and no new one"
                 raise self._waiting(document, why, context)
+        tried = document.was_abandoned(name, Secret(value))
+        if tried:
+            why = f"{place} holds the value that was tried and abandoned on {format_time(tried.at)}, and no new one"
+            raise self._waiting(document, why, context)
         if _STRANGE.search(value):
             raise BadInput(
                 f"{option}: {place} holds a value with a space, a line break or a letter beyond ASCII in it; put the value alone there"
@@ -205,6 +210,8 @@ class Operator(Passive):
 
     def _waiting(self, document: Document, why: str, context: Context) -> Waiting:
         ends = "" if self.overlap else ", which ends the one in use"
+        if document.current and document.current.ended:
+            ends = " (the one in use has ended), or take the one that was made then"
         if context.check_mode:
             context.warn(
                 f"{document.credential}: this is a dry run: make no value for it. Run the playbook without --check first, which asks every "

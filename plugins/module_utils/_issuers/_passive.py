@@ -18,7 +18,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Va
 class Passive:
     """The parts of :class:`_issuer_port.Issuer` for which there is nothing to do."""
 
-    uses = senders = False
+    uses = senders = handed = False
 
     def issue(
         self, stage: Stage, document: Document, context: Context, guard: Guard
