@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Protocol
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -56,6 +57,18 @@ class Session:
         where = self.address or "address not visible"
         name = self.application or "no application name"
         return f"{self.username} pid {self.pid} in {self.database} from {where} ({name})"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A person is waited for.
+
+    :param what: what the person has to do, and where.
+    :param since: when that began; for a value to be ended, when its grace was over.
+    """
+
+    what: str
+    since: Optional[datetime]
 
 
 class Issuer(Protocol):
@@ -124,6 +137,9 @@ class Issuer(Protocol):
 
     def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Remove what is left of this stage."""
+
+    def waits(self, document: Document) -> Optional[Wait]:
+        """What a person has to do before this credential's rotation goes on; nothing is asked for that."""
 
     def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
         """Who uses this stage now; none where the issuer cannot tell."""

@@ -109,6 +109,21 @@ def _due(document: Optional[Document], policy: Policy, now: datetime) -> Dict[st
     }
 
 
+def _waiting(
+    params: Params, document: Optional[Document], context: Context
+) -> Optional[Dict[str, Any]]:
+    """Which person a rotation waits for; a definition that cannot be read is told of by its gate."""
+    if document is None or not params["issuer"]:
+        return None
+    try:
+        wait = open_issuer(params["issuer"], context, "keyturn_issuer").waits(document)
+    except KeyturnError:
+        return None
+    if wait is None:
+        return None
+    return {"what": wait.what, "since": format_time(wait.since) if wait.since else None}
+
+
 def _skew(access: KeyringAccess, now: datetime) -> Optional[int]:
     """By how many seconds the store's clock is ahead of this one; none where the store tells no time."""
     told = access.store_time()
@@ -140,6 +155,7 @@ def _info(params: Params, context: Context) -> Result:
         "owner": params["owner"] or policy.owner,
         "keyring": state,
         "due": _due(document, policy, now),
+        "waiting": _waiting(params, document, context),
         "gates": _all_gates(params, access, policy, context),
         "clock_skew_seconds": _skew(access, now),
         **({"versions": _versions(params, context)} if params["versions"] else {}),

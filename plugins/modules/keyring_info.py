@@ -280,6 +280,18 @@ due:
       description: When the maintenance window opens next. Null while it is open, and where there is none.
       type: str
   sample: {state: fresh, due: false, due_at: '2026-06-30T02:03:04.000000Z', under_way: false, retire_at: null, window_opens: null}
+waiting:
+  description: Which person is waited for, with an issuer that cannot do it itself. Null where nobody is.
+  returned: success
+  type: dict
+  contains:
+    what:
+      description: What the person has to do, and where. No part of a value.
+      type: str
+    since:
+      description: When the rotation was begun that waits for a value, or when the grace of a value was over that is to be ended.
+      type: str
+  sample: null
 gates:
   description:
     - What would stop the credential from being rotated (V(rotate)), its previous value from being retired (V(retire)) and from being

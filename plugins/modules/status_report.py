@@ -114,6 +114,9 @@ report:
         error:
           description: Why it could not be read, as C(kind) and C(message); else null.
           type: dict
+        waiting:
+          description: RV(keyturn.runbooks.keyring_info#module:waiting).
+          type: dict
         clock_skew_seconds:
           description: RV(keyturn.runbooks.keyring_info#module:clock_skew_seconds).
           type: int

@@ -51,8 +51,26 @@ def _closed(result: Result, purpose: str) -> dict[str, str]:
     }
 
 
+def _who_waits(result: Result) -> str:
+    """Whom a rotation waits for and since when; empty where it waits for nobody."""
+    waiting, owner = result.get("waiting"), result.get("owner")
+    if not waiting:
+        return ""
+    since = f" since {waiting['since']}" if waiting["since"] else ""
+    return f"waits for a person{f' ({owner})' if owner else ''}{since}"
+
+
+def _of_wait(result: Result) -> list[str]:
+    claim, who = result["keyring"]["claim"], _who_waits(result)
+    if not who or (claim and claim.get("alive")):
+        return []
+    return [f"{who}. {result['waiting']['what']}. Then run the same playbook again"]
+
+
 def _of_claim(result: Result) -> list[str]:
     claim = result["keyring"]["claim"]
+    if claim is None and result.get("waiting"):
+        return []
     if claim is None:
         begun = "begun and not at its end: run the same playbook again (rotate_db, rotate_stream_keys or rotate), it goes on from there"
         return [begun] if result["due"]["under_way"] else []
@@ -109,7 +127,12 @@ def _read(result: Result) -> dict[str, Any]:
         "state": due["state"],
         "owner": result.get("owner") or "",
         "error": None,
-        "attention": _of_end(result) + _of_claim(result) + _of_gates(result),
+        "attention": [
+            sentence
+            for part in (_of_end, _of_wait, _of_claim, _of_gates)
+            for sentence in part(result)
+        ],
+        "waiting": result.get("waiting"),
         "clock_skew_seconds": result.get("clock_skew_seconds"),
         "due": due,
         "keyring": keyring,
@@ -127,6 +150,7 @@ def _unread(result: Result) -> dict[str, Any]:
         "owner": result.get("owner") or "",
         "error": {"kind": str(result.get("kind") or "Failed"), "message": message},
         "attention": [message],
+        "waiting": None,
         "clock_skew_seconds": None,
         "due": None,
         "keyring": None,
@@ -202,6 +226,8 @@ def failing(report: Result, fail_on: str) -> dict[str, str]:
         if left or entry["state"] in _NO_MORE_THAN_STATES[fail_on]:
             why = entry["error"]["message"] if entry["error"] else entry["due"]["text"]
             state = "left in the middle of a rotation" if left else entry["state"].replace("_", " ")
+            who = _who_waits(entry) if left else ""
+            why = f"{who}; {why}" if who else why
             found[name] = f"{name} is {state}: {why}"
     return found
 

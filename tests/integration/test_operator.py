@@ -91,6 +91,9 @@ def test_a_reset_ends_the_key_in_use_and_the_run_goes_forward(dashboard: Dashboa
     assert intended
     assert intended.status == "intended"
     assert dashboard.live_file.read_text() == first
+    shown = " ".join(dashboard.run("status").check().stdout.split())
+    assert "waits for a person (broadcast) since 2" in shown
+    assert f"dashboard.example, Keys: New. Put it there: ref+file://{dashboard.handed}" in shown
     second = dashboard.click()
     done = dashboard.rotate().check()
     assert f"{dashboard.handed} still holds the value that is in use now" in done.output
@@ -208,7 +211,9 @@ def test_two_keys_beside_each_other_and_a_person_ends_the_old_one(dashboard: Das
     dashboard.rotate().check()
     assert dashboard.live_file.read_text() == second
     waiting = dashboard.run("retire_due", keyturn_wait="3s").check(2)
-    assert "dashboard.example, Keys: Delete" in waiting.output
+    told = " ".join(waiting.output.split())
+    assert "End the older of the two values, made on 2" in told
+    assert "dashboard.example, Keys: Delete. The newer one, made on 2" in told
     dashboard.end(first)
     dashboard.run("retire_due").check()
     assert "previous" not in dashboard.known()

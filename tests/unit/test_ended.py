@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.module_utils import _keyring_info, _keyring_step
+from ansible_collections.keyturn.runbooks.plugins.module_utils import (
+    _issue,
+    _keyring_info,
+    _keyring_step,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import measure, notices
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Waiting
@@ -25,6 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import todo
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import (
     brief,
     build_report,
@@ -107,6 +113,15 @@ class Desk:
     def report(self, **policy: Any) -> dict[str, Any]:
         """The report of ``status`` about it alone."""
         return build_report({"tw": self.look(**policy)}, self.now)
+
+    def revoke(self, stage: str, check: bool = False) -> list[str]:
+        """Have the issuer end a value; returns what a person is told."""
+        told: list[str] = []
+        context = replace(self.context(check), warn=told.append)
+        spec = {key: option.get("default") for key, option in _issue.SPEC.items()}
+        given = {**spec, **self.common(), "operation": "revoke", "stage": stage}
+        _issue.run(given, context)
+        return [text for text in told if text.startswith("tw: ")]
 
     def document(self) -> Document:
         return parse_document(self.path.read_text())
@@ -284,3 +299,72 @@ def test_a_value_that_nobody_handed_over_is_forgotten(tmp_path: Path) -> None:
     desk.step("stage", generate={"value": {"type": "hex"}})
     desk.abandon()
     assert desk.document().abandoned == ()
+
+
+def test_status_says_whom_a_rotation_waits_for_and_since_when(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.rotate()
+    desk.step("release")
+    assert desk.look()["waiting"] is None
+    since = desk.now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    desk.step("stage")
+    wait = desk.report()["credentials"]["tw"]["waiting"]
+    assert wait["since"] == since
+    assert "which ends the one in use: dashboard.example, Keys: New. Put it there: " in wait["what"]
+    assert wait["what"].endswith(f"ref+file://{desk.handed}")
+    desk.step("release")
+    report = build_report({"tw": {**desk.look(), "owner": "broadcast"}}, desk.now)
+    (said,) = report["credentials"]["tw"]["attention"]
+    assert said == (
+        f"waits for a person (broadcast) since {since}. {wait['what']}. Then run the same playbook again"
+    )
+    told = f"left in the middle of a rotation: waits for a person (broadcast) since {since}; "
+    assert told in failing(report, "overdue")["tw"]
+    desk.hand()
+    desk.step("issued")
+    desk.step("release")
+    assert desk.look()["waiting"] is None
+    desk.issuer = {"type": "operator"}
+    assert desk.look()["waiting"] is None
+
+
+@pytest.mark.parametrize("returned", [False, True])
+def test_of_two_values_a_person_is_told_which_one_to_end(tmp_path: Path, returned: bool) -> None:
+    desk = Desk(tmp_path, overlap=True)
+    desk.rotate()
+    desk.rotate()
+    if returned:
+        desk.step("rollback")
+        desk.step("observed", grace="0s")
+    ends = desk.document().previous
+    assert ends
+    desk.step("retire")
+    first, second = "made on 2026-03-01 at 12:00Z", "made on 2026-03-01 at 18:00Z"
+    one, other = ("newer", "older") if returned else ("older", "newer")
+    ended, kept = (second, first) if returned else (first, second)
+    told = (
+        f"End the {one} of the two values, {ended} (rotation {ends.rotation_id}): dashboard.example, Keys: Delete. "
+        f"The {other} one, {kept}, is in use and stays"
+    )
+    waiting = desk.look()["waiting"]
+    assert waiting["what"] == f"{told}, unless that was done; retire_due proves it"
+    assert ends.retire_after and waiting["since"] == format_time(ends.retire_after)
+    assert desk.revoke("previous") == [f"tw: {told}"]
+    assert desk.revoke("previous", check=True) == [
+        f"tw: this is a dry run: end nothing for it. The run will say: {told}"
+    ]
+
+
+def test_an_adopted_value_of_unknown_age_is_the_older_one(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, overlap=True)
+    desk.step("adopt", value={"key": f"ref+file://{desk.handed}"} if desk.hand() else {})
+    desk.rotate()
+    desk.step("retire")
+    told = desk.look()["waiting"]["what"]
+    assert told.startswith("End the older of the two values, made before it was adopted (rotation")
+    desk = Desk(tmp_path, overlap=True)
+    desk.path = tmp_path / "first.json"
+    desk.make()
+    desk.step("abandon")
+    (said,) = desk.revoke("pending")
+    assert said.startswith("tw: End the value made on 2026-03-01 at 12:00Z (rotation ")

@@ -14,6 +14,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port impo
     Issuer,
     Outcome,
     Session,
+    Wait,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._generated import Generated
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._operator import Operator
@@ -71,4 +72,4 @@ def open_issuer(
     return ISSUERS[str(kind)](definition, context, option)
 
 
-__all__ = ["ISSUERS", "Issuer", "Outcome", "Session", "open_issuer"]
+__all__ = ["ISSUERS", "Issuer", "Outcome", "Session", "Wait", "open_issuer"]

@@ -30,7 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Waiting,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Wait
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
     Passive,
     exactly,
@@ -209,18 +209,42 @@ class Operator(Passive):
         return Secret(value)
 
     def _waiting(self, document: Document, why: str, context: Context) -> Waiting:
-        ends = "" if self.overlap else ", which ends the one in use"
-        if document.current and document.current.ended:
-            ends = " (the one in use has ended), or take the one that was made then"
         if context.check_mode:
             context.warn(
                 f"{document.credential}: this is a dry run: make no value for it. Run the playbook without --check first, which asks every "
                 "gate and tells when"
             )
         return Waiting(
-            f"{document.credential}: {why}. Make a new value{ends}: {self._ways['make']}. Put it there, in a file of mode 0600 where it is "
-            "one, and run the same playbook again: it goes on from here"
+            f"{document.credential}: {why}. {self._make(document)}. Put it there, in a file of mode 0600 where it is one, and run the same "
+            "playbook again: it goes on from here"
         )
+
+    def _make(self, document: Document) -> str:
+        ends = "" if self.overlap else ", which ends the one in use"
+        if document.current and document.current.ended:
+            ends = " (the one in use has ended), or take the one that was made then"
+        return f"Make a new value{ends}: {self._ways['make']}"
+
+    def waits(self, document: Document) -> Optional[Wait]:
+        """The person who makes a value, or ends the old one."""
+        pending, previous = document.pending, document.previous
+        if pending and pending.status == "intended":
+            places = " and ".join(map(self._place, self._values))
+            return Wait(f"{self._make(document)}. Put it there: {places}", pending.made)
+        if self.overlap and previous and previous.status == "retiring":
+            what = f"{self._end(previous, document)}, unless that was done; retire_due proves it"
+            return Wait(what, previous.retire_after)
+        return None
+
+    def _end(self, stage: Stage, document: Document) -> str:
+        """Which of two values a person ends: nothing of either is shown, so they are told apart by their age."""
+        kept, named = document.current, f"{_made(stage)} (rotation {stage.rotation_id})"
+        if kept is None:
+            return f"End the value {named}: {self._ways['end']}"
+        # What was there before there was a keyring is older than anything that was made since.
+        older = kept.made is not None and (stage.made is None or stage.made < kept.made)
+        one, other = ("older", "newer") if older else ("newer", "older")
+        return f"End the {one} of the two values, {named}: {self._ways['end']}. The {other} one, {_made(kept)}, is in use and stays"
 
     def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
         """The fields of a stage for values that are in use: those that were given.
@@ -257,7 +281,12 @@ class Operator(Passive):
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Tell the person to end it; whether that was done is what the proof of the refusal finds out."""
         if self.overlap and stage.status != "intended" and stage.fields:
-            context.warn(
-                f"{document.credential}: end the value of rotation {stage.rotation_id} now: {self._ways['end']}"
-            )
+            dry = "this is a dry run: end nothing for it. The run will say: " * context.check_mode
+            context.warn(f"{document.credential}: {dry}{self._end(stage, document)}")
         return Outcome(False)
+
+
+def _made(stage: Stage) -> str:
+    if stage.made is None:
+        return "made before it was adopted"
+    return f"made on {format_time(stage.made)[:16].replace('T', ' at ')}Z"

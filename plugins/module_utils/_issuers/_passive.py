@@ -10,7 +10,11 @@ from typing import FrozenSet, List, Mapping, Optional
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Session
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import (
+    Outcome,
+    Session,
+    Wait,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
 
@@ -41,6 +45,10 @@ class Passive:
     def drop(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Nothing is left of it."""
         return Outcome(False)
+
+    def waits(self, document: Document) -> Optional[Wait]:
+        """Nobody is waited for."""
+        return None
 
     def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
         """Nobody counts who uses it."""
