@@ -78,6 +78,21 @@ def handed_over(escalation: str, keyring: Optional[Mapping[str, Any]]) -> str:
     return f". If that does not help, escalate to {escalation}{state}"
 
 
+def still_as_it_was(kind: str, kept: bool) -> str:
+    """What is said after a proof of the value in use that failed, where nothing else was to be done.
+
+    :param kind: of the failure, as results tell it.
+    :param kept: the value before it can be returned to.
+    """
+    if kind != "ProbeFailed":
+        return ". Nothing was changed, and this says nothing about the value: mend it, and run the same playbook again"
+    back = ", or return to the value before with the rollback playbook" if kept else ""
+    return (
+        ". Nothing was changed. Where the value itself is bad, make another with the rotation playbook and -e keyturn_force=true"
+        f"{back}"
+    )
+
+
 def advice(pending: bool, begun: bool, ended: bool = False) -> str:
     """What is said after a failure.
 

@@ -163,9 +163,11 @@ def _too_early(params: Params, document: Optional[Document]) -> List[str]:
 
 
 def _can_return(what: str, document: Optional[Document], facts: Facts) -> bool:
-    """Whether a failure later in this run can be answered by returning to the value that is in use now."""
-    if document is None or what not in ("rotate", "use") or not facts.returns:
+    """Whether a failure later in this run can be answered by returning to the value that is in use now, or to the one before it."""
+    if document is None or what not in ("rotate", "use", "verify") or not facts.returns:
         return False
+    if what == "verify":
+        return can_return_to(document.previous)
     current = document.current
     return (
         cut_over(document) and can_return_to(document.previous)

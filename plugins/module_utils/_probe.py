@@ -39,6 +39,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 OPTION = "probes"
+ENOUGH = "enough"
 # Steps that tell runs apart and change nothing that a proof could depend on.
 _OF_RUNS = ("claim", "release")
 # What the issuer has yet to be told of, if it was not told before this run.
@@ -166,6 +167,7 @@ def run(params: Params, context: Context) -> Result:
         _patience(params),
         predicting=context.check_mode and _predicting(params, stage, context),
         credential=str(params.get("credential") or ""),
+        live_is_enough=params["live"] == ENOUGH,
     )
     evidence = _run_all(params, stage, chosen, ctx) if stage else []
     return {
@@ -186,6 +188,7 @@ SPEC = {
     "issuer": {"type": "dict", "default": {}},
     "consumers": {"type": "list", "elements": "dict", "default": []},
     "expect": {"type": "str", "default": ACCEPTED, "choices": [ACCEPTED, REFUSED]},
+    "live": {"type": "str", "default": "refuse", "choices": ["refuse", ENOUGH]},
     "timeout": {"type": "str", "default": "30s"},
     "interval": {"type": "str", "default": "2s"},
     "retries": {"type": "int"},

@@ -37,6 +37,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     outcome,
     returned,
     returned_from,
+    still_as_it_was,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import NOTHING
@@ -358,7 +359,11 @@ class Procedure(Account):
             cause += f". {ended}. {ENDED_AND_REFUSED}"
         if details.get("kind") != Waiting.__name__:
             cause += advice(pending, begun, pending and self.ended_the_one_before())
-            if progress.failed_in != PREFLIGHT:
+            looked = self.params["purpose"] == "verify"
+            if looked and progress.failed_in != PREFLIGHT:
+                kept = bool(progress.checked.get("can_return"))
+                cause += still_as_it_was(str(details.get("kind")), kept)
+            if looked or progress.failed_in != PREFLIGHT:
                 cause += handed_over(escalation_of(self.params["policy"]), self.keyring)
         self.tell_of_failure(cause)
         shown = {name: details[name] for name in details if name not in _TOO_MUCH}

@@ -209,7 +209,8 @@ _LOOK = Step(
     {"purpose": "look", "baseline": False},
 )
 
-_IN_USE = {"stage": "current", "transition": "observed"}
+_LIVE = {"live": _probe.ENOUGH}
+_IN_USE = {"stage": "current", "transition": "observed", **_LIVE}
 RETURN = (
     _places(
         "back", "Make the previous value current again, everywhere", own={"transition": "rollback"}
@@ -376,7 +377,7 @@ _VERIFY = (
     _proof(
         "prove",
         "Prove that the value in use is accepted",
-        {"stage": "current"},
+        {"stage": "current", **_LIVE},
         when=_todo("verify"),
     ),
 )

@@ -83,6 +83,14 @@ options:
     type: str
     default: accepted
     choices: [accepted, refused]
+  live:
+    description:
+      - What it means that somebody is live with a stream key, so that no test stream can be made. V(refuse) ends the task. V(enough) counts
+        as accepted, with a warning, and the evidence says that nothing was tried. The key was accepted when that broadcast began, so this
+        is for a look, and not for what comes before something is ended.
+    type: str
+    default: refuse
+    choices: [refuse, enough]
   timeout:
     description: How long each probe may take, over all its attempts.
     type: str

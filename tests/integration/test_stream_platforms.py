@@ -48,7 +48,31 @@ def test_a_key_is_rotated_and_the_old_one_ended(world: StreamWorld) -> None:
         Publisher(world.ingest, first).start()
     verified = world.state()
     world.run("verify_stream_keys").check()
+    with Publisher(world.ingest, second) as live:
+        seen = world.run("verify_stream_keys").check()
+        assert "somebody is live with this key, so no test stream can be made" in seen.output
+        assert live.running
     assert world.state() == verified
+
+
+def test_who_goes_live_with_the_new_key_stops_no_rotation_that_is_nearly_over(
+    world: StreamWorld,
+) -> None:
+    meanwhile = Meanwhile(world.folder, "told")
+    relay = {"type": "command", "name": "relay", "argv": meanwhile.argv, "reads": ["live"]}
+    world.write(keyturn_consumers=[{**relay, "argv": ["true"]}])
+    world.run("rotate_stream_keys", "--tags", "reload").check()
+    world.write(keyturn_consumers=[relay])
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(world.run, "rotate_stream_keys", **FORCE)
+        meanwhile.wait()
+        with Publisher(world.ingest, world.key("current")) as live:
+            meanwhile.go_on()
+            seen = running.result().check()
+            assert live.running
+    assert "The key was accepted when that broadcast began" in seen.output
+    current = world.document().current
+    assert current and current.status == "observed"
 
 
 def test_the_issuer_tells_that_the_test_stream_arrived(world: StreamWorld) -> None:
@@ -225,4 +249,10 @@ def test_a_file_that_somebody_changed_is_found_by_verify(world: StreamWorld) -> 
     world.live_file.write_text("something else")
     found = world.run("verify_stream_keys").check(2)
     assert "these sinks are behind: live" in found.stdout
+    assert "escalate to the desk of keys" in found.stdout
     assert world.live_file.read_text() == "something else"
+    world.live_file.write_text(world.key("current"))
+    world.ingest.stop_callback()
+    refused = world.run("verify_stream_keys", keyturn_wait="7s").check(2)
+    assert "make another with the rotation playbook and -e keyturn_force=true. If" in refused.stdout
+    assert "escalate to the desk of keys" in refused.stdout

@@ -143,6 +143,8 @@ def test_a_live_stream_ends_it_at_once(ingest: Ingest) -> None:
             assert key not in str(caught.value)
         with pytest.raises(Refused, match="somebody is live"):
             tried(key, probe(ingest), surroundings(new_key(), expect="refused"))
+        enough = tried(key, probe(ingest), surroundings(live_is_enough=True))
+        assert enough.detail.startswith("live, not tried: somebody is live with this key")
         assert live.running
 
 

@@ -13,6 +13,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     outcome,
     returned,
     returned_from,
+    still_as_it_was,
 )
 
 CURRENT: dict[str, Any] = {"rotation_id": "r2", "outage_seconds": None}
@@ -71,3 +72,11 @@ def test_after_a_return_a_value_that_stays_accepted_is_ended_first() -> None:
     assert returned(overlap=True) == (
         "Mend the cause, run the retire_due playbook, which ends the value that failed, and then run the same playbook again"
     )
+
+
+def test_a_look_that_found_something_says_the_way_on() -> None:
+    assert still_as_it_was("ProbeFailed", kept=True).endswith(
+        "keyturn_force=true, or return to the value before with the rollback playbook"
+    )
+    assert "rollback" not in still_as_it_was("ProbeFailed", kept=False)
+    assert "says nothing about the value" in still_as_it_was("Unreachable", kept=True)

@@ -94,6 +94,7 @@ class ProbeContext:
     :param option: how messages name the probe.
     :param predicting: check mode only predicted steps that this proof depends on, so that a clear no means "not yet".
     :param credential: its name; empty where the task has none.
+    :param live_is_enough: that somebody is live with the value counts as a proof; where something is ended after it, it does not.
     """
 
     context: Context
@@ -107,6 +108,7 @@ class ProbeContext:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     credential: str = ""
+    live_is_enough: bool = False
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class StreamProbe:
             return unclear(error.message)
         outcome = seen.ended.outcome
         if outcome == "already_publishing":
-            raise Refused(f"{self._ctx.option} ({self.against}): {seen.ended.detail}")
+            return self._live(seen.ended.detail)
         if outcome == "wrong_application":
             raise Absent(
                 f"{self._ctx.option} ({self.against}): {seen.ended.detail}. See to url and application; this says nothing about the key"
@@ -109,6 +109,19 @@ class StreamProbe:
         if self._wanted.confirmed:
             self._confirm(began + seconds)
         return proved(_told(seen, self._target, self._wanted))
+
+    def _live(self, detail: str) -> Attempt:
+        """Somebody is live with this key: it was accepted when that broadcast began, and a test stream could end it.
+
+        :raises Refused: where that is not enough.
+        """
+        where = f"{self._ctx.option} ({self.against})"
+        if not self._ctx.live_is_enough:
+            raise Refused(f"{where}: {detail}. Wait until the broadcast is over")
+        self._ctx.context.warn(
+            f"{where}: {detail}. The key was accepted when that broadcast began, which is all that is known now"
+        )
+        return proved(f"live, not tried: {detail}")
 
     def control(self, seconds: float) -> Attempt:
         """Whether this key is accepted there, where another one was refused: a short stream is enough, and so is that somebody is live."""

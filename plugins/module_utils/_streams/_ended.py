@@ -59,7 +59,7 @@ class Said:
 DETAILS = {
     REFUSED: "the ingest refused the stream. It gives the same answer to a key that it does not know and when what decides "
     "about keys there (such as an on_publish callback) is down",
-    BUSY: "somebody is live with this key, so no test stream can be made with it. Wait until the broadcast is over",
+    BUSY: "somebody is live with this key, so no test stream can be made with it",
     UNREACHABLE: "the way to the ingest broke before it answered: this is about the network or the ingest, not about the key",
     DROPPED: "the ingest accepted the stream, and did not take it to its end",
     NO_ANSWER: "the ingest took the connection and gave no answer in time",
