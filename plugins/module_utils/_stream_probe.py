@@ -135,11 +135,17 @@ def _evidence(params: Params, detail: str, predicted: bool, context: Context) ->
     return {**found, "predicted": "yes"} if predicted else found
 
 
+def _of_the_stream(params: Params, seen: Streamed) -> Result:
+    """What is told of it, however it ended."""
+    return {**seen.as_dict(), "against": _target(params).url}
+
+
 def _failure(params: Params, seen: Streamed) -> KeyturnError:
     kind = _KINDS.get(seen.ended.outcome, Unreachable)
     rest = "; this proves nothing either way" if kind is Unreachable else ""
+    rest = ". Wait until the broadcast is over" if kind is Refused else rest
     message = f"{NAME} ({_target(params).url}): {seen.ended.detail}{rest}"
-    return kind(message, **{**seen.as_dict(), "against": _target(params).url})
+    return kind(message, **_of_the_stream(params, seen))
 
 
 def _result(
@@ -147,9 +153,8 @@ def _result(
 ) -> Result:
     return {
         "changed": False,
-        **seen.as_dict(),
+        **_of_the_stream(params, seen),
         "detail": detail,
-        "against": _target(params).url,
         "pattern": str(read_pattern(params, NAME)),
         "confirmed": False,
         "predicted": predicted,
@@ -199,7 +204,7 @@ def run(params: Params, context: Context) -> Result:
         raise _failure(params, seen)
     wrong = not_received(seen, wanted)
     if wrong:
-        raise ProbeFailed(f"{NAME} ({target.url}): {wrong}", **seen.as_dict())
+        raise ProbeFailed(f"{NAME} ({target.url}): {wrong}", **_of_the_stream(params, seen))
     told = published(seen, target)
     if seen.received:
         told += f"; {seen.received}"
@@ -221,7 +226,8 @@ def conclude(params: Params, result: Result, context: Context) -> Result:
     )
     if missing:
         raise Refused(
-            f"{NAME} ({_target(params).url}): the test stream was accepted, and {missing}; then run the same task again"
+            f"{NAME} ({_target(params).url}): the test stream was accepted, and {missing}; then run the same task again",
+            **{name: result[name] for name in _of_the_stream(params, Streamed(Ended("", "")))},
         )
     detail = f"{result['detail']}; {wanted.said}"
     evidence = [_evidence(params, detail, False, context)]

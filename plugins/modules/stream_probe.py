@@ -133,17 +133,17 @@ outcome:
       takes no connection. V(unreachable), V(dropped) (accepted, and not to the end), V(no_answer) and V(failed) (the program ended before
       it spoke to the ingest) prove nothing either way.
     - Empty in check mode.
-  returned: always
+  returned: success, and a failure once a test stream was tried, or in check mode looked into
   type: str
   sample: accepted
 detail:
   description: The same in words.
-  returned: always
+  returned: success, and a failure once a test stream was tried, or in check mode looked into
   type: str
   sample: published 300 frames in 10 s by ffmpeg; its statistics showed the stream in application live, 1280x720, 1893440 bytes
 against:
   description: The ingest and application.
-  returned: always
+  returned: success, and a failure once a test stream was tried, or in check mode looked into
   type: str
   sample: rtmp://ingest1.example/live
 pattern:
@@ -153,23 +153,23 @@ pattern:
   sample: 1280x720 at 30, 10 s
 method:
   description: V(ffmpeg) or V(pyav); none when nothing was published.
-  returned: always
+  returned: success, and a failure once a test stream was tried, or in check mode looked into
   type: str
 seconds:
   description: How long the program took.
-  returned: always
+  returned: success, and a failure once a test stream was tried, or in check mode looked into
   type: float
 frames:
   description: The pictures that were sent.
-  returned: always
+  returned: success, and a failure once a test stream was tried, or in check mode looked into
   type: int
 bytes:
   description: What was sent.
-  returned: always
+  returned: success, and a failure once a test stream was tried, or in check mode looked into
   type: int
 received:
   description: What the ingest's statistics showed; none when they were not asked.
-  returned: always
+  returned: success, and a failure once a test stream was tried, or in check mode looked into
   type: str
 confirmed:
   description: Whether a person confirmed that it arrived.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
@@ -22,6 +23,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    KEYRING_OPTIONS,
+    asked,
+    execute,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
     Evidence,
     Patience,
@@ -30,6 +36,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
     run_probe,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stream_probe import MODULE
+from ansible_collections.keyturn.runbooks.plugins.modules import stream_probe
 from ingest import Ingest, new_key
 from machines import required
 from publisher import Publisher
@@ -235,3 +243,20 @@ def test_a_yes_of_the_past_is_told_as_one(ingest: Ingest, scratch: Path) -> None
 def test_it_presents_the_key_of_the_stage(ingest: Ingest) -> None:
     assert presenting([probe(ingest)], "probes") == 1
     assert presenting([probe(ingest, key="ref+file:///a/key")], "probes") == 0
+
+
+def test_a_test_stream_that_failed_is_told_with_all_that_the_module_documents(
+    ingest: Ingest,
+) -> None:
+    documented = yaml.safe_load(stream_probe.RETURN)
+    always = {name for name, one in documented.items() if "and a failure" in one["returned"]}
+    assert {"outcome", "against", "received"} <= always
+    none = {name: option.get("default") for name, option in KEYRING_OPTIONS.items()}
+    short = {"url": ingest.url(), "duration": "1s", "size": "160x90", "timeout": "10s"}
+    taken, word = new_key(), {"confirmed": "ref+file:///nowhere/yes", "id": "night-1"}
+    ingest.allow(taken)
+    for key, received in ((new_key(), {}), (taken, word)):
+        params = asked(MODULE, none, key=key, received=received, **short)
+        with pytest.raises((ProbeFailed, Refused)) as failed:
+            execute(MODULE, params, Context())
+        assert failed.value.details.keys() >= always
