@@ -10,6 +10,7 @@ import resource
 import secrets
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._stream_probe imp
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import (
     Pattern,
+    _pyav_program,
     check_key,
     choose,
     read_method,
@@ -140,6 +142,30 @@ def test_the_picture_is_that_of_the_runbook_unless_another_one_is_asked_for() ->
     assert (found.frames, str(found)) == (30, "320x180 at 15, 2 s")
     line = arguments("ffmpeg", read_target("rtmp://a/live", None, "p"), found)
     assert line[-1] == "rtmp://a/live" and "testsrc=size=320x180:rate=15" in line
+    given = dict(pairwise(line))
+    bits = [given[name] for name in ("-b:v", "-maxrate", "-bufsize", "-b:a")]
+    assert bits == ["1000000", "1000000", "2000000", "64000"]
+
+
+def test_pyav_sends_no_more_than_was_asked_for_either(tmp_path: Path) -> None:
+    """The encoder writes into its first packet what it was told."""
+    av = pytest.importorskip("av")
+    job = {
+        "width": 160,
+        "height": 90,
+        "rate": 10,
+        "video_bitrate": 100_000,
+        "audio_bitrate": 64_000,
+    }
+    with av.open(str(tmp_path / "picture.flv"), "w", format="flv") as container:
+        video, audio = (
+            _pyav_program._video(container, av, job),
+            _pyav_program._audio(container, job),
+        )
+        packets = [*video.encode(_pyav_program._picture(av, 160, 90, 0)), *video.encode(None)]
+        told = b"".join(map(bytes, packets))
+        assert b"bitrate=100 " in told and b"vbv_maxrate=100 vbv_bufsize=200 " in told
+        assert (audio.bit_rate, video.codec_context.gop_size) == (64_000, 20)
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,11 @@ def _video(container: Any, av: Any, job: Dict[str, Any]) -> Any:
     stream.bit_rate = job["video_bitrate"]
     stream.codec_context.time_base = Fraction(1, job["rate"])
     stream.codec_context.gop_size = job["rate"] * 2
+    bits = job["video_bitrate"]
+    options = {"maxrate": str(bits), "bufsize": str(bits * 2)}
     if name == "libx264":
-        stream.options = {"preset": "ultrafast", "tune": "zerolatency"}
+        options.update(preset="ultrafast", tune="zerolatency")
+    stream.options = options
     return stream
 
 
