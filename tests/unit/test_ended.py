@@ -17,6 +17,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils import (
     _keyring_info,
     _keyring_step,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import open_keyring
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import measure, notices
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Waiting
@@ -143,6 +144,36 @@ def test_only_a_reset_ends_the_value_in_use(tmp_path: Path, overlap: bool) -> No
     assert shown == (None if overlap else at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
     line = desk.document().ledger
     assert line and ("ended" in line.line["stages"]["current"]) is not overlap
+
+
+LOGIN = {"base_url": "https://api.example", "token": "ref+file:///nowhere/token"}
+RESET = {"login": LOGIN, "issue": {"path": "/reset", "body": {}, "key": "/key"}, "overlap": False}
+ROLE = {
+    "strategy": "same_role",
+    "roles": ["app"],
+    "login": {"host": "h", "dbname": "d", "admin": "ref+file:///a"},
+}
+
+
+@pytest.mark.parametrize(
+    ("definition", "ends", "returns"),
+    [
+        ({"type": "generic_http", **RESET}, True, False),
+        ({"type": "generic_http", **RESET, "apply": {"path": "/key"}, "returns": True}, True, True),
+        ({"type": "generated", "overlap": False}, False, True),
+        ({"type": "postgres_role", **ROLE}, False, True),
+        ({"type": "rtmp_ingest"}, False, True),
+    ],
+)
+def test_whose_making_of_another_value_ends_the_one_in_use(
+    tmp_path: Path, definition: dict[str, Any], ends: bool, returns: bool
+) -> None:
+    """Not where the new one is told to the issuer in one go with everybody else."""
+    desk = Desk(tmp_path)
+    spec = {key: option.get("default") for key, option in _keyring_step.SPEC.items()}
+    given = {**spec, **desk.common(), "transition": "applied", "issuer": definition}
+    asked = _keyring_step.build_request(open_keyring(given, desk.context()), given)
+    assert (asked.ends, asked.returns, asked.handed) == (ends, returns, False)
 
 
 SAID = "the value in use ended at its issuer on 2026-03-01T19:00:00.000000Z: nobody can log in or go live with it"
