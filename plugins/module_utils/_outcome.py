@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-ENDED_AND_REFUSED = "Run rotate_stream_keys or rotate: it need not be forced"
+ENDED_AND_REFUSED = (
+    "Nothing was changed: run rotate_stream_keys or rotate, which need not be forced"
+)
 ENDED_AND_ACCEPTED = (
-    "Yet it is accepted: the platform may take minutes to forget it, or nobody reset it and what was handed over was wrong. Do not rely on "
-    "it, and rotate"
+    "Yet nothing refused it: the platform may take minutes to forget it, or nobody reset it and what was handed over was wrong. Do not "
+    "rely on it, and rotate"
 )
 
 

@@ -19,6 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     KeyturnError,
     Live,
+    ProbeFailed,
     Sealed,
     Unreachable,
     Waiting,
@@ -360,7 +361,9 @@ class Procedure(Account):
         if details.get("kind") != Waiting.__name__:
             cause += advice(pending, begun, pending and self.ended_the_one_before())
             looked = self.params["purpose"] == "verify"
-            if looked and progress.failed_in != PREFLIGHT:
+            # Of what is known to have ended, that it is refused is no news, and nothing has to be forced.
+            known = ended and details.get("kind") == ProbeFailed.__name__
+            if looked and progress.failed_in != PREFLIGHT and not known:
                 kept = bool(progress.checked.get("can_return"))
                 cause += still_as_it_was(str(details.get("kind")), kept)
             if looked or progress.failed_in != PREFLIGHT:

@@ -14,6 +14,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Denied,
+    ProbeFailed,
     Refused,
     Unreachable,
 )
@@ -201,7 +202,7 @@ def test_a_value_that_ended_and_is_accepted_all_the_same_is_told_of(
     monkeypatch.setattr(_procedure_account, "execute", script.execute)
     (said,) = go(purpose="verify")["say"]
     assert f"By the keyring the value in use ended at its issuer on {ENDED_AT}" in said
-    assert "Yet it is accepted" in said
+    assert "Yet nothing refused it" in said
     other = Scripted(preflight={**VERIFIED, "status": {"under_way": False, "ended": None}})
     monkeypatch.setattr(_procedure_account, "execute", other.execute)
     assert go(purpose="verify")["say"] == []
@@ -214,4 +215,15 @@ def test_a_closed_gate_of_a_verification_does_not_hide_that_it_ended(
     closed.details["status"] = VERIFIED["status"]
     ended = Scripted(preflight=closed).failed(monkeypatch, purpose="verify")
     assert f"ended at its issuer on {ENDED_AT}" in ended.message
-    assert "Run rotate_stream_keys" in ended.message
+    assert "run rotate_stream_keys" in ended.message
+
+
+def test_nobody_is_told_to_force_what_is_known_to_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Scripted(preflight=VERIFIED, probe=ProbeFailed("the ingest refused the stream"))
+    message = script.failed(monkeypatch, purpose="verify").message
+    assert "run rotate_stream_keys or rotate, which need not be forced" in message
+    assert "keyturn_force" not in message
+    away = Scripted(preflight=VERIFIED, probe=Unreachable("no answer"))
+    assert "says nothing about the value" in away.failed(monkeypatch, purpose="verify").message
