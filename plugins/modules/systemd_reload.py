@@ -146,8 +146,8 @@ EXAMPLES = r"""
 RETURN = r"""
 units:
   description:
-    - What was done with each unit, also in a failed result. In check mode, what would be done.
-  returned: always
+    - What was done with each unit. In check mode, what would be done.
+  returned: success, and a failure once the units were looked at
   type: list
   elements: dict
   contains:

@@ -129,6 +129,35 @@ def test_a_reload_that_ends_the_process(make: Maker) -> None:
     assert (told["changed"], told["units"][0]["seconds"] < 30) == (True, True)
 
 
+def test_an_error_that_a_service_told_is_no_good_news_when_it_is_an_old_one(make: Maker) -> None:
+    """systemd keeps what a service said of itself until it says something else, or starts anew."""
+    relay = make("NotifyAccess=all", "ExecReload=/usr/bin/systemd-notify ERRNO=5")
+    first, second = relay.reload(), relay.reload()
+    assert first["kind"] == second["kind"] == "ProbeFailed"
+    assert first["msg"].count("reports error 5 after reload") == 1 and "before" not in first["msg"]
+    assert "reports error 5 after reload, as it did before" in second["msg"]
+    assert relay.reload(action="restart")["units"][0]["result"] == "done"
+
+
+def test_a_service_that_tells_itself_how_its_reload_ended(
+    make: Maker, machine: SystemdMachine
+) -> None:
+    """From systemd 253 on; before, such a unit is one without ExecReload. KEYTURN_SYSTEMD_IMAGE names a machine of another version."""
+    version = int(machine.shell("systemctl --version").split()[1])
+    relay = make("Type=notify-reload", "Environment=RELAY_TELLS=1", RELAY)
+    told = relay.reload()
+    row = told["units"][0]
+    if version < 253:
+        assert (row["action"], row["why"]) == ("restart", "it has no ExecReload")
+        return
+    assert (row["action"], row["result"], row["reload_result"]) == ("reload", "done", "success")
+    machine.shell(f"mv /srv/{relay.name}/file /srv/{relay.name}/away")
+    wrong = [relay.reload()["msg"], relay.reload()["msg"]]
+    assert all("reports error 2 after reload" in text for text in wrong)
+    machine.shell(f"mv /srv/{relay.name}/away /srv/{relay.name}/file")
+    assert relay.reload()["units"][0]["result"] == "done"
+
+
 def test_a_reload_that_takes_too_long(make: Maker) -> None:
     slow = make("ExecReload=/bin/sleep 20")
     told = slow.reload(timeout="1s")

@@ -28,6 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._unit_state import (
     UnitState,
+    maybe_old,
     runs,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -293,6 +294,9 @@ class SystemdUnit(UnitState):
                 f"(ReloadResult={now.get('ReloadResult')}); it runs on with what it had"
             )
         errno = number(now, "StatusErrno")
-        if errno and errno != number(before, "StatusErrno"):
-            raise ProbeFailed(f"{self._where}: {self.unit} reports error {errno} after {action}")
+        if errno:
+            raise ProbeFailed(
+                f"{self._where}: {self.unit} reports error {errno} after {action}"
+                f"{maybe_old(action, errno, number(before, 'StatusErrno'))}"
+            )
         return ""

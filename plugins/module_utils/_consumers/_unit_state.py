@@ -50,6 +50,16 @@ def runs(state: Mapping[str, str]) -> bool:
     return state.get("ActiveState") in ("active", *_MOVING)
 
 
+def maybe_old(action: str, errno: int, before: int) -> str:
+    """What is said of an error that was there before: systemd keeps it over reloads until the service tells another, or starts anew."""
+    if action != "reload" or errno != before:
+        return ""
+    return (
+        ", as it did before, so nothing tells whether this reload went well: a service says ERRNO=0 with READY=1 when one did. "
+        "A restart takes the error away"
+    )
+
+
 class UnitState:
     """One unit of this machine."""
 
