@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import Result
@@ -32,6 +32,12 @@ class Job:
     sinks: Tuple[Mapping[str, Any], ...]
     wanted: Wanted
     salt: bytes
+
+    @property
+    def facts(self) -> FrozenSet[str]:
+        """The fields that get nothing but facts of a rotation."""
+        telling = [sink for sink in self.sinks if sink["tells_only"]]
+        return frozenset(name for sink in telling for name in sink["fields"])
 
     @property
     def only_adds(self) -> bool:
@@ -70,7 +76,7 @@ def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
         **about,
         "changed": changed,
         "rendered": bool(names),
-        "fields": shown_fields(job.salt, job.wanted, outcome, names),
+        "fields": shown_fields(job.salt, job.wanted, outcome, names, job.facts),
         "version": outcome.version,
     }
     return {**result, "backup": done.copies.told()} if done.copies else result
@@ -78,7 +84,7 @@ def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _difference(done: Done) -> Dict[str, str]:
     pruned = [f"{path}: (a copy)\n" for path in done.copies.pruned] if done.copies else []
-    shown = difference(done.job.salt, done.job.wanted, done.outcome)
+    shown = difference(done.job.salt, done.job.wanted, done.outcome, facts=done.job.facts)
     return {**shown, "before": shown["before"] + "".join(pruned)}
 
 

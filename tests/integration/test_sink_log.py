@@ -60,7 +60,8 @@ def test_each_rotation_adds_its_line(platform: Platform, log: Path) -> None:
     assert log.read_text() == f"{line('08:30')}somebody else's, not finished\n{added}"
     assert mode_of(log) == 0o604
     [told] = done["sinks"]
-    assert told["fields"]["content"]["before"] == "(absent)"
+    shown = told["fields"]["content"]
+    assert (shown["before"], f"{shown['after']}\n") == ("(absent)", added)
 
 
 def test_a_log_that_was_rotated_does_not_get_it_again(platform: Platform, log: Path) -> None:

@@ -53,6 +53,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     Stale,
     held,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._shown import shown_fields
 
 SALT = bytes(range(32))
 
@@ -244,6 +245,20 @@ def test_what_counts_of_a_place_is_what_somebody_would_log_in_with() -> None:
     for value, there in ((Secret("a"), True), (None, True), (Secret(" \n"), False)):
         assert held(Observed({"KEY": value}), env.shows) is there
     assert not held(Observed({"FILE": Secret("/srv/other")}), env.shows)
+
+
+@pytest.mark.parametrize("salt", [bytes(32), SALT])
+def test_a_fact_that_is_written_is_shown_and_what_stood_there_is_not(salt: bytes) -> None:
+    key, day = Secret(secrets.token_urlsafe(9)), Secret("2026-11-22")
+    wanted = Wanted("x", {"day": day, "key": key})
+    found = Outcome(Observed({"day": key}), wanted.fields, None)
+    told = shown_fields(salt, wanted, found, facts={"day"})
+    assert told["day"]["after"] == "2026-11-22"
+    assert key.reveal() not in str(told) and told["day"]["before"] not in ("", "(absent)")
+    for text, known in (("two\nlines", True), ("x" * 201, True), ("(new)", False)):
+        other = Wanted("x", {"day": Secret(text, known)})
+        seen = shown_fields(salt, other, Outcome(Observed({}), other.fields, None), facts={"day"})
+        assert seen["day"]["after"].startswith("hmac:" if known and any(salt) else "(")
 
 
 def test_a_group_is_rendered_whole_or_not_at_all() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import fingerprint
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -13,6 +13,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
 
 ABSENT = "(absent)"
 OTHER_FORM = "(another form)"
+_LONGEST = 200
 _WHOLE = "content"
 """What the one field of a place that holds one text is called."""
 
@@ -24,38 +25,57 @@ def _shown(salt: bytes, name: str, fields: Mapping[str, Optional[Secret]]) -> st
     return OTHER_FORM if value is None else fingerprint(salt, name, value)
 
 
-def _after(salt: bytes, name: str, wanted: Wanted, outcome: Outcome) -> str:
+def _fact(value: Secret) -> str:
+    """The text of a fact that may be read by everybody; empty where it is not known yet, or is more than a line."""
+    text = value.reveal().rstrip("\n") if value.known else ""
+    return text if text.isprintable() and len(text) <= _LONGEST else ""
+
+
+def _after(salt: bytes, name: str, wanted: Wanted, outcome: Outcome, facts: Collection[str]) -> str:
     if name not in outcome.changes:
         return _shown(salt, name, outcome.observed.fields)
     value = outcome.changes[name]
-    return ABSENT if value is None else fingerprint(salt, name, value)
+    if value is None:
+        return ABSENT
+    return (_fact(value) if name in facts else "") or fingerprint(salt, name, value)
 
 
 def shown_fields(
-    salt: bytes, wanted: Wanted, outcome: Outcome, names: Optional[Sequence[str]] = None
+    salt: bytes,
+    wanted: Wanted,
+    outcome: Outcome,
+    names: Optional[Sequence[str]] = None,
+    facts: Collection[str] = (),
 ) -> Dict[str, Dict[str, str]]:
     """Per field, what was there ``before`` and what is ``after``.
 
     :param salt: keys the fingerprints: those under one salt can be compared, and none can be guessed without it.
     :param names: only these fields.
+    :param facts: fields that get nothing but facts of a rotation, such as its day. What is written there is shown; what stood there
+        before is not, because it may be anything.
     """
     return {
         name or _WHOLE: {
             "before": _shown(salt, name, outcome.observed.fields),
-            "after": _after(salt, name, wanted, outcome),
+            "after": _after(salt, name, wanted, outcome, facts),
         }
         for name in (wanted.names if names is None else names)
     }
 
 
 def difference(
-    salt: bytes, wanted: Wanted, outcome: Outcome, notes: Sequence[str] = ()
+    salt: bytes,
+    wanted: Wanted,
+    outcome: Outcome,
+    notes: Sequence[str] = (),
+    facts: Collection[str] = (),
 ) -> Dict[str, str]:
     """A diff as Ansible shows it.
 
+    :param facts: as in :func:`shown_fields`.
     :param notes: further lines of what is there afterwards.
     """
-    fields = shown_fields(salt, wanted, outcome)
+    fields = shown_fields(salt, wanted, outcome, facts=facts)
     before = [f"{name}: {both['before']}\n" for name, both in fields.items()]
     after = [f"{name}: {both['after']}\n" for name, both in fields.items()]
     before += _lines(outcome.observed.drift)
