@@ -44,6 +44,7 @@ from ansible.parsing import dataloader
 from ansible.plugins import loader
 from ansible.utils import display
 from ansible.utils.path import cleanup_tmp_file
+from warm_shortcuts import compile_templates_once, find_once, wait_for_results
 
 PLUGINS = "ansible_collections.keyturn.runbooks.plugins"
 # What ansible-playbook loads before its first task, and what the first task's worker loads.
@@ -175,6 +176,12 @@ def preload(collection: Path, kept: Path) -> None:
     for name in IMPORTED:
         import_module(name)
     parse_once(collection)
+    modules = [path.stem for path in (collection / "plugins" / "modules").glob("*.py")]
+    find_once(collection / "plugins", [f"keyturn.runbooks.{name}" for name in modules])
+    templates = kept.with_name("templates")
+    templates.mkdir(mode=0o700, exist_ok=True)
+    compile_templates_once(templates)
+    wait_for_results()
     for name in constants.config.get_configuration_definitions():
         constants.config.get_config_value(name, variables=vars(constants))
     # What lives as long as the server need not be looked through in each worker of each run, nor all that a short run makes.
@@ -222,8 +229,6 @@ def read_settings() -> None:
         if isinstance(handler, logging.FileHandler):
             handler.close()
             handler.baseFilename = constants.DEFAULT_LOG_PATH
-    # How often it looks whether a task has ended: for most of a run it does nothing else.
-    constants.set_constant("DEFAULT_INTERNAL_POLL_INTERVAL", 0.005)
     # A fork takes away the lock that keeps threads from writing while a worker is forked.
     for stream in (sys.stdout, sys.stderr):
         display._synchronize_textiowrapper(stream, display.Display()._lock)

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Ansible does again in each run with the same result, done once for all runs that a server forks."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import marshal
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, SimpleNamespace
+from typing import Any
+
+from ansible.plugins import loader, strategy
+from jinja2 import Environment
+
+# What a template is compiled to depends on these and on its text.
+SYNTAX = (
+    "block_start_string",
+    "block_end_string",
+    "variable_start_string",
+    "variable_end_string",
+    "comment_start_string",
+    "comment_end_string",
+    "line_statement_prefix",
+    "line_comment_prefix",
+    "trim_blocks",
+    "lstrip_blocks",
+    "newline_sequence",
+    "keep_trailing_newline",
+    "autoescape",
+    "sandboxed",
+)
+
+
+def find_once(folders: Path, names: list[str]) -> None:
+    """Look into a folder of plugins once for each name; other folders are looked into each time.
+
+    :param folders: what holds those folders.
+    :param names: of the collection's modules, in full.
+    """
+    known: dict[str, list[str]] = {}
+
+    def look(pattern: str) -> Iterator[str]:
+        if not pattern.startswith(f"{folders}{os.sep}"):
+            return glob.iglob(pattern)
+        if pattern not in known:
+            known[pattern] = glob.glob(pattern)
+        return iter(known[pattern])
+
+    loader.glob = SimpleNamespace(glob=glob.glob, iglob=look)
+    for name in names:
+        for kind in (loader.module_loader, loader.action_loader):
+            kind.find_plugin_with_context(name)
+
+
+class _Told(deque[Any]):
+    """The results of a run that are to be looked at.
+
+    :cvar came: set when there is one.
+    """
+
+    came = threading.Event()
+
+    def append(self, result: Any) -> None:
+        super().append(result)
+        self.came.set()
+
+
+def wait_for_results() -> None:
+    """Ansible looks for results hundreds of times in a second, and takes a tenth of a processor for it; here they wake it.
+
+    A quarter of a second, for what it looks at beside results.
+    """
+
+    def wait(seconds: float) -> None:
+        if seconds < 0.001:
+            time.sleep(seconds)
+        elif _Told.came.wait(0.25):
+            _Told.came.clear()
+
+    strategy.deque = _Told
+    strategy.time = SimpleNamespace(**{**vars(time), "sleep": wait})
+
+
+def compile_templates_once(kept: Path) -> None:
+    """Take what a template was compiled to in another run.
+
+    :param kept: where that is; an existing directory.
+    """
+    compile_now = Environment.compile
+
+    def take(self: Environment, source: Any, *more: Any, **options: Any) -> Any:
+        if not isinstance(source, str) or more or options:
+            return compile_now(self, source, *more, **options)
+        syntax = [getattr(self, name) for name in SYNTAX]
+        same = (type(self).__qualname__, syntax, sorted(self.extensions), str(source))
+        path = kept / hashlib.sha256(repr(same).encode()).hexdigest()
+        try:
+            found: CodeType = marshal.loads(path.read_bytes())  # noqa: S302 (written below)
+        except FileNotFoundError:
+            found = compile_now(self, source)
+            part = path.with_suffix(f".{os.getpid()}")
+            part.write_bytes(marshal.dumps(found))
+            part.rename(path)
+        return found
+
+    Environment.compile = take
