@@ -41,7 +41,7 @@ def test_a_viewer_sees_broadcasts_and_nothing_else(scratch: Path, ansible: Ansib
         assert platform.untouched() == nothing
         platforms.run().check()
         platform.is_done()
-        assert viewer.views == [broadcast], "a test stream was shown"
+        assert (viewer.views, viewer.calls) == ([broadcast], 2), "a test stream was shown"
         with Publisher(ingest, platform.known()["current"]) as live:
             viewer.wait(10)
         viewer.wait_for_end()

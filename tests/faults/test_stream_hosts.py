@@ -1,0 +1,189 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stream keys in files of a real host: it stops answering in the middle, or a unit there does not reload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from estate.playbook import Ansible, PlaybookResult
+from machines import Application, Podman, SystemdMachine, required
+from publisher import Publisher
+from stream_hosts import HOST, PATIENCE, RELOADS, Moment, Platforms, told_of
+
+
+@pytest.fixture
+def platforms(scratch: Path, ansible: Ansible, machine: SystemdMachine) -> Iterator[Platforms]:
+    """None yet; their units are on the host."""
+    made = Platforms(scratch, ansible, machine)
+    with required():
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+AWAY = "the host of this task cannot be reached: "
+BACK = f"See to the connection to {HOST}, then run the same playbook again"
+SSHD = "/usr/sbin/sshd"
+
+
+@contextmanager
+def silent(machine: SystemdMachine, podman: Podman) -> Iterator[None]:
+    """It stops in the middle of everything, as a machine does that hangs."""
+    podman.call("pause", machine.id)
+    yield
+    podman.call("unpause", machine.id)
+
+
+@contextmanager
+def unreachable(machine: SystemdMachine) -> Iterator[None]:
+    """Nobody can log in there; its services go on."""
+    machine.shell(f"chmod 0 {SSHD}; pkill -KILL -x sshd || true")
+    yield
+    machine.shell(f"chmod 755 {SSHD}")
+
+
+def lost_at(
+    platforms: Platforms, moments: list[Moment], away: AbstractContextManager[None]
+) -> PlaybookResult:
+    """Run it, and take the host away when all have come to that moment; then see that who goes live can."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(platforms.run)
+        for moment in moments:
+            moment.wait()
+        with away:
+            for moment in moments:
+                moment.go_on()
+            failed = running.result().check(2)
+            platforms.survive("away")
+            for one in platforms.all:
+                # Where a reset has ended the key in use, the keyring says what goes on.
+                if one.overlap:
+                    Publisher(one.ingest, one.held()).start().close()
+    return failed
+
+
+def states(platforms: Platforms) -> dict[str, str]:
+    """Of each."""
+    return {one.name: one.state for one in platforms.all}
+
+
+def test_a_host_that_stops_answering_in_the_middle(
+    platforms: Platforms, machine: SystemdMachine, podman: Podman
+) -> None:
+    """After the proofs of three platforms: one is promoted, one is not yet, and one has had its key reset by a person."""
+    platforms.add("promoted", RELOADS)
+    waiting = platforms.add("waiting", RELOADS)
+    platforms.add("ended", RELOADS, overlap=False).click()
+    place = {"type": "systemd", "host": HOST, "unit": Application(machine).unit}
+    guard = {"name": "encoder", **place, "inactive": "skip", "active": "refuse"}
+    waiting.more["keyturn_consumers"] = [waiting.relay(), guard]
+    # The first time is the look before anything is done.
+    moments = [Moment(platforms.folder, one.name, skipped=True) for one in platforms.all]
+    for one, moment in zip(platforms.all, moments, strict=True):
+        proof = {"type": "command", "argv": moment.argv}
+        one.more["keyturn_probes"] = [*one.variables()["keyturn_probes"], proof]
+    platforms.write()
+    failed = lost_at(platforms, moments, silent(machine, podman))
+    assert states(platforms) == {
+        "promoted": "promoted grace",
+        "waiting": "proved observed",
+        "ended": "promoted grace",
+    }
+    for name, words in {
+        "promoted": "Nothing speaks against the new value, and both values are accepted",
+        "waiting": "The new value is not in use, and applications go on with the old one",
+        "ended": "Nothing was returned to; mend the cause and run the same playbook again",
+    }.items():
+        told = told_of(failed, name)
+        assert [text for text in (AWAY, BACK, words, "the key desk") if text not in told] == [], (
+            told
+        )
+    platforms.run().check()
+    for one in platforms.all:
+        one.is_done()
+
+
+def test_a_host_that_is_gone_between_file_and_reload(
+    platforms: Platforms, machine: SystemdMachine
+) -> None:
+    """The key file has the new key, and the unit uses the old one: the run cannot return there, and the next one ends that."""
+    listed = platforms.add("listed", RELOADS)
+    ended = platforms.add("ended", RELOADS, overlap=False)
+    ended.click()
+    moments = []
+    for one in platforms.all:
+        # It is told before the unit, and reads the same file.
+        moments.append(moment := Moment(platforms.folder, one.name))
+        first = {
+            "name": f"first-{one.name}",
+            "type": "command",
+            "argv": moment.argv,
+            "reads": ["live"],
+        }
+        about = {**first, "timeout": f"{PATIENCE}s"}
+        one.more["keyturn_consumers"] = [about, one.relay()]
+    platforms.write()
+    key = listed.known()["current"]
+    failed = lost_at(platforms, moments, unreachable(machine))
+    assert states(platforms) == {"listed": "promoted grace!", "ended": "promoted grace"}
+    assert (listed.in_file(), listed.held()) == (listed.known()["previous"], key)
+    for name, words in {
+        "listed": "The return to the previous value was begun and failed too: Write the sinks",
+        "ended": "Nothing was returned to; mend the cause and run the same playbook again",
+    }.items():
+        told = told_of(failed, name)
+        assert [text for text in (AWAY, BACK, words) if text not in told] == [], told
+    platforms.run().check()
+    ended.is_done()
+    assert (listed.state, listed.in_file(), listed.held()) == ("observed grace!", key, key)
+
+
+def test_units_that_do_not_reload(platforms: Platforms, machine: SystemdMachine) -> None:
+    """With a list the run returns; after a reset it stays where it is; one that is gone after its reload is not started."""
+    refuses = "ExecReload=/bin/sh -c 'test -e /srv/%N/works || cmp /srv/%N/value /srv/%N/first'"
+    fails = "ExecReload=/usr/bin/test -e /srv/%N/works"
+    leaves = "ExecReload=/bin/sh -c 'test -e /srv/%N/works || kill -TERM $MAINPID'"
+    listed = platforms.add("listed", refuses, RELOADS)
+    ended = platforms.add("ended", fails, RELOADS, overlap=False)
+    left = platforms.add("left", leaves, RELOADS)
+    units = {one.name: one.unit for one in platforms.all if one.unit}
+    key = listed.known()["current"]
+    machine.write(f"{units['listed'].folder}/first", key)
+    processes = {name: units[name].pid for name in ("listed", "ended")}
+    ended.click()
+    platforms.write()
+    failed = platforms.run().check(2)
+    platforms.survive("failed")
+    assert states(platforms) == {
+        "listed": "observed grace!",
+        "ended": "promoted grace",
+        "left": "promoted grace!",
+    }
+    for name, words in {
+        "listed": "The previous value was made current again and proved",
+        "ended": "Nothing was returned to; mend the cause and run the same playbook again",
+        "left": "must not be started from here",
+    }.items():
+        told = told_of(failed, name)
+        assert f"relay-{name}: " in told and units[name].unit in told and words in told
+        assert (
+            f"after reload, {units[name].unit} is inactive" in told or "Reload failed for" in told
+        )
+    assert (listed.in_file(), listed.held()) == (key, key)
+    assert {name: units[name].pid for name in processes} == processes, "restarted"
+    for unit in units.values():
+        machine.write(f"{unit.folder}/works", "")
+        unit.start()
+    platforms.run("--limit", "listed", playbook="retire_due").check()
+    platforms.run().check()
+    listed.is_done(rotations=2)
+    ended.is_done()
+    assert left.state == "observed grace!"
+    assert left.in_file() == left.held() == left.known()["current"]
