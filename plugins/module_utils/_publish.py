@@ -64,6 +64,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
     bring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._backup import (
+    NO_COPY,
     BackedUpPlace,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import EVERYBODY
@@ -227,6 +228,17 @@ def _told_as_written(params: Params, result: Result) -> List[str]:
     return sorted(own & {str(item.get("name")) for item in told if item.get("changed")})
 
 
+def _without_copy(params: Params, result: Result, written: Sequence[str]) -> str:
+    """What the ledger is to keep of files that were not there to be copied; empty where none was missing."""
+    told = [item for item in result.get("sinks") or () if isinstance(item, dict)]
+    lost = {item.get("name") for item in told if (item.get("backup") or {}).get("missing")}
+    return "; ".join(
+        f"{described(sink.ref.place, sink.name, sink.host)}: {NO_COPY}"
+        for sink in parse_sinks(params["sinks"], OPTION)
+        if sink.name in lost and sink.name in written
+    )
+
+
 def conclude(params: Params, result: Result, context: Context) -> Result:
     """On the controller, once the places were written, or some of them: who reads them is to be told.
 
@@ -234,12 +246,17 @@ def conclude(params: Params, result: Result, context: Context) -> Result:
     """
     contents = params["contents"]
     consumers = contents.consumers
-    written = [name for name in _told_as_written(params, result) if name not in contents.taken]
-    if not written or not consumers:
+    told = _told_as_written(params, result)
+    written = [name for name in told if name not in contents.taken] if consumers else []
+    lost = _without_copy(params, result, told)
+    if not written and not lost:
         return result
     access = open_keyring(params, context)
     known = {**params, "consumers": consumers}
-    if _take_back(access, known, written) and context.check_mode:
+    stepped = bool(written) and _take_back(access, known, written)
+    if lost and access.document is not None:
+        stepped = access.step(Request("note", access.run), lost) or stepped
+    if stepped and context.check_mode:
         # A step that this task is asked to do too must build on this one.
         params["replay"] = access.replay
         return {**result, "replay": access.replay}

@@ -123,7 +123,7 @@ def test_a_place_that_shows_the_value_before_needs_no_write_to_go_back(
     document = Document("db", bytes(32), current=now, previous=before)
     sinks = [{"name": "app", "ref": f"ref+file://{folder}/app", "template": "{current.value}"}]
     defined = Definitions(None, parse_sinks(sinks), (), None)
-    params = {"unreadable": [], "behind": [], "issuer": {}}
+    params = {"unreadable": [], "behind": [], "unknown": [], "issuer": {}}
     with as_nobody():
         write(folder / "app", "first")
         folder.chmod(0o500)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ def test_no_file_before_is_told_and_goes_on(platform: Platform) -> None:
     assert beside(platform) == {"*": f"{platform.key}\n"}
     [one, other] = [line for line in platform.warnings if "keyring" not in line.partition(":")[0]]
     assert one == other and "sink 'key_file'" in one and "no copy to go back to" in one
+    [line] = map(json.loads, platform.ledger.read_text().splitlines())
+    assert (line["phase"], line["outcome"]) == ("note", "done")
+    assert (
+        line["message"].startswith("sink 'key_file' (ref+file://") and "no copy" in line["message"]
+    )
 
 
 def test_the_first_copy_of_a_day_stays(platform: Platform) -> None:

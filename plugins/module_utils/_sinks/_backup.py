@@ -65,6 +65,9 @@ EACH_TIME = Naming(".backup-", "%Y%m%dT%H%M%S.%fZ", re.compile(r"\d{8}T\d{6}\.\d
 EACH_DAY = Naming(".bak.", "%Y%m%d", re.compile(r"\d{8}\Z"), timedelta(days=1))
 
 
+NO_COPY = "there was no file before, so there is nothing to copy and no copy to go back to"
+
+
 @dataclass(frozen=True)
 class Keep:
     """Which copies stay.
@@ -204,7 +207,7 @@ class BackedUpPlace(FilePlace):
         more = int(context.check_mode and made is not None)
         pruned = prune(self._path, self._where, self._keep, context, self.copies, more)
         if missing:
-            note = "there was no file before, so there is nothing to copy and no copy to go back to"
+            note = NO_COPY
         elif outcome.changes and made is None:
             note = f"the copy of this day was there already and stays as it is: {self._next()}"
         else:
