@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from dry_run import Walk
+from dry_run_page import keep
 from dry_stream import DryStream
 from estate.playbook import Ansible
 from ingest import Ingest
@@ -40,6 +41,7 @@ def platform(scratch: Path, ansible: Ansible) -> Iterator[Maker]:
 def faults(made: Walk) -> list[str]:
     """Every prediction that did not come true."""
     made.go()
+    keep(made)
     return [
         f"{cell.playbook} from {cell.state.name} ({cell.state.way}): {fault}"
         for cell in made.cells

@@ -17,7 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "dry-run.md"
 PARTS = ROOT / "build" / "dry-run"
 ASKED = "KEYTURN_PAGES"
-STRATEGIES = ("alternate_roles", "same_role", "new_role", "generated", "generated, one at a time")
+STRATEGIES = (
+    "alternate_roles",
+    "same_role",
+    "new_role",
+    "generated",
+    "generated, one at a time",
+    "stream keys",
+    "a stream key that is reset",
+)
 _HEAD = """\
 # Dry runs
 
@@ -32,9 +40,11 @@ each playbook from each state that a credential can be left in, first as a dry r
 - The *states* are found, not listed: what every run leaves, and what is there right before each of its writes and after each of its
   tasks, which a power cut would leave; also of runs in which a consumer or a proof fails. "Not told" names the consumers that were not
   seen using what they should.
-- The first three tables are a database role's, behind PgBouncer. The last two are a token's, which is made here: the env file of an
+- The first three tables are a database role's, behind PgBouncer. The next two are a token's, which is made here: the env file of an
   application holds one, and that of a hub the list of those that it accepts (`{current,pending,previous.value|join:,}`, and the same
   with the pending one first), or the one that it knows. A list is foreseen to change where it does, and to stay where its order does.
+- The last two are a stream platform's: an own ingest with its list, its key file with copies and its relay, and a platform where a person
+  resets the one key that there is. No dry run sends a test stream.
 
 **=** stands for: nothing was changed, and the real run did what was said. The word is how both ended. **(=)** stands for a state from which
 the playbook was not run, because it would look only at files and servers that are as in another state, from which it was. One in
