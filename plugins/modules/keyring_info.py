@@ -29,7 +29,7 @@ options:
     description:
       - The credential's issuer, as in C(keyturn_issuer). It is not connected to.
       - Without it the gate V(leftover) cannot tell a pending value of another definition, and the gate V(previous) takes it that old and
-        new values are accepted together.
+        new values are accepted together. RV(waiting) is null then.
     type: dict
     default: {}
   generate:

@@ -64,7 +64,7 @@ def _of_wait(result: Result) -> list[str]:
     claim, who = result["keyring"]["claim"], _who_waits(result)
     if not who or (claim and claim.get("alive")):
         return []
-    return [f"{who}. {result['waiting']['what']}. Then run the same playbook again"]
+    return [f"{who}. {result['waiting']['what']}"]
 
 
 def _of_claim(result: Result) -> list[str]:
@@ -104,17 +104,19 @@ def _of_gates(result: Result) -> list[str]:
     rotate = _closed(result, "rotate")
     if not due["due"] and due["state"] != "soon":
         rotate = {name: message for name, message in rotate.items() if name in _LASTING}
-    if result["keyring"]["stages"].get("previous"):
+    previous = result["keyring"]["stages"].get("previous")
+    if previous:
         retire = _closed(result, "retire")
         if not retire:
             rotate.pop("previous", None)
-            failed = result["keyring"]["stages"]["previous"]["failed"]
             which = (
                 "the value of the rotation that failed is still kept"
-                if failed
+                if previous["failed"]
                 else "the grace of the previous value is over"
             )
-            found.append(f"{which}: run the retire_due playbook")
+            # Who waits for a person to end it has said so.
+            if not (previous["status"] == "retiring" and result.get("waiting")):
+                found.append(f"{which}: run the retire_due playbook")
         elif "grace" not in retire:
             others = {name: text for name, text in retire.items() if rotate.get(name) != text}
             found += [f"retire, gate {name}: {text}" for name, text in others.items()]

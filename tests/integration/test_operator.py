@@ -75,6 +75,15 @@ def dashboard(
         yield made
 
 
+def check_who_is_waited_for(dashboard: Dashboard, first: str) -> None:
+    """The first key is in use, and status tells of the person, but sends nobody to a reset."""
+    assert dashboard.live_file.read_text() == first
+    shown = " ".join(dashboard.run("status").check().stdout.split())
+    assert "waits for a person (broadcast) since 2" in shown
+    assert f"A new value has to be made and put there: ref+file://{dashboard.handed}" in shown
+    assert "dashboard.example" not in shown
+
+
 @pytest.mark.parametrize("dashboard", [False], indirect=True)
 def test_a_reset_ends_the_key_in_use_and_the_run_goes_forward(dashboard: Dashboard) -> None:
     first = dashboard.key("current")
@@ -90,10 +99,7 @@ def test_a_reset_ends_the_key_in_use_and_the_run_goes_forward(dashboard: Dashboa
     intended = dashboard.document().pending
     assert intended
     assert intended.status == "intended"
-    assert dashboard.live_file.read_text() == first
-    shown = " ".join(dashboard.run("status").check().stdout.split())
-    assert "waits for a person (broadcast) since 2" in shown
-    assert f"dashboard.example, Keys: New. Put it there: ref+file://{dashboard.handed}" in shown
+    check_who_is_waited_for(dashboard, first)
     second = dashboard.click()
     done = dashboard.rotate().check()
     assert f"{dashboard.handed} still holds the value that is in use now" in done.output

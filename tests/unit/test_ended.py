@@ -341,20 +341,29 @@ def test_status_says_whom_a_rotation_waits_for_and_since_when(tmp_path: Path) ->
     desk.step("stage")
     wait = desk.report()["credentials"]["tw"]["waiting"]
     assert wait["since"] == since
-    assert "which ends the one in use: dashboard.example, Keys: New. Put it there: " in wait["what"]
-    assert wait["what"].endswith(f"ref+file://{desk.handed}")
+    # It asks no gate, and somebody may be live: so it sends nobody to a reset.
+    assert wait["what"].startswith(
+        f"A new value has to be made and put there: ref+file://{desk.handed}"
+    )
+    assert wait["what"].endswith("which asks every gate and says where to make it")
+    assert "dashboard" not in wait["what"]
     desk.step("release")
     report = build_report({"tw": {**desk.look(), "owner": "broadcast"}}, desk.now)
     (said,) = report["credentials"]["tw"]["attention"]
-    assert said == (
-        f"waits for a person (broadcast) since {since}. {wait['what']}. Then run the same playbook again"
-    )
+    assert said == f"waits for a person (broadcast) since {since}. {wait['what']}"
     told = f"left in the middle of a rotation: waits for a person (broadcast) since {since}; "
     assert told in failing(report, "overdue")["tw"]
     desk.hand()
     desk.step("issued")
     desk.step("release")
     assert desk.look()["waiting"] is None
+    desk.abandon()
+    desk.step("stage")
+    what = desk.look()["waiting"]["what"]
+    assert (
+        "or take the one that was made then: dashboard.example, Keys: New. Put it there: " in what
+    )
+    assert what.endswith(f"ref+file://{desk.handed}. Then run the same playbook again")
     desk.issuer = {"type": "operator"}
     assert desk.look()["waiting"] is None
 
@@ -378,7 +387,10 @@ def test_of_two_values_a_person_is_told_which_one_to_end(tmp_path: Path, returne
         f"The {other} one, {kept}, is in use and stays"
     )
     waiting = desk.look()["waiting"]
-    assert waiting["what"] == f"{told}, unless that was done; retire_due proves it"
+    assert waiting["what"] == f"{told}. Then run retire_due, which proves that it is refused"
+    desk.step("release")
+    (said,) = desk.report()["credentials"]["tw"]["attention"]
+    assert said == f"waits for a person since {waiting['since']}. {waiting['what']}"
     assert ends.retire_after and waiting["since"] == format_time(ends.retire_after)
     assert desk.revoke("previous") == [f"tw: {told}"]
     assert desk.revoke("previous", check=True) == [

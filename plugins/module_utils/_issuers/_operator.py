@@ -229,12 +229,23 @@ class Operator(Passive):
         """The person who makes a value, or ends the old one."""
         pending, previous = document.pending, document.previous
         if pending and pending.status == "intended":
-            places = " and ".join(map(self._place, self._values))
-            return Wait(f"{self._make(document)}. Put it there: {places}", pending.made)
+            return Wait(self._wanted(document), pending.made)
         if self.overlap and previous and previous.status == "retiring":
-            what = f"{self._end(previous, document)}, unless that was done; retire_due proves it"
+            what = f"{self._end(previous, document)}. Then run retire_due, which proves that it is refused"
             return Wait(what, previous.retire_after)
         return None
+
+    def _wanted(self, document: Document) -> str:
+        places = " and ".join(map(self._place, self._values))
+        if self.overlap or (document.current and document.current.ended):
+            return (
+                f"{self._make(document)}. Put it there: {places}. Then run the same playbook again"
+            )
+        # Nobody is sent to a reset by what asks no gate.
+        return (
+            f"A new value has to be made and put there: {places}. Making it ends the one in use: run the same playbook first, which asks "
+            "every gate and says where to make it"
+        )
 
     def _end(self, stage: Stage, document: Document) -> str:
         """Which of two values a person ends: nothing of either is shown, so they are told apart by their age."""
