@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -97,13 +98,17 @@ def test_a_key_that_a_person_hands_over(watched: Maker, report: Report) -> None:
     report(made.watch)
 
 
-def test_an_ingest_that_writes_keys_down_is_found(watched: Maker) -> None:
+def test_an_ingest_that_writes_keys_down_is_found(
+    watched: Maker, record_property: Callable[[str, object], None]
+) -> None:
     made = watched("an ingest as it usually is", True, "ffmpeg", careful=False)
     made.run("first key", ROTATE)
     assert made.found() == {INGEST}, "\n".join(made.watch.hits())
     told = "; ".join(made.watch.hits())
     for log in ("error.log", "rtmp-access.log", "on_publish.log"):
         assert f"/{log}" in told
+    planted = {"place": INGEST, "defect": "an ingest with its usual settings gets it"}
+    record_property("planted", json.dumps({**planted, "forms": 1, "found": 1}))
 
 
 def _defects() -> Any:

@@ -64,7 +64,7 @@ PAGE = """# Where secrets were searched for
 
 Every flow and every failure runs under detectors of all places that a value could get to. Afterwards each place is searched for
 every secret that the run knew or made: passwords, SCRAM verifiers and the salt of every version of the keyring, the administrators'
-passwords, tokens. Each is searched for in {number} forms: {forms}.
+passwords, tokens, stream keys. Each is searched for in {number} forms: {forms}.
 
 Numbers are thousands of bytes that were searched; an empty cell is a place that this flow does not have. This page is not written
 by hand, but by
@@ -88,6 +88,8 @@ What may be where:
   can read them, or could at any moment since they were made.
 - Sinks on servers (a parameter of AWS, a field in Vault, a Kubernetes Secret) hold the value that they are given. What their servers
   keep of it is not searched; everything that they write to their logs is. Vault's audit log names values by their HMAC alone.
+- An ingest with its usual settings writes down each key that is sent to it (see [stream-keys.md](stream-keys.md)). Here it is told not
+  to, and nothing of a key is in its logs.
 
 A flow joins with `with watch.over("its name"): …` around whatever runs it (`tests/support/leaks/watch.py`); `watch.learn` gives the
 secrets that it made.
@@ -108,6 +110,7 @@ In each place a value is planted on purpose, a different one in each form, and h
 - *sockets of the machine*: what is sent to other processes by local sockets, as to syslog.
 - *readable by others*: files that others than their owner can read, now or at any moment since they were made.
 - *logs of the stores*: of Vault, with its audit log, of the server that is AWS, and of Kubernetes's API server and etcd.
+- *logs of the ingest*: of nginx with the RTMP module, and of the program that decides about keys there.
 - *PostgreSQL's log*: with `log_statement = all` and `log_min_error_statement = error`. *PgBouncer's log*: with `verbose = 2`.
 """
 
