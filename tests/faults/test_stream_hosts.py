@@ -14,7 +14,8 @@ import pytest
 from estate.playbook import Ansible, PlaybookResult
 from machines import Application, Podman, SystemdMachine, required
 from publisher import Publisher
-from stream_hosts import HOST, PATIENCE, RELOADS, Moment, Platforms, told_of
+from stream_faults import keep_fault
+from stream_hosts import HOST, PATIENCE, RELOADS, Moment, Platforms, failed_hosts, told_of
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def platforms(scratch: Path, ansible: Ansible, machine: SystemdMachine) -> Itera
 
 AWAY = "the host of this task cannot be reached: "
 BACK = f"See to the connection to {HOST}, then run the same playbook again"
+FORWARD, RETURNED = "ends the rotation", "ends the return"
 SSHD = "/usr/sbin/sshd"
 
 
@@ -108,6 +110,12 @@ def test_a_host_that_stops_answering_in_the_middle(
     platforms.run().check()
     for one in platforms.all:
         one.is_done()
+    keep_fault(
+        "a host stops answering after the proofs",
+        (True, "promoted; it holds: both keys are accepted", FORWARD),
+        (True, "an encoder there cannot be asked: not promoted", FORWARD),
+        (False, "promoted; it holds: nothing can be returned to", FORWARD),
+    )
 
 
 def test_a_host_that_is_gone_between_file_and_reload(
@@ -143,6 +151,11 @@ def test_a_host_that_is_gone_between_file_and_reload(
     platforms.run().check()
     ended.is_done()
     assert (listed.state, listed.in_file(), listed.held()) == ("observed grace!", key, key)
+    keep_fault(
+        "a host is gone between the key file and the reload",
+        (True, "it cannot return there either; both keys are accepted", RETURNED),
+        (False, "it holds: nothing can be returned to", FORWARD),
+    )
 
 
 def test_units_that_do_not_reload(platforms: Platforms, machine: SystemdMachine) -> None:
@@ -167,7 +180,7 @@ def test_units_that_do_not_reload(platforms: Platforms, machine: SystemdMachine)
         "left": "promoted grace!",
     }
     for name, words in {
-        "listed": "The previous value was made current again and proved",
+        "listed": "The previous value was made current again and proved. Mend the cause, run the retire_due playbook",
         "ended": "Nothing was returned to; mend the cause and run the same playbook again",
         "left": "must not be started from here",
     }.items():
@@ -181,9 +194,15 @@ def test_units_that_do_not_reload(platforms: Platforms, machine: SystemdMachine)
     for unit in units.values():
         machine.write(f"{unit.folder}/works", "")
         unit.start()
-    platforms.run("--limit", "listed", playbook="retire_due").check()
-    platforms.run().check()
-    listed.is_done(rotations=2)
+    asked = platforms.run().check(2)
+    assert failed_hosts(asked) == {"listed"}
+    assert "run the retire_due playbook" in told_of(asked, "listed")
     ended.is_done()
     assert left.state == "observed grace!"
     assert left.in_file() == left.held() == left.known()["current"]
+    keep_fault(
+        "a unit fails to reload, or is gone after its reload",
+        (True, "returned to the old key, and proved it", "asks for `retire_due` first"),
+        (True, "returned, but for the unit that is gone: it is not started", RETURNED),
+        (False, "it holds: nothing can be returned to", FORWARD),
+    )

@@ -24,11 +24,13 @@ from points import soak
 from rotation import Point
 from stream_course import StreamCourse
 from stream_estate import ROLL_BACK, ROTATE, StreamEstate
+from stream_faults import keep_fault
 from stream_world import FORCE, Meanwhile
 
 PROMOTE = Point("Look once more, and promote the proved value", None, "before")
 Maker = Callable[..., StreamCourse]
 SOON = {"keyturn_wait": "7s"}
+FORWARD = "ends the rotation"
 
 
 @pytest.fixture
@@ -155,6 +157,7 @@ def test_a_key_file_that_takes_no_write(
     assert estate.live_file.read_text() == estate.held.read_text() != first
     assert estate.phases().count("stage") == 2
     estate.survives("after it")
+    keep_fault(f"the key file takes no write: {told}", (True, "the key in use stays", FORWARD))
 
 
 def test_an_ingest_that_cannot_ask_who_may(course: Maker) -> None:
@@ -172,6 +175,8 @@ def test_an_ingest_that_cannot_ask_who_may(course: Maker) -> None:
     estate.run(ROTATE).check()
     current = estate.document().current
     assert current and current.rotation_id == pending.rotation_id
+    seen = (True, "not promoted, and no key is taken for a bad one", FORWARD)
+    keep_fault("the ingest refuses everybody, since it cannot ask who may", seen)
 
 
 def test_an_ingest_that_goes_away_in_the_middle(course: Maker) -> None:
@@ -197,6 +202,8 @@ def test_an_ingest_that_goes_away_in_the_middle(course: Maker) -> None:
     estate.one_key()
     assert estate.live_file.read_text() == estate.held.read_text() != first
     estate.survives("after it")
+    seen = (True, "it names the ingest; both keys are accepted", "ends what was begun")
+    keep_fault("the ingest goes away after the reload", seen)
 
 
 def test_a_power_cut_while_the_test_stream_is_sent(course: Maker) -> None:
@@ -216,6 +223,8 @@ def test_a_power_cut_while_the_test_stream_is_sent(course: Maker) -> None:
     estate.run(ROTATE).check()
     current = estate.document().current
     assert current and current.rotation_id == pending.rotation_id
+    seen = (True, "the stream ends by itself", FORWARD)
+    keep_fault("a run is killed while the test stream is sent", seen)
 
 
 def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from stream_faults import section
+
 ORDER = ("adopt", "rotate_db", "rollback", "retire_due", "abandon")
 HEAD = """\
 # Faults at every write
@@ -97,4 +99,5 @@ def page(found: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page(rows(Path(sys.argv[1]))))
+    kept = Path(sys.argv[1])
+    sys.stdout.write(page(rows(kept)) + section(kept))

@@ -12,6 +12,7 @@ from typing import Any
 from points import Kinds, cuts
 from rotation import Point
 from stream_estate import StreamEstate
+from stream_faults import keep_cuts
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,14 @@ class StreamCourse:
         :param share: every how manieth point is tried, and one of each kind; all of them with ``make soak``.
         """
         left = self.kinds.choose(cuts(flow.points), share)
+        tried = [str(point) for point in left]
         while left:
             again()
             self.estate.survives(f"{flow.playbook}: before")
             passed = self._course(flow, left)
             assert passed, f"{flow.playbook}: {left[0]} is not passed"
             left = left[passed:]
+        keep_cuts(self.estate.overlap, flow.playbook, flow.code, tried)
 
     def _course(self, flow: Flow, points: Iterable[Point]) -> int:
         """One course, from the state before to the end; how many points were passed."""

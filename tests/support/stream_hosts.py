@@ -240,13 +240,13 @@ class Platform:
         going = document.pending or self.current.status == "promoted"
         assert self.reset in used or going, f"{where}: the key in use is dead, and nothing says so"
 
-    def is_done(self, rotations: int = 1) -> None:
+    def is_done(self) -> None:
         """It is at the end of a rotation, and of no other one."""
         key = self.known()["current"]
         assert self.state == "observed grace", f"{self.name}: {self.state}"
         assert (self.in_file(), self.held()) == (key, key), self.name
         assert self.ingest.accepts(key), self.name
-        assert self.phases().count("stage") == rotations, f"{self.name}: a second key"
+        assert self.phases().count("stage") == 1, f"{self.name}: a second key"
         lines = [json.loads(line) for line in self.ledger.read_text().splitlines()]
         faults = [*chain_faults(lines), *tail_faults(lines, self.document.ledger)]
         assert not faults, f"{self.name}: {faults}"
@@ -292,6 +292,7 @@ class Platforms:
         if self._machine:
             variables = self._machine.variables(HOST)
             variables["ansible_ssh_args"] += f" {ALIVE}"
+            variables["ansible_pipelining"] = True
             hosts["hosts"] = {HOST: variables}
         (place / "hosts.yml").write_text(yaml.safe_dump({"all": hosts}))
         for one in self.all:
