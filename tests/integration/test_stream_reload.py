@@ -65,7 +65,8 @@ def test_a_broadcast_that_no_page_shows_is_seen_on_the_machine(world: StreamWorl
     world.run("rotate_stream_keys").check()
     with Publisher(ingest, first):
         ingest.reload()
-        said(world, "retire_due")
+        # As an ordinary module there, too.
+        said(world, "retire_due", keyturn_direct=False)
     assert world.key("previous") == first
     world.run("retire_due").check()
     assert "previous" not in world.known()

@@ -278,7 +278,14 @@ class Ingest(Running):
         """``nginx -s reload``: a new process takes what comes, and the old one keeps the broadcasts that it has."""
         before = self.worker()
         subprocess.run([*self._argv, "-s", "reload"], check=True, timeout=20)
-        wait_until(lambda: self.worker() != before, 20, "the new process to answer")
+        old = Path(f"/proc/{before}/cmdline")
+
+        def alone() -> bool:
+            # For a moment both take connections.
+            ends = not old.exists() or b"is shutting down" in old.read_bytes()
+            return ends and self.worker() != before
+
+        wait_until(alone, 20, "the new process to answer alone")
 
     def drop(self, key: str, application: str = "live") -> int:
         """Disconnect the publisher with this key; returns how many there were."""
