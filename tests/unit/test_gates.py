@@ -250,7 +250,9 @@ def test_what_the_keyring_does_not_know_is_not_replaced_unless_the_user_says_so(
     facts = replace(ME, unknown=("sink 'allowed' on ingest1 (ref+file:///etc/ingest/keys)",))
     said = closed("rotate", None, facts=facts)["unknown"]
     assert facts.unknown[0] in said
-    assert "--limit db, with keyturn_adopt" in said and "-e keyturn_replace=true" in said
+    assert (
+        "keyturn.runbooks.adopt --limit db -e @FILE" in said and "-e keyturn_replace=true" in said
+    )
     for user in ({"replace": True}, {"emergency": True, "reason": "it leaked"}):
         assert not closed("rotate", None, facts=replace(facts, **user))
     assert not closed("adopt", None, facts=facts)
