@@ -25,6 +25,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     MissingLibrary,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import (
     Pattern,
@@ -163,6 +164,15 @@ def test_what_stands_behind_a_key_is_no_part_of_its_name(ingest: Ingest) -> None
         assert publish(ingest.url(), asking, "ffmpeg", wanted=wanted).method == ""
         assert len(gate.publishing(Context(), [Secret(asking)])) == 1
         assert gate.publishing(Context(), [Secret(f"{key}x?a"), Secret("?a")]) == []
+        other = Stage("r1", "observed", {"key": Secret(new_key())})
+        others = Document("restream", bytes(32), current=other)
+        assert gate.closed(Context(), others) == []
+        mine = replace(other, fields={"key": Secret(key)})
+        assert len(gate.closed(Context(), replace(others, previous=mine))) == 1
+        first = Document("restream", bytes(32), pending=other)
+        for unknown in (None, first):
+            (said,) = gate.closed(Context(), unknown)
+            assert "the keyring knows no key in use" in said
 
 
 @both

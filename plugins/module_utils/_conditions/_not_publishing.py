@@ -38,11 +38,14 @@ KEYS = (
 
 
 ANY, OWN = "any", "own"
+_NO_KEY = "the keyring knows no key in use, so it may be with this credential's"
 
 
-def _keys(document: Optional[Document]) -> List[Secret]:
-    """The credential's own keys, under whatever name its issuer has them."""
-    stages = [document.pending, document.current, document.previous] if document else []
+def _keys(document: Optional[Document]) -> Optional[List[Secret]]:
+    """The credential's own keys, under whatever name its issuer has them; none where the keyring does not say which one is in use."""
+    if document is None or document.current is None:
+        return None
+    stages = [document.pending, document.current, document.previous]
     return [
         value
         for stage in stages
@@ -57,7 +60,8 @@ class NotPublishing:
     """One ingest.
 
     :param applications: those that count; none: all.
-    :param streams: ``any`` stream counts, or those alone that are published with the credential's ``own`` keys.
+    :param streams: ``any`` stream counts, or those alone that are published with the credential's ``own`` keys; while none is known to
+        be in use, every stream may be.
     :param seconds: how long one reading may take.
     """
 
@@ -111,8 +115,10 @@ class NotPublishing:
         :raises KeyturnError: as the statistics' page gives cause.
         """
         whose = None if self.streams == ANY else _keys(document)
+        anybody = self.streams == OWN and whose is None
+        why = f", and {_NO_KEY}" if anybody else ""
         return [
-            f"somebody is live ({text}): nothing is changed while that is so; run again after the broadcast"
+            f"somebody is live ({text}){why}: nothing is changed while that is so; run again after the broadcast"
             for text in self.publishing(context, whose)
         ]
 
