@@ -127,14 +127,16 @@ def _for_pgbouncer(
 
 @contextmanager
 def _named(consumer: Consumer) -> Iterator[None]:
-    """Errors inside of it name the consumer: whoever only looks has no other consumer's message beside it."""
+    """Errors inside of it name the consumer and its host: whoever is told of one has nothing else beside the message."""
+    bare = f"consumer {consumer.name}: "
+    where = f"consumer {consumer.name} on {consumer.host}: " if consumer.host else bare
     try:
         yield
     except KeyturnError as error:
-        where = f"consumer {consumer.name}: "
         if error.message.startswith(where):
             raise
-        raise type(error)(f"{where}{error.message}", **error.details) from None
+        told = error.message[len(bare) :] if error.message.startswith(bare) else error.message
+        raise type(error)(f"{where}{told}", **error.details) from None
 
 
 def _looks_at_log(consumer: Consumer) -> bool:
@@ -262,7 +264,8 @@ def run(params: Params, context: Context) -> Result:
         return {**result, **_run_pgbouncer(params, context)}
     if consumer.type == "none":
         return {**result, "action": "none", "coalesced": False, "seen": True}
-    done = pick_up(task)
+    with _named(consumer):
+        done = pick_up(task)
     return {**result, **task.told, **done, "changed": done["action"] != "none"}
 
 
