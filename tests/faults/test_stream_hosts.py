@@ -15,7 +15,7 @@ from estate.playbook import Ansible, PlaybookResult
 from machines import Application, Podman, SystemdMachine, required
 from publisher import Publisher
 from stream_faults import keep_fault
-from stream_hosts import HOST, PATIENCE, RELOADS, Moment, Platforms, failed_hosts, told_of
+from stream_hosts import HOST, PATIENCE, RELOADS, Moment, Platform, Platforms, failed_hosts, told_of
 
 
 @pytest.fixture
@@ -31,6 +31,9 @@ def platforms(scratch: Path, ansible: Ansible, machine: SystemdMachine) -> Itera
 
 AWAY = "the host of this task cannot be reached: "
 BACK = f"See to the connection to {HOST}, then run the same playbook again"
+ACCEPTED = "Nothing speaks against the new value, and both values are accepted"
+HELD = "Nothing was returned to; mend the cause and run the same playbook again"
+ESCALATE = "escalate to the key desk"
 FORWARD, RETURNED = "ends the rotation", "ends the return"
 SSHD = "/usr/sbin/sshd"
 
@@ -39,16 +42,20 @@ SSHD = "/usr/sbin/sshd"
 def silent(machine: SystemdMachine, podman: Podman) -> Iterator[None]:
     """It stops in the middle of everything, as a machine does that hangs."""
     podman.call("pause", machine.id)
-    yield
-    podman.call("unpause", machine.id)
+    try:
+        yield
+    finally:
+        podman.call("unpause", machine.id)
 
 
 @contextmanager
 def unreachable(machine: SystemdMachine) -> Iterator[None]:
     """Nobody can log in there; its services go on."""
     machine.shell(f"chmod 0 {SSHD}; pkill -KILL -x sshd || true")
-    yield
-    machine.shell(f"chmod 755 {SSHD}")
+    try:
+        yield
+    finally:
+        machine.shell(f"chmod 755 {SSHD}")
 
 
 def lost_at(
@@ -69,6 +76,36 @@ def lost_at(
                 if one.overlap:
                     Publisher(one.ingest, one.held()).start().close()
     return failed
+
+
+@contextmanager
+def full(platform: Platform) -> Iterator[None]:
+    """No room is left on the host where its key file is."""
+    assert platform.unit
+    machine, folder = platform.unit.machine, platform.unit.folder
+    machine.shell(
+        f"mv {folder} {folder}.d; mkdir {folder}; mount -t tmpfs -o size=64k none {folder}; mv {folder}.d/* {folder}; "
+        f"dd if=/dev/zero of={folder}/filling bs=512 2>&1 || true"
+    )
+    try:
+        yield
+    finally:
+        machine.shell(f"rm {folder}/filling")
+
+
+def says(done: PlaybookResult, words: dict[str, list[str]]) -> None:
+    """Each platform's failure is told with these words."""
+    for name, texts in words.items():
+        told = told_of(done, name)
+        assert [text for text in texts if text not in told] == [], told
+
+
+def mend(platforms: Platforms) -> None:
+    """From now on the units can do what they are told; those that run go on."""
+    for one in platforms.all:
+        assert one.unit
+        one.unit.machine.write(f"{one.unit.folder}/works", "")
+        one.unit.start()
 
 
 def states(platforms: Platforms) -> dict[str, str]:
@@ -98,15 +135,14 @@ def test_a_host_that_stops_answering_in_the_middle(
         "waiting": "proved observed",
         "ended": "promoted grace",
     }
-    for name, words in {
-        "promoted": "Nothing speaks against the new value, and both values are accepted",
-        "waiting": "The new value is not in use, and applications go on with the old one",
-        "ended": "Nothing was returned to; mend the cause and run the same playbook again",
-    }.items():
-        told = told_of(failed, name)
-        assert [text for text in (AWAY, BACK, words, "the key desk") if text not in told] == [], (
-            told
-        )
+    says(
+        failed,
+        {
+            "promoted": [AWAY, BACK, ACCEPTED, ESCALATE],
+            "waiting": [AWAY, BACK, "The new value is not in use, and applications", ESCALATE],
+            "ended": [AWAY, BACK, HELD, ESCALATE],
+        },
+    )
     platforms.run().check()
     for one in platforms.all:
         one.is_done()
@@ -142,12 +178,8 @@ def test_a_host_that_is_gone_between_file_and_reload(
     failed = lost_at(platforms, moments, unreachable(machine))
     assert states(platforms) == {"listed": "promoted grace!", "ended": "promoted grace"}
     assert (listed.in_file(), listed.held()) == (listed.known()["previous"], key)
-    for name, words in {
-        "listed": "The return to the previous value was begun and failed too: Write the sinks",
-        "ended": "Nothing was returned to; mend the cause and run the same playbook again",
-    }.items():
-        told = told_of(failed, name)
-        assert [text for text in (AWAY, BACK, words) if text not in told] == [], told
+    back = "The return to the previous value was begun and failed too: Write the sinks"
+    says(failed, {"listed": [AWAY, BACK, back], "ended": [AWAY, BACK, HELD]})
     platforms.run().check()
     ended.is_done()
     assert (listed.state, listed.in_file(), listed.held()) == ("observed grace!", key, key)
@@ -158,46 +190,54 @@ def test_a_host_that_is_gone_between_file_and_reload(
     )
 
 
-def test_units_that_do_not_reload(platforms: Platforms, machine: SystemdMachine) -> None:
-    """With a list the run returns; after a reset it stays where it is; one that is gone after its reload is not started."""
-    refuses = "ExecReload=/bin/sh -c 'test -e /srv/%N/works || cmp /srv/%N/value /srv/%N/first'"
-    fails = "ExecReload=/usr/bin/test -e /srv/%N/works"
-    leaves = "ExecReload=/bin/sh -c 'test -e /srv/%N/works || kill -TERM $MAINPID'"
+def troubled(platforms: Platforms) -> list[Platform]:
+    """One whose unit takes its first key alone, one whose unit does not reload, one whose unit ends by it, and a good one."""
+    works = "test -e /srv/%N/works"
+    refuses = f"ExecReload=/bin/sh -c '{works} || cmp /srv/%N/value /srv/%N/first'"
+    leaves = f"ExecReload=/bin/sh -c '{works} || kill -TERM $MAINPID'"
     listed = platforms.add("listed", refuses, RELOADS)
-    ended = platforms.add("ended", fails, RELOADS, overlap=False)
-    left = platforms.add("left", leaves, RELOADS)
+    ended = platforms.add("ended", f"ExecReload=/usr/bin/{works}", RELOADS, overlap=False)
+    ended.click()
+    assert listed.unit
+    listed.unit.machine.write(f"{listed.unit.folder}/first", listed.known()["current"])
+    return [listed, ended, platforms.add("left", leaves, RELOADS), platforms.add("stuck", RELOADS)]
+
+
+def test_units_that_do_not_reload_and_a_full_disk(platforms: Platforms) -> None:
+    """With a list the run returns; after a reset it stays where it is, and so it does where a file takes no write."""
+    listed, ended, left, stuck = troubled(platforms)
     units = {one.name: one.unit for one in platforms.all if one.unit}
     key = listed.known()["current"]
-    machine.write(f"{units['listed'].folder}/first", key)
-    processes = {name: units[name].pid for name in ("listed", "ended")}
-    ended.click()
+    processes = {name: unit.pid for name, unit in units.items() if name != "left"}
     platforms.write()
-    failed = platforms.run().check(2)
-    platforms.survive("failed")
+    with full(stuck):
+        failed = platforms.run().check(2)
+        platforms.survive("failed")
     assert states(platforms) == {
         "listed": "observed grace!",
         "ended": "promoted grace",
         "left": "promoted grace!",
+        "stuck": "promoted grace",
     }
-    for name, words in {
-        "listed": "The previous value was made current again and proved. Mend the cause, run the retire_due playbook",
-        "ended": "Nothing was returned to; mend the cause and run the same playbook again",
-        "left": "must not be started from here",
-    }.items():
-        told = told_of(failed, name)
-        assert f"relay-{name}: " in told and units[name].unit in told and words in told
-        assert (
-            f"after reload, {units[name].unit} is inactive" in told or "Reload failed for" in told
-        )
+    back = (
+        "The previous value was made current again and proved. Mend the cause, run the retire_due"
+    )
+    on = {name: f"relay-{name} on {HOST}: " for name in units}
+    words = {
+        "listed": [f"{on['listed']}reload {units['listed'].unit}", "Reload failed", back],
+        "ended": [f"{on['ended']}reload {units['ended'].unit}", "Reload failed", HELD],
+        "left": [f"{on['left']}after reload, {units['left'].unit} is", "must not be started from"],
+        "stuck": [f"on {HOST}", units["stuck"].file, "no space left", ACCEPTED],
+    }
+    says(failed, words)
     assert (listed.in_file(), listed.held()) == (key, key)
     assert {name: units[name].pid for name in processes} == processes, "restarted"
-    for unit in units.values():
-        machine.write(f"{unit.folder}/works", "")
-        unit.start()
+    mend(platforms)
     asked = platforms.run().check(2)
-    assert failed_hosts(asked) == {"listed"}
-    assert "run the retire_due playbook" in told_of(asked, "listed")
+    assert failed_hosts(asked) == {"listed"}, asked.output
+    says(asked, {"listed": ["run the retire_due playbook"]})
     ended.is_done()
+    stuck.is_done()
     assert left.state == "observed grace!"
     assert left.in_file() == left.held() == left.known()["current"]
     keep_fault(
@@ -206,3 +246,5 @@ def test_units_that_do_not_reload(platforms: Platforms, machine: SystemdMachine)
         (True, "returned, but for the unit that is gone: it is not started", RETURNED),
         (False, "it holds: nothing can be returned to", FORWARD),
     )
+    stays = "promoted; it holds: both keys are accepted"
+    keep_fault("the disk of a host is full", (True, stays, FORWARD))

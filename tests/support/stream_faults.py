@@ -28,7 +28,8 @@ nothing disturbed, and makes no second key.
 |---|---|---:|
 """
 _OTHERS = """
-Other faults. A host is a real one with systemd, reached by ssh; the lines of one fault are platforms of one run.
+Other faults. A host is a real one with systemd, reached by ssh; the lines of one fault are platforms of one run. That a host stopped
+answering is noticed by ssh's `ServerAliveInterval`, which `ansible_ssh_args` set here; ssh may wait for much longer without it.
 
 | fault | the platform | then | the same command after that |
 |---|---|---|---|
