@@ -5,13 +5,27 @@
 
 from __future__ import annotations
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions import closed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions import (
+    closed,
+    read_conditions,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
     Params,
     Result,
 )
+
+
+def prepare(params: Params, context: Context) -> Params:
+    """Leave out what is not asked there: the others' headers are logins, and no business of that machine.
+
+    :raises BadInput: naming the key and what is expected.
+    """
+    gates = params["gates"]
+    pairs = zip(gates, read_conditions(gates))
+    own = [gate for gate, condition in pairs if condition.on == params["host"]]
+    return {**params, "gates": own}
 
 
 def run(params: Params, context: Context) -> Result:
@@ -32,5 +46,6 @@ MODULE = ModuleCore(
         "host": {"type": "str", "default": ""},
     },
     run=run,
+    prepare=prepare,
     host=True,
 )

@@ -281,7 +281,9 @@ class DirectAction(ActionBase):
             )
         finally:
             self._task.environment = before
-        if not result.get("failed") or "kind" in result:
+        # Every module says whether it changed something: an answer without that is another program's.
+        answered = wrap or "changed" in result or result.get("unreachable")
+        if (answered and not result.get("failed")) or "kind" in result:
             return dict(result)
         return self._of_the_host(result, variables, carries_secrets)
 
@@ -290,7 +292,8 @@ class DirectAction(ActionBase):
     ) -> dict[str, Any]:
         """A failure of Ansible's own on that host, such as no Python there."""
         if not carries_secrets:
-            return {"kind": "Host", **result}
+            unanswered = {"msg": f"{self.module.name}: the host gave no answer of this module"}
+            return {"kind": "Host", **unanswered, **result, "failed": True}
         # What was printed there may be the module itself, with the values that it was sent.
         python = self._interpreter(variables) or "the Python that Ansible found"
         causes = {126: f"{python} may not be run", 127: f"{python} is not there"}

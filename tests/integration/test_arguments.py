@@ -97,6 +97,19 @@ def test_a_password_in_a_url_does_not_get_there_either(ansible: Ansible) -> None
         assert "EXEC" not in refused
 
 
+def test_an_answer_that_is_not_the_modules_opens_no_gate(ansible: Ansible, scratch: Path) -> None:
+    """Such as that of a wrapper which is set as interpreter and prints something of its own."""
+    wrapper = scratch / "python"
+    wrapper.write_text("#!/bin/sh\ncat >/dev/null\necho '{}'\n")
+    wrapper.chmod(0o755)
+    gates = [{"type": "not_connected", "host": "localhost", "ports": [1]}]
+    task = {
+        "keyturn.runbooks.gate": {"gates": gates, "host": "localhost"},
+        "vars": {"ansible_python_interpreter": str(wrapper)},
+    }
+    assert "gave no answer that can be read" in play(ansible, task).stdout
+
+
 def test_a_host_that_sends_back_what_it_is_sent_is_not_shown(
     ansible_command: Ansible, scratch: Path
 ) -> None:

@@ -20,6 +20,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions impor
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions._not_connected import (
     NotConnected,
+    forwarded,
     peer,
     sentences,
     sockets,
@@ -30,6 +31,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Corrupt,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._gate import MODULE as GATE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import prepared
 from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import READINGS
 
 CONTEXT = Context()
@@ -46,8 +49,11 @@ CONTEXT = Context()
         ({"type": "reachable", "host": "a", "prot": 1}, r"keyturn_gates\[0\]: unknown key prot"),
         ({"type": "not_connected"}, r"keyturn_gates\[0\]\.ports: expected a list of numbers"),
         ({"type": "not_connected", "ports": [0]}, r"keyturn_gates\[0\]\.ports: expected a list of numbers"),
+        ({"type": "not_connected", "ports": ["\u00b2"]}, r"keyturn_gates\[0\]\.ports: expected a list of numbers"),
+        ({"type": "not_connected", "ports": [1], "except": ["192.0.2.7/8"]}, r"\[0\]\.except: .*192.0.2.0/24 and not 192.0.2.7/24"),
+        ({"type": "not_connected", "ports": [1], "except": ["0.0.0.0/0"]}, r"keyturn_gates\[0\]\.except: .*all addresses"),
         ({"type": "not_connected", "ports": [1], "host": 1}, r"keyturn_gates\[0\]\.host: expected the inventory's name"),
-        ({"type": "not_connected", "ports": [1], "except": ["relay1"]}, r"\[0\]\.except: .*names are not looked up"),
+        ({"type": "not_connected", "ports": [1], "except": ["relay1"]}, r"\[0\]\.except: .*Names are not looked up"),
         ({"type": "not_publishing"}, r"keyturn_gates\[0\]\.stat: this is no address"),
         ({"type": "not_publishing", "stat": "http://u:p@a/"}, r"keyturn_gates\[0\]\.stat: .*user name"),
         ({"type": "not_publishing", "stat": "http://a/", "streams": "mine"}, r"\[0\]\.streams: expected any,"),
@@ -156,6 +162,30 @@ def test_a_real_connection_closes_the_gate_and_those_of_other_hosts_are_not_aske
             assert closed(there, CONTEXT) == []
             assert "of ingest1 has 1 connection" in closed(there, CONTEXT, host="ingest1")[0]
         assert closed([gate], CONTEXT) == []
+
+
+def test_a_port_that_docker_has_for_a_container_closes_the_gate(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        proxy = f"/usr/bin/docker-proxy -proto tcp -host-port {port} -container-port 1935"
+        process = tmp_path / "71"
+        process.mkdir()
+        definition = {"type": "not_connected", "ports": [port], "host": "ingest1"}
+        gate = replace(NotConnected.from_definition(definition, "gate"), processes=tmp_path)
+        assert gate.closed(CONTEXT, None) == []
+        (process / "cmdline").write_text(proxy.replace(" ", "\0") + "\0")
+        (said,) = gate.closed(CONTEXT, None)
+        assert f"port {port} of ingest1 is a container's" in said
+    assert forwarded([b"cat", b"-host-port", b"1935"]) == 0
+    assert forwarded([b"docker-proxy", b"-host-port"]) == forwarded([b""]) == 0
+
+
+def test_a_machine_is_sent_its_own_gates_alone() -> None:
+    page = {"type": "not_publishing", "stat": "http://a/", "headers": {"Authorization": "x"}}
+    own = {"type": "not_connected", "host": "ingest1", "ports": [1]}
+    gates = [page, {**own, "host": "ingest2"}, own]
+    assert prepared(GATE, {"gates": gates, "host": "ingest1"}, CONTEXT)["gates"] == [own]
+    assert prepared(GATE, {"gates": gates, "host": ""}, CONTEXT)["gates"] == [page]
 
 
 def test_a_kernel_that_shows_no_table_closes_the_gate(tmp_path: Path) -> None:

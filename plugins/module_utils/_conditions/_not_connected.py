@@ -9,6 +9,7 @@ its statistics come from the new process. The kernel knows all connections, whic
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -34,9 +35,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import re
 
 KEYS = ("type", "name", "host", "ports", "except")
 TABLES = Path("/proc/net")
+PROCESSES = Path("/proc")
 READINGS = 2
 """A table that changes while it is read may lack a line."""
 _ESTABLISHED, _LISTENS = "01", "0A"
+_PORT = re.compile(r"^[1-9][0-9]{0,4}$")
 _SHOWN = 8
 
 Address = Union[IPv4Address, IPv6Address]
@@ -73,6 +76,25 @@ def peer(end: str, order: Any = sys.byteorder) -> Address:
     return inside or found
 
 
+def forwarded(arguments: Sequence[bytes]) -> int:
+    """The port that a process of Docker listens at for a container, by its arguments; 0 for every other process. Pure.
+
+    It gets none of the connections: they are passed on to the container before any process of the machine could have them.
+    """
+    if b"docker-proxy" not in arguments[0].split(b"/") or b"-host-port" not in arguments[:-1]:
+        return 0
+    port = arguments[list(arguments).index(b"-host-port") + 1]
+    return int(port) if port.isdigit() else 0
+
+
+def _arguments(path: Path) -> List[bytes]:
+    """Those of a process; empty ones when it has ended, or is hidden from this user."""
+    try:
+        return path.read_bytes().split(b"\0")
+    except OSError:
+        return [b""]
+
+
 def _told(peers: Sequence[Address]) -> str:
     counted = Counter(map(str, peers)).most_common()
     shown = [f"{address}{f' ({count})' if count > 1 else ''}" for address, count in counted]
@@ -98,7 +120,7 @@ def sentences(
         if peers:
             said.append(
                 f"somebody may be live: port {port} of {where} has {count}, from {_told(peers)}. Nothing is changed while that is so; run "
-                "again after the broadcast, or name in 'except' who may stay connected"
+                "again after the broadcast. In 'except' may stand who only watches or fetches, and never who publishes"
             )
         elif not any((number, state) == (port, _LISTENS) for number, _end, state in found):
             said.append(
@@ -110,21 +132,24 @@ def sentences(
 
 def _ports(given: Any, option: str) -> Tuple[int, ...]:
     numbers = [str(port) for port in given] if isinstance(given, list) else []
-    if not numbers or not all(port.isdigit() and 0 < int(port) < 65536 for port in numbers):
+    if not numbers or not all(_PORT.match(port) and int(port) < 65536 for port in numbers):
         raise BadInput(f"{option}: expected a list of numbers from 1 to 65535, such as [1935]")
     return tuple(map(int, numbers))
 
 
 def _networks(given: Any, option: str) -> Tuple[Network, ...]:
     try:
-        return tuple(
-            ip_network(str(text), strict=False)
-            for text in (given if isinstance(given, list) else [given])
+        found = tuple(
+            ip_network(str(text)) for text in (given if isinstance(given, list) else [given])
         )
     except ValueError:
         raise BadInput(
-            f"{option}: expected a list of addresses and networks, such as [192.0.2.7, '2001:db8::/64']; names are not looked up"
+            f"{option}: expected a list of addresses and networks, such as [192.0.2.7, '2001:db8::/64']. Names are not looked up, and a "
+            "network has no address of a machine in it: 192.0.2.0/24 and not 192.0.2.7/24"
         ) from None
+    if any(network.prefixlen == 0 for network in found):
+        raise BadInput(f"{option}: a network of all addresses would leave nobody to look for")
+    return found
 
 
 @dataclass(frozen=True)
@@ -139,6 +164,7 @@ class NotConnected:
     spared: Tuple[Network, ...]
     option: str
     tables: Path = TABLES
+    processes: Path = PROCESSES
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any], option: str) -> NotConnected:
@@ -169,7 +195,16 @@ class NotConnected:
             # Without IPv6 there is no table of it.
             found |= sockets(self._read("tcp"), self.ports)
             found |= sockets(self._read("tcp6", may_lack=True), self.ports)
-        return sentences(found, self.ports, self.spared, self.on or "this machine")
+        where = self.on or "this machine"
+        hidden = sorted(self._forwarded() & {*self.ports})
+        return sentences(found, self.ports, self.spared, where) + [
+            f"port {port} of {where} is a container's, whose connections the machine does not see: ask this gate in the container"
+            for port in hidden
+        ]
+
+    def _forwarded(self) -> Set[int]:
+        found = map(_arguments, self.processes.glob("[0-9]*/cmdline"))
+        return {forwarded(arguments) for arguments in found}
 
     def _read(self, name: str, may_lack: bool = False) -> str:
         try:
@@ -178,5 +213,6 @@ class NotConnected:
             if may_lack and isinstance(error, FileNotFoundError):
                 return ""
             raise Unreachable(
-                f"{self.option}: {self.tables / name} cannot be read ({error.strerror}), so whether somebody is connected is not known"
+                f"{self.tables / name} of {self.on or 'this machine'} cannot be read ({error.strerror}), so whether somebody is "
+                "connected is not known"
             ) from None
