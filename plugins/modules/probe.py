@@ -64,8 +64,8 @@ options:
         C(issuer), true or false. With it the credential's issuer has to tell that somebody sends with this key while the stream is
         published, as C(rtmp_ingest) with C(stat) and C(youtube) can. Its C(timeout) has to be 5 seconds more than C(duration) at least.
         Somebody who is live with the key ends it at once as V(Refused), and a wrong application as V(Absent). With O(expect=refused) the
-        ingest has to refuse the key, and to accept the current one, which is shown by a stream of at most 2 seconds or by somebody who is
-        live with it. Check mode streams nothing.
+        ingest has to refuse the key, and to accept the current one, which is shown by a stream of at most 2 seconds, or by the statistics
+        or the issuer of C(received), where they show somebody who is live with it. Check mode streams nothing.
     type: list
     elements: dict
     required: true
@@ -88,6 +88,8 @@ options:
       - What it means that somebody is live with a stream key, so that no test stream can be made. V(refuse) ends the task. V(enough) counts
         as accepted, with a warning, and the evidence says that nothing was tried. The key was accepted when that broadcast began, so this
         is for a look, and not for what comes before something is ended.
+      - It is enough where the C(stat) or the C(issuer) of C(received) shows the broadcast. An ingest may say the same of a key that it
+        refuses, so where it alone says so, the task fails as V(Live), and the key is neither proved nor refused.
     type: str
     default: refuse
     choices: [refuse, enough]

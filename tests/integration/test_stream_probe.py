@@ -18,6 +18,7 @@ import yaml
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
+    Live,
     ProbeFailed,
     Refused,
     Unreachable,
@@ -35,9 +36,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
     presenting,
     run_probe,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._stream import StreamType
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stream_probe import MODULE
 from ansible_collections.keyturn.runbooks.plugins.modules import stream_probe
+from denying_ingest import denying
 from ingest import Ingest, new_key
 from machines import required
 from publisher import Publisher
@@ -132,7 +135,8 @@ def test_a_refusal_is_proved_only_where_the_current_key_is_accepted(ingest: Inge
     asked = probe(ingest, received={"confirmed": "ref+file:///nowhere/at/all"})
     assert tried(old, asked, surroundings(current, **refused)).detail.startswith("refused")
     with Publisher(ingest, current):
-        live = tried(old, probe(ingest), surroundings(current, **refused))
+        shown = probe(ingest, received={"stat": ingest.stat_url})
+        live = tried(old, shown, surroundings(current, **refused))
         assert live.detail == "refused; the current value is accepted there"
     for url in ("rtmp://127.0.0.1:1/live", "rtmp://ingest.invalid/live"):
         with pytest.raises(Unreachable):
@@ -151,9 +155,42 @@ def test_a_live_stream_ends_it_at_once(ingest: Ingest) -> None:
             assert key not in str(caught.value)
         with pytest.raises(Refused, match="somebody is live"):
             tried(key, probe(ingest), surroundings(new_key(), expect="refused"))
-        enough = tried(key, probe(ingest), surroundings(live_is_enough=True))
+        shown = probe(ingest, received={"stat": ingest.stat_url})
+        enough = tried(key, shown, surroundings(live_is_enough=True))
         assert enough.detail.startswith("live, not tried: somebody is live with this key")
+        # Any server may say the same of a key that it refuses, so its words alone are no proof, and no failed one.
+        with pytest.raises(Live, match="neither verified nor failed"):
+            tried(key, probe(ingest), surroundings(live_is_enough=True))
+        issuer = {"type": "rtmp_ingest", "stat": ingest.stat_url}
+        told = replace(surroundings(live_is_enough=True), issuer=issuer)
+        seen = tried(key, probe(ingest, received={"issuer": True}), told)
+        assert seen.detail.startswith("live, not tried: its issuer told of application live")
         assert live.running
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "asked_for"),
+    [
+        ("The key store is busy, try again later", "ffmpeg", ""),
+        ("This key was revoked: its name is already in use by another account", "pyav", "stat"),
+        ("Already publishing", "ffmpeg", "issuer"),
+    ],
+)
+def test_a_refused_key_is_not_verified_by_what_the_refusal_says(
+    ingest: Ingest, words: str, method: str, asked_for: str
+) -> None:
+    key = new_key()
+    wanted = {"": {}, "stat": {"stat": ingest.stat_url}, "issuer": {"issuer": True}}[asked_for]
+    issuer = {"type": "rtmp_ingest", "stat": ingest.stat_url}
+    ctx = replace(surroundings(live_is_enough=True), issuer=issuer)
+    with denying(words) as url:
+        options = probe(ingest, url=url, method=method, received=wanted)
+        with pytest.raises(Live, match="neither verified nor failed") as caught:
+            tried(key, options, ctx)
+        assert key not in str(caught.value)
+        # Nor does it show that the key in use is accepted where another one is refused.
+        control = StreamType().open(options, stage(key), ctx).control(8)
+        assert not control.done and not control.clear
 
 
 def test_check_mode_streams_nothing(ingest: Ingest) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
+    Live,
     Refused,
     Unreachable,
 )
@@ -94,7 +95,7 @@ class StreamProbe:
             return unclear(error.message)
         outcome = seen.ended.outcome
         if outcome == "already_publishing":
-            return self._live(seen.ended.detail)
+            return self._live(seen)
         if outcome == "wrong_application":
             raise Absent(
                 f"{self._ctx.option} ({self.against}): {seen.ended.detail}. See to url and application; this says nothing about the key"
@@ -110,27 +111,43 @@ class StreamProbe:
             self._confirm(began + seconds)
         return proved(_told(seen, self._target, self._wanted))
 
-    def _live(self, detail: str) -> Attempt:
+    def _live(self, seen: Streamed) -> Attempt:
         """Somebody is live with this key: it was accepted when that broadcast began, and a test stream could end it.
 
         :raises Refused: where that is not enough.
+        :raises Live: where it would be, and nobody but the refusal itself tells of a broadcast.
         """
-        where = f"{self._ctx.option} ({self.against})"
+        where, detail = f"{self._ctx.option} ({self.against})", seen.ended.detail
         if not self._ctx.live_is_enough:
             raise Refused(f"{where}: {detail}. Wait until the broadcast is over")
+        if not seen.ended.live:
+            detail = self._told_by_issuer()
+        if not detail:
+            raise Live(
+                f"{where}: live, not tried: the ingest says that somebody is live with this key, and nothing else shows it. A server may "
+                "say so of a key that it refuses, so the key is neither verified nor failed. Run the same again after the broadcast; or "
+                "give the probe received.stat, or received.issuer, to have a broadcast with this key seen"
+            )
         self._ctx.context.warn(
             f"{where}: {detail}. The key was accepted when that broadcast began, which is all that is known now"
         )
         return proved(f"live, not tried: {detail}")
 
+    def _told_by_issuer(self) -> str:
+        """That somebody sends with this key, in words; empty where its issuer is not asked, or tells of nobody."""
+        told = next(iter(self._wanted.asked()), "") if self._wanted.asked else ""
+        return f"its issuer told of {told}" if told else ""
+
     def control(self, seconds: float) -> Attempt:
-        """Whether this key is accepted there, where another one was refused: a short stream is enough, and so is that somebody is live."""
+        """Whether this key is accepted there, where another one was refused: a short stream or a broadcast that is seen."""
         short = replace(self._pattern, seconds=min(self._pattern.seconds, _TO_SEE_ONE))
         try:
             seen = self._stream(short, min(seconds, short.seconds + SPARE))
         except Unreachable as error:
             return unclear(error.message)
-        taken = seen.ended.outcome in ("accepted", "already_publishing")
+        taken = seen.ended.outcome == "accepted" or seen.ended.live
+        if not taken and seen.ended.outcome == "already_publishing":
+            taken = bool(self._told_by_issuer())
         return proved("accepted") if taken else unclear(seen.ended.detail)
 
     def _stream(self, pattern: Pattern, seconds: float) -> Streamed:

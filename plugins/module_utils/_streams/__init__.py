@@ -18,6 +18,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     MissingLibrary,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._rtmp_stat import Publisher
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams import _ffmpeg, _pyav
 from ansible_collections.keyturn.runbooks.plugins.module_utils._streams._ended import (
@@ -164,9 +165,11 @@ def _before(
         live = watch.live()
     except Absent as error:
         return Ended(WRONG_APPLICATION, error.message), known
-    if not live:
-        return None, known
-    return Ended(BUSY, f"{DETAILS[BUSY]} ({busy(live)})"), known
+    return (_shown(live) if live else None), known
+
+
+def _shown(live: Publisher) -> Ended:
+    return Ended(BUSY, f"{DETAILS[BUSY]} ({busy(live)})", live=True)
 
 
 def foreseen(
@@ -212,6 +215,10 @@ def stream(
     if ended:
         return Streamed(ended)
     ended = publish(key, max(until - time.monotonic(), 0.1), watch.look)
+    if ended.outcome == BUSY and wanted.stat:
+        # Somebody may have gone live since the first look.
+        live = watch.live()
+        return Streamed(_shown(live) if live else ended, name)
     if ended.outcome == REFUSED and known:
         there = f"the ingest is there and takes connections to application {target.application}"
         ended = replace(ended, detail=f"{there}; {ended.detail}")

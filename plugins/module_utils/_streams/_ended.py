@@ -33,6 +33,7 @@ class Ended:
     :param seconds: how long it took.
     :param frames: the pictures that were sent, as far as it is known.
     :param sent: bytes.
+    :param live: the ingest's statistics show somebody who publishes with this very key, which is more than words that say so.
     """
 
     outcome: str
@@ -40,6 +41,7 @@ class Ended:
     seconds: float = 0.0
     frames: int = 0
     sent: int = 0
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ DETAILS = {
     NO_ANSWER: "the ingest took the connection and gave no answer in time",
     FAILED: "the program ended before it spoke to the ingest",
 }
+# Where they do stand for a broadcast, a test stream could harm it; but a server may say them of any key that it refuses.
 _BUSY_WORDS = ("already publishing", "already being published", "already in use", "is busy")
 _NO_WAY = (
     (errno.ECONNREFUSED, "connection refused"),
