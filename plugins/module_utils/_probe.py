@@ -148,7 +148,16 @@ def _skipped(params: Params, skips: Mapping[int, str]) -> List[Dict[str, Any]]:
 
 
 def run(params: Params, context: Context) -> Result:
-    """Try the probes one after the other; the first that fails ends it."""
+    """Try the probes one after the other; the first that fails ends it.
+
+    :raises BadInput: for options that do not go together, and probes that cannot be meant.
+    :raises KeyturnError: as the keyring and the probes give cause.
+    """
+    if params["expect"] == REFUSED and params["live"] == ENOUGH:
+        raise BadInput(
+            "live: 'enough' does not go with expect: refused. Who is live with a key was accepted with it, so that proves no refusal; "
+            "leave 'live' out"
+        )
     access = open_keyring(params, context) if params.get("keyring") else None
     document = access.document if access else None
     skips = _skips(params)

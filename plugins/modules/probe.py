@@ -90,6 +90,7 @@ options:
         is for a look, and not for what comes before something is ended.
       - It is enough where the C(stat) or the C(issuer) of C(received) shows the broadcast. An ingest may say the same of a key that it
         refuses, so where it alone says so, the task fails as V(Live), and the key is neither proved nor refused.
+      - V(enough) does not go with O(expect=refused).
     type: str
     default: refuse
     choices: [refuse, enough]

@@ -18,6 +18,7 @@ import yaml
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
+    BadInput,
     Live,
     ProbeFailed,
     Refused,
@@ -29,6 +30,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     asked,
     execute,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probe import MODULE as PROBE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
     Evidence,
     Patience,
@@ -161,6 +163,9 @@ def test_a_live_stream_ends_it_at_once(ingest: Ingest) -> None:
         # Any server may say the same of a key that it refuses, so its words alone are no proof, and no failed one.
         with pytest.raises(Live, match="neither verified nor failed"):
             tried(key, probe(ingest), surroundings(live_is_enough=True))
+        # It is accepted, which is no proof of a refusal.
+        with pytest.raises(Refused, match=r"somebody is live with this key.*no proof that it is"):
+            tried(key, shown, surroundings(new_key(), expect="refused", live_is_enough=True))
         issuer = {"type": "rtmp_ingest", "stat": ingest.stat_url}
         told = replace(surroundings(live_is_enough=True), issuer=issuer)
         seen = tried(key, probe(ingest, received={"issuer": True}), told)
@@ -275,6 +280,15 @@ def test_a_yes_of_the_past_is_told_as_one(ingest: Ingest, scratch: Path) -> None
     word.write_text("yes adopted restream")
     seen = run_probe(options, unrotated, adopting)
     assert seen.detail.endswith("a person confirmed that it arrived (yes adopted restream)")
+
+
+def test_who_is_live_proves_no_refusal(ingest: Ingest) -> None:
+    none = {name: option.get("default") for name, option in KEYRING_OPTIONS.items()}
+    value = {"key": new_key()}
+    wanted = {"probes": [probe(ingest)], "value": value, "expect": "refused", "live": "enough"}
+    with pytest.raises(BadInput, match=r"live: 'enough' .* expect: refused") as told:
+        execute(PROBE, asked(PROBE, none, **wanted), Context())
+    assert value["key"] not in str(told.value)
 
 
 def test_it_presents_the_key_of_the_stage(ingest: Ingest) -> None:

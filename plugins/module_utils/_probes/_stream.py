@@ -114,10 +114,14 @@ class StreamProbe:
     def _live(self, seen: Streamed) -> Attempt:
         """Somebody is live with this key: it was accepted when that broadcast began, and a test stream could end it.
 
-        :raises Refused: where that is not enough.
+        :raises Refused: where that is not enough, or proves the opposite of what is wanted.
         :raises Live: where it would be, and nobody but the refusal itself tells of a broadcast.
         """
         where, detail = f"{self._ctx.option} ({self.against})", seen.ended.detail
+        if self._ctx.expect == REFUSED:
+            raise Refused(
+                f"{where}: {detail}, which is no proof that it is refused. Wait until the broadcast is over"
+            )
         if not self._ctx.live_is_enough:
             raise Refused(f"{where}: {detail}. Wait until the broadcast is over")
         if not seen.ended.live:
