@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
@@ -36,6 +36,9 @@ SALT_BYTES = 32
 FINGERPRINT_DIGITS = 16
 ABANDONED_KEPT = 8
 """How many values that were handed over and abandoned are known again."""
+ABANDONED_KNOWN = timedelta(days=90)
+"""For how long, at most."""
+_SLOW = {"n": 2**15, "r": 8, "p": 1, "maxmem": 2**26, "dklen": 16}
 
 
 def fingerprint(salt: bytes, name: str, value: Value) -> str:
@@ -51,6 +54,26 @@ def fingerprint(salt: bytes, name: str, value: Value) -> str:
         return "(some value)"
     text = name.encode() + b"\0" + reveal(value).encode("utf-8", "surrogatepass")
     return "hmac:" + hmac.new(salt, text, hashlib.sha256).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def slow_fingerprint(salt: bytes, name: str, value: Value) -> str:
+    """A digest of one secret field that takes about a tenth of a second and 32 MiB each time.
+
+    For what is kept of a text that itself is gone: whoever reads the digest reads the salt, too, and a person may have
+    chosen the text, so that each guess has to cost something.
+
+    :return: empty where there is none to be had: the value is only predicted, Python was built without scrypt, or the machine
+        forbids it. A quick one is no replacement.
+    """
+    derive = getattr(hashlib, "scrypt", None)
+    if derive is None or not is_known(value) or not any(salt):
+        return ""
+    text = name.encode() + b"\0" + reveal(value).encode("utf-8", "surrogatepass")
+    try:
+        digest: bytes = derive(text, salt=salt, **_SLOW)
+    except (ValueError, MemoryError):
+        return ""
+    return digest.hex()
 
 
 @dataclass(frozen=True)
@@ -138,11 +161,18 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Abandoned:
-    """A value that a person handed over and that was abandoned: what tells it again, and nothing of it."""
+    """A value that a person handed over and that was abandoned: not the value, but what a guess of it can be tried against.
+
+    :param scrypt: of each secret field its slow fingerprint.
+    """
 
     rotation_id: str
     at: datetime
-    fingerprints: Mapping[str, str]
+    scrypt: Mapping[str, str]
+
+    def is_known(self, now: datetime) -> bool:
+        """Whether it still counts; if not, the next write of the document leaves it out."""
+        return now - self.at < ABANDONED_KNOWN
 
 
 @dataclass(frozen=True)
@@ -192,10 +222,20 @@ class Document:
         }
         return replace(stage, fingerprints=prints)
 
-    def was_abandoned(self, name: str, value: Value) -> Optional[Abandoned]:
+    def slow_fingerprints(self, stage: Stage) -> Dict[str, str]:
+        """What is kept of a stage's secret fields when it is abandoned; empty where no slow fingerprint can be had."""
+        prints = {
+            name: slow_fingerprint(self.salt, name, value)
+            for name, value in stage.fields.items()
+            if isinstance(value, Secret)
+        }
+        return {name: told for name, told in prints.items() if told}
+
+    def was_abandoned(self, name: str, value: Value, now: datetime) -> Optional[Abandoned]:
         """When a value for this field was handed over and abandoned before; none where it was not, as far as is known."""
-        told = fingerprint(self.salt, name, value)
-        found = (item for item in reversed(self.abandoned) if item.fingerprints.get(name) == told)
+        kept = [item for item in self.abandoned if item.is_known(now) and name in item.scrypt]
+        told = slow_fingerprint(self.salt, name, value) if kept else ""
+        found = (item for item in reversed(kept) if told and item.scrypt[name] == told)
         return next(found, None)
 
 
@@ -379,14 +419,15 @@ def _parse_receipt(body: Mapping[str, Any], where: str) -> Receipt:
     return Receipt(_want(body, "seen", str, where), at, _want(body, "rotation_id", str, where))
 
 
-def _parse_abandoned(body: Any, where: str) -> Abandoned:
+def _parse_abandoned(body: Any, where: str) -> Optional[Abandoned]:
+    """None for what is of another form: a quick fingerprint is not to be kept."""
     where = f"{where}, abandoned"
     if not isinstance(body, dict):
         raise Corrupt(f"{where}: expected a mapping; restore the last good version of the keyring")
+    if set(body) != {"rotation_id", "at", "scrypt"}:
+        return None
     at = parse_time(_want(body, "at", str, where), f"{where}, at")
-    return Abandoned(
-        _want(body, "rotation_id", str, where), at, _texts(body, "fingerprints", where)
-    )
+    return Abandoned(_want(body, "rotation_id", str, where), at, _texts(body, "scrypt", where))
 
 
 def _parse_head(body: Mapping[str, Any], where: str) -> LedgerHead:
@@ -476,8 +517,10 @@ def parse_document(text: str, where: str = "keyring") -> Document:
         },
         noticed=_texts(body, "noticed", where),
         abandoned=tuple(
-            _parse_abandoned(item, where)
+            known
             for item in (_want(body, "abandoned", list, where) if "abandoned" in body else ())
+            for known in [_parse_abandoned(item, where)]
+            if known
         ),
         **named,
     )

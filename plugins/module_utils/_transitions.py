@@ -220,7 +220,11 @@ def _observed(document: Document, request: Request, now: datetime) -> Document:
         evidence=current.evidence + request.evidence,
         outage=_outage(document, current, now),
     )
-    return replace(document, current=seen, previous=previous)
+    # What is in use now is proved. A value that was returned to is older than what was abandoned since.
+    later = tuple(
+        item for item in document.abandoned if current.made is None or item.at > current.made
+    )
+    return replace(document, current=seen, previous=previous, abandoned=later)
 
 
 def _rollback(document: Document, request: Request, now: datetime) -> Document:
@@ -328,8 +332,9 @@ def _abandoned(document: Document, request: Request, now: datetime) -> Document:
     if document.pending.status != "abandoning":
         raise _refuse(document, "abandoned", "It was not marked: run the abandon playbook")
     stage, kept = document.pending, document.abandoned
-    if request.handed and stage.fingerprints:
-        kept = (*kept, Abandoned(stage.rotation_id, now, stage.fingerprints))[-ABANDONED_KEPT:]
+    prints = document.slow_fingerprints(stage) if request.handed else {}
+    if prints:
+        kept = (*kept, Abandoned(stage.rotation_id, now, prints))[-ABANDONED_KEPT:]
     return replace(document, pending=None, abandoned=kept)
 
 
@@ -395,14 +400,26 @@ def _release(document: Document, request: Request, now: datetime) -> Document:
         return document
     if not same_run(claim, request.run) and not request.holder_dead and claim.expires > now:
         return document
-    return replace(document, claim=None, step=document.step + 1, updated=now)
+    return _written(replace(document, claim=None), document, now)
+
+
+def _written(after: Document, before: Document, now: datetime) -> Document:
+    """The document as this step leaves it, without what nobody is to know any more."""
+    kept = tuple(item for item in after.abandoned if item.is_known(now))
+    return replace(after, step=before.step + 1, updated=now, abandoned=kept)
 
 
 def only_claimed(before: Optional[Document], after: Document) -> bool:
     """Whether a step was done before and only its claim is new: another run goes on with it."""
     if before is None or after.claim is None:
         return False
-    kept = replace(after, claim=before.claim, step=before.step, updated=before.updated)
+    kept = replace(
+        after,
+        claim=before.claim,
+        step=before.step,
+        updated=before.updated,
+        abandoned=before.abandoned,
+    )
     return kept == before
 
 
@@ -450,4 +467,4 @@ def transition(document: Optional[Document], request: Request, now: datetime) ->
         return known
     if request.transition != "note" or held:
         after = _claimed(after, request, now)
-    return replace(after, step=known.step + 1, updated=now)
+    return _written(after, known, now)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils import (
     _issue,
+    _keyring,
     _keyring_info,
     _keyring_step,
 )
@@ -24,8 +27,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Wa
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import Facts, gates
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     ABANDONED_KEPT,
+    ABANDONED_KNOWN,
     Document,
     Stage,
+    fingerprint,
     parse_document,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
@@ -311,17 +316,180 @@ def test_a_text_that_was_abandoned_is_not_taken_again(tmp_path: Path, overlap: b
     assert pending and pending.fields == {"key": Secret(right)}
 
 
-def test_what_was_abandoned_is_known_for_a_while(tmp_path: Path) -> None:
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Make what is slow on purpose quick; holds a word for each time that it was done."""
+    done, real = [], hashlib.scrypt
+
+    def counted(text: bytes, **given: Any) -> bytes:
+        done.append(f"n={given['n']} r={given['r']} p={given['p']}")
+        return real(text, **{**given, "n": 2})
+
+    monkeypatch.setattr(hashlib, "scrypt", counted)
+    return done
+
+
+def known(desk: Desk) -> list[bool]:
+    """Of each value that was handed over, whether it is known as one that was abandoned."""
+    document = desk.document()
+    return [bool(document.was_abandoned("key", Secret(it), desk.now)) for it in desk.values]
+
+
+def test_what_is_kept_of_an_abandoned_text_is_slow_to_guess(tmp_path: Path) -> None:
+    """Its salt stands beside it, and the text may be a password that somebody chose."""
+    desk = Desk(tmp_path)
+    desk.make()
+    pending = desk.document().pending
+    assert pending
+    quick = fingerprint(desk.document().salt, "key", Secret(desk.values[0]))
+    assert quick in desk.path.read_text()
+    desk.abandon()
+    document, text = desk.document(), desk.path.read_text()
+    assert quick not in text and quick.split(":")[1] not in text
+    slow = hashlib.scrypt(
+        b"key\0" + desk.values[0].encode(),
+        salt=document.salt,
+        n=2**15,
+        r=8,
+        p=1,
+        maxmem=2**26,
+        dklen=16,
+    )
+    at = format_time(desk.now - timedelta(hours=1))
+    entry = {"rotation_id": pending.rotation_id, "at": at, "scrypt": {"key": slow.hex()}}
+    assert json.loads(text)["abandoned"] == [entry]
+
+
+def test_only_the_last_ones_are_known(tmp_path: Path, cheap: list[str]) -> None:
     desk = Desk(tmp_path)
     for _number in range(ABANDONED_KEPT + 1):
         desk.make()
         desk.abandon()
     desk.step("stage")
     desk.abandon()
-    document = desk.document()
-    found = [bool(document.was_abandoned("key", Secret(value))) for value in desk.values]
-    assert found == [False, *[True] * ABANDONED_KEPT]
-    assert not document.was_abandoned("other", Secret(desk.values[-1]))
+    assert known(desk) == [False, *[True] * ABANDONED_KEPT]
+    assert not desk.document().was_abandoned("other", Secret(desk.values[-1]), desk.now)
+    assert not desk.document().was_abandoned("key", Secret.new(), desk.now)
+
+
+def test_what_is_slow_is_done_only_where_it_tells_something(
+    tmp_path: Path, cheap: list[str]
+) -> None:
+    desk = Desk(tmp_path)
+    desk.rotate()
+    desk.make()
+    desk.step("abandon")
+    desk.look()
+    assert cheap == []
+    desk.step("abandoned")
+    desk.step("abandoned")
+    assert cheap == ["n=32768 r=8 p=1"]
+    desk.step("stage")
+    desk.look()
+    desk.step("release")
+    assert len(cheap) == 1
+    desk.hand()
+    desk.step("issued")
+    assert len(cheap) == 2
+    # One comparison for all that are kept.
+    desk.abandon()
+    desk.make()
+    assert len(cheap) == 4
+
+
+def test_the_next_value_that_is_observed_ends_the_memory(tmp_path: Path, cheap: list[str]) -> None:
+    desk = Desk(tmp_path)
+    desk.make()
+    desk.abandon()
+    desk.make()
+    for name in ("applied", "proved", "promote"):
+        desk.step(name)
+    assert known(desk) == [True, False]
+    desk.step("observed", grace="0s")
+    assert desk.document().abandoned == ()
+    assert '"abandoned":' not in desk.path.read_text()
+
+
+def test_returning_to_a_value_is_no_later_rotation(tmp_path: Path, cheap: list[str]) -> None:
+    desk = Desk(tmp_path)
+    desk.rotate()
+    desk.rotate()
+    current = desk.document().current
+    assert current
+    desk.make()
+    desk.abandon()
+    # By an issuer that makes a value accepted again, as the definition may say by now.
+    document = replace(desk.document(), previous=replace(desk.document().previous, ended=None))  # type: ignore[type-var]
+    desk.path.write_text(_keyring.dump_text(document))
+    desk.step("rollback", grace="0s")
+    desk.step("observed", grace="0s")
+    assert known(desk) == [False, False, True]
+
+
+def test_ninety_days_end_the_memory(tmp_path: Path, cheap: list[str]) -> None:
+    desk = Desk(tmp_path)
+    desk.rotate()
+    desk.make()
+    desk.abandon()
+    at, held = desk.document().abandoned[0].at, desk.path.read_text()
+    desk.now = at + ABANDONED_KNOWN - timedelta(hours=1, seconds=1)
+    desk.step("release")
+    desk.now -= timedelta(seconds=1)
+    assert known(desk) == [False, True]
+    asked = len(cheap)
+    desk.now = at + timedelta(days=90)
+    assert known(desk) == [False, False] and len(cheap) == asked
+    # Whichever step is the next, be it one that finds nothing to do but to claim, takes them out of the document.
+    kept = desk.path.read_text()
+    for name in ("claim", "release", "note", "stage"):
+        desk.path.write_text(held if name == "release" else kept)
+        desk.step(name)
+        assert '"abandoned":' not in desk.path.read_text(), name
+    desk.path.write_text(kept)
+    desk.now = at + timedelta(days=90)
+    desk.step("abandoned")
+    head = desk.document().ledger
+    assert head and head.line["phase"] == "claim"
+
+
+@pytest.mark.parametrize("why", ["missing", "refused", "memory"])
+def test_where_nothing_slow_can_be_had_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cheap: list[str], why: str
+) -> None:
+    """Python may be built without it, and a machine may forbid it."""
+    desk = Desk(tmp_path)
+    desk.make()
+    desk.abandon()
+    assert known(desk) == [True]
+
+    def refuse(*given: Any, **more: Any) -> bytes:
+        raise MemoryError if why == "memory" else ValueError("unsupported")
+
+    if why == "missing":
+        monkeypatch.delattr(hashlib, "scrypt")
+    else:
+        monkeypatch.setattr(hashlib, "scrypt", refuse)
+    assert known(desk) == [False]
+    desk.make()
+    desk.abandon()
+    assert len(desk.document().abandoned) == 1
+
+
+def test_what_is_of_another_form_is_dropped(tmp_path: Path, cheap: list[str]) -> None:
+    desk = Desk(tmp_path)
+    desk.make()
+    desk.abandon()
+    body = json.loads(desk.path.read_text())
+    (entry,) = body["abandoned"]
+    quick = {"key": fingerprint(desk.document().salt, "key", Secret(desk.values[0]))}
+    older = {"rotation_id": entry["rotation_id"], "at": entry["at"], "fingerprints": quick}
+    body["abandoned"] = [older, {**entry, "fingerprints": quick}, {}]
+    desk.path.write_text(json.dumps(body))
+    assert desk.document().abandoned == ()
+    desk.step("stage")
+    desk.step("issued")
+    text = desk.path.read_text()
+    assert '"abandoned":' not in text and json.loads(text)["schema"] == 1
 
 
 def test_a_value_that_nobody_handed_over_is_forgotten(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ class Operator(Passive):
             if kept and kept.secret(name) == Secret(value):
                 why = f"{place} holds the value {which}, and no new one"
                 raise self._waiting(document, why, context)
-        tried = document.was_abandoned(name, Secret(value))
+        tried = document.was_abandoned(name, Secret(value), context.now())
         if tried:
             why = f"{place} holds the value that was tried and abandoned on {format_time(tried.at)}, and no new one"
             raise self._waiting(document, why, context)
