@@ -10,6 +10,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions impor
     read_conditions,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     ModuleCore,
     Params,
@@ -20,11 +21,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 def prepare(params: Params, context: Context) -> Params:
     """Leave out what is not asked there: the others' headers are logins, and no business of that machine.
 
-    :raises BadInput: naming the key and what is expected.
+    :raises BadInput: naming the key and what is expected; also when nothing is left to ask.
     """
     gates = params["gates"]
     pairs = zip(gates, read_conditions(gates))
     own = [gate for gate, condition in pairs if condition.on == params["host"]]
+    if not own:
+        where = f"with host '{params['host']}'" if params["host"] else "without host"
+        raise BadInput(
+            f"gates: there is none {where}, so nothing would be asked; expected at least one. 'host' has to be that of the gates"
+        )
     return {**params, "gates": own}
 
 

@@ -22,7 +22,8 @@ attributes:
     membership: []
 options:
   gates:
-    description: Gates, as O(keyturn.runbooks.preflight#module:gates) documents them. Those of another machine are left out.
+    description: Gates, as O(keyturn.runbooks.preflight#module:gates) documents them. Those of another machine are left
+      out, and one at least has to be there.
     type: list
     elements: dict
     required: true

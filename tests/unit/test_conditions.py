@@ -164,6 +164,16 @@ def test_a_real_connection_closes_the_gate_and_those_of_other_hosts_are_not_aske
         assert closed([gate], CONTEXT) == []
 
 
+def test_connections_of_ipv6_and_those_of_ipv4_to_its_sockets_count() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        port = server.getsockname()[1]
+        gate = {"type": "not_connected", "ports": [port]}
+        assert closed([gate], CONTEXT) == []
+        for address in ("::1", "127.0.0.1"):
+            with socket.create_connection((address, port)):
+                assert f"1 connection, from {address}. " in closed([gate], CONTEXT)[0]
+
+
 def test_a_port_that_docker_has_for_a_container_closes_the_gate(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -186,6 +196,9 @@ def test_a_machine_is_sent_its_own_gates_alone() -> None:
     gates = [page, {**own, "host": "ingest2"}, own]
     assert prepared(GATE, {"gates": gates, "host": "ingest1"}, CONTEXT)["gates"] == [own]
     assert prepared(GATE, {"gates": gates, "host": ""}, CONTEXT)["gates"] == [page]
+    for none in ({"gates": gates, "host": "ingset1"}, {"gates": [own], "host": ""}):
+        with pytest.raises(BadInput, match=r"there is none .* nothing would be asked"):
+            prepared(GATE, none, CONTEXT)
 
 
 def test_a_kernel_that_shows_no_table_closes_the_gate(tmp_path: Path) -> None:
