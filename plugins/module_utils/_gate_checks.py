@@ -226,10 +226,12 @@ def unknown(case: Case) -> Gate:
     hold = f"these places hold a value that the keyring does not know: {some(found)}"
     if facts.replace or facts.emergency:
         return Gate("unknown", True, f"{hold}; it may be replaced, as the user said")
+    begun = case.document and case.document.pending
+    how = "run the abandon playbook first, then adopt it" if begun else "adopt it first"
     return Gate(
         "unknown",
         False,
-        f"{hold}. The first rotation would replace it, and nothing could return to it. Where it is in use, adopt it first: "
+        f"{hold}. The first rotation would replace it, and nothing could return to it. Where it is in use, {how}: "
         f"ansible-playbook -i INVENTORY keyturn.runbooks.adopt --limit {facts.credential} -e @FILE, with keyturn_adopt in FILE. Where it "
         "may go, such as a placeholder or what an abandoned rotation left, run again with -e keyturn_replace=true",
     )

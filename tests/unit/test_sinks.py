@@ -25,7 +25,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     KeyturnError,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    STATUSES,
+    Document,
+    Stage,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     RenderedSink,
@@ -225,10 +229,15 @@ def test_fields_are_rendered_and_what_is_absent_is_held_or_removed() -> None:
 
 def test_only_a_first_rotation_can_find_what_nobody_knows() -> None:
     empty = Document("restream", secrets.token_bytes(32))
-    stage = Stage("r1", "intended", {})
+    stage = Stage("r1", "observed", {})
     assert is_first(None) and is_first(empty)
-    for name in ("pending", "current", "previous"):
+    for name in ("current", "previous"):
         assert not is_first(replace(empty, **{name: stage}))
+    for status in STATUSES["pending"]:
+        begun = replace(empty, pending=replace(stage, status=status))
+        # What was made and not applied was shown to no place yet.
+        assert is_first(begun) == (status in ("intended", "issued"))
+        assert not is_first(replace(begun, current=stage))
 
 
 def test_what_counts_of_a_place_is_what_somebody_would_log_in_with() -> None:

@@ -93,9 +93,20 @@ class RenderedSink:
         return all(value is None or value.known for value in self.fields.values())
 
 
+_UNSHOWN = ("intended", "issued")
+"""How a pending value stands before the issuer accepts it, which is before any place is written."""
+
+
 def is_first(document: Optional[Document]) -> bool:
-    """Whether the keyring knows no value that a place may hold: nothing was adopted, and no rotation has begun."""
-    return document is None or not (document.pending or document.current or document.previous)
+    """Whether the keyring knows no value that a place may hold: nothing was adopted, and no rotation has written to one.
+
+    A first rotation that waits for a person may wait for days, and what others write meanwhile is not its own.
+    """
+    if document is None:
+        return True
+    pending = document.pending
+    unshown = pending is None or pending.status in _UNSHOWN
+    return unshown and not (document.current or document.previous)
 
 
 def _render_field(document: Document, template: Template) -> Union[Secret, StageAbsent]:
