@@ -79,6 +79,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     described,
     held,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._template_told import (
+    is_public,
+    shows_facts,
+    told_facts,
+)
 
 OPTION = "keyturn_sinks"
 
@@ -145,7 +150,22 @@ def _of_host(rendered: Sequence[RenderedSink], host: Optional[str]) -> List[Rend
     return list(rendered)
 
 
-def _sent_sink(item: RenderedSink, digest: str, first: bool) -> Dict[str, Any]:
+def _told_of(document: Document, item: RenderedSink) -> Dict[str, str]:
+    """By field, what everybody may read of it. The keyring says so, which is here and not where the place is."""
+    return {
+        name: told_facts(item.sink.templates[name], document)
+        for name, value in item.fields.items()
+        if value is not None
+    }
+
+
+def _is_public(document: Document, sink: Sink) -> bool:
+    """Whether no harm is done where everybody reads it. A log is meant to be read, and says more than its facts."""
+    allowed = shows_facts if sink.only_adds else is_public
+    return all(allowed(template, document) for template in sink.templates.values())
+
+
+def _sent_sink(document: Document, item: RenderedSink, digest: str, first: bool) -> Dict[str, Any]:
     sink = item.sink
     fields = {
         name: None if value is None else [value.reveal(), value.known]
@@ -157,7 +177,8 @@ def _sent_sink(item: RenderedSink, digest: str, first: bool) -> Dict[str, Any]:
         "host": sink.host,
         "group": sink.group,
         "digest": digest,
-        "tells_only": sink.tells_only,
+        "told": _told_of(document, item),
+        "public": _is_public(document, sink),
         "shows": list(sink.shows) if first else [],
     }
     return {**about, "held": dict(item.held), "fields": fields}
@@ -176,7 +197,7 @@ def _sent_places(
         sink = item.sink
         empty = {"address": _address(sink), "options": asdict(sink.options), "sinks": []}
         places.setdefault(sink.place, empty)["sinks"].append(
-            _sent_sink(item, seen[sink.name], first)
+            _sent_sink(document, item, seen[sink.name], first)
         )
     return list(places.values())
 
@@ -322,9 +343,10 @@ def _unknown(job: Job, place: Place) -> Tuple[str, ...]:
 def _settle(done: Done, place: Place, context: Context) -> None:
     """What follows once a place holds what it should: its copies come to their end, and the operator is told."""
     where = done.job.address.where
-    public = all(sink["tells_only"] for sink in done.job.sinks)
     notes = [
-        note for note in done.outcome.observed.notes if not (public and note.startswith(EVERYBODY))
+        note
+        for note in done.outcome.observed.notes
+        if not (done.job.public and note.startswith(EVERYBODY))
     ]
     if isinstance(place, BackedUpPlace):
         done.copies = place.settle(done.outcome)

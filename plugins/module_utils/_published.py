@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import Result
@@ -34,10 +34,14 @@ class Job:
     salt: bytes
 
     @property
-    def facts(self) -> FrozenSet[str]:
-        """The fields that get nothing but facts of a rotation."""
-        telling = [sink for sink in self.sinks if sink["tells_only"]]
-        return frozenset(name for sink in telling for name in sink["fields"])
+    def told(self) -> Dict[str, str]:
+        """By field, what everybody may read of the text that is written there, as the controller found it in the keyring."""
+        return {name: text for sink in self.sinks for name, text in sink["told"].items()}
+
+    @property
+    def public(self) -> bool:
+        """Whether everybody may read all that is written there."""
+        return all(sink["public"] for sink in self.sinks)
 
     @property
     def only_adds(self) -> bool:
@@ -76,7 +80,7 @@ def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
         **about,
         "changed": changed,
         "rendered": bool(names),
-        "fields": shown_fields(job.salt, job.wanted, outcome, names, job.facts),
+        "fields": shown_fields(job.salt, job.wanted, outcome, names, job.told),
         "version": outcome.version,
     }
     return {**result, "backup": done.copies.told()} if done.copies else result
@@ -84,7 +88,7 @@ def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _difference(done: Done) -> Dict[str, str]:
     pruned = [f"{path}: (a copy)\n" for path in done.copies.pruned] if done.copies else []
-    shown = difference(done.job.salt, done.job.wanted, done.outcome, facts=done.job.facts)
+    shown = difference(done.job.salt, done.job.wanted, done.outcome, told=done.job.told)
     return {**shown, "before": shown["before"] + "".join(pruned)}
 
 

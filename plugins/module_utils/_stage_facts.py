@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from types import MappingProxyType
-from typing import Callable, Mapping, Optional
+from typing import Callable, Iterable, Mapping, Optional
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
@@ -35,6 +36,22 @@ _FACTS: Mapping[str, Callable[[Stage], Optional[str]]] = MappingProxyType(
 )
 FACTS = tuple(_FACTS)
 _TIMES = ("made", "promoted")
+
+
+def refuse_facts(names: Iterable[str], option: str) -> None:
+    """Keep an issuer's secret fields from the names of facts, which everybody may read.
+
+    A keyring that has such a field from before is read as it was: there a field comes before a fact.
+
+    :param option: how messages name where the fields are named.
+    :raises BadInput: for one of these names.
+    """
+    for name in names:
+        if name in _FACTS:
+            raise BadInput(
+                f"{option}: '{name}' cannot be the name of a secret field: in templates {', '.join(FACTS)} are what everybody may know "
+                "of a rotation; name the field otherwise, such as value or key, in sinks and probes, too"
+            )
 
 
 def is_fact(stage: Stage, name: str) -> bool:

@@ -114,8 +114,12 @@ class Placeholder:
         ]
         return (self.text, *shown)
 
+    def stages_there(self, document: Document) -> List[Stage]:
+        """The stages that it shows, of those that it names."""
+        return [stage for name in self.stages for stage in _shown(document, name)]
+
     def _stages(self, document: Document, at: str) -> List[Stage]:
-        stages = [stage for name in self.stages for stage in _shown(document, name)]
+        stages = self.stages_there(document)
         if not stages:
             names = " or ".join(self.stages)
             raise StageAbsent(
@@ -279,7 +283,8 @@ class Template:
 
     @property
     def tells_only(self) -> bool:
-        """Whether it shows facts of a rotation and nothing that anybody would log in with."""
+        """Whether it names facts of a rotation and nothing that anybody would log in with. What may be told of it, a name cannot say: see
+        :mod:`_template_told`."""
         return bool(self.placeholders) and all(part.field in FACTS for part in self.placeholders)
 
     def refuse_secrets(self, document: Document) -> None:
@@ -288,8 +293,8 @@ class Template:
         :raises BadInput: naming the placeholder.
         """
         for part in self.placeholders:
-            stages = [stage for name in part.stages for stage in _shown(document, name)]
-            if any(isinstance(stage.fields.get(part.field), Secret) for stage in stages):
+            there = part.stages_there(document)
+            if any(isinstance(stage.fields.get(part.field), Secret) for stage in there):
                 raise BadInput(
                     f"{part.at(self.where)}: '{part.field}' is secret, and a log is kept and read by many; take it out of the line"
                 )

@@ -61,7 +61,11 @@ def test_each_rotation_adds_its_line(platform: Platform, log: Path) -> None:
     assert mode_of(log) == 0o604
     [told] = done["sinks"]
     shown = told["fields"]["content"]
-    assert (shown["before"], f"{shown['after']}\n") == ("(absent)", added)
+    # What the line says beside facts may be anything.
+    assert (shown["before"], shown["after"]) == (
+        "(absent)",
+        "2026-11-22T09:30:00.000000Z … leak … ann",
+    )
 
 
 def test_a_log_that_was_rotated_does_not_get_it_again(platform: Platform, log: Path) -> None:

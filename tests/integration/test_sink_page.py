@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import re
+import secrets
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -156,8 +157,16 @@ def test_platforms_of_one_profile_and_one_log(folder: Path) -> None:
     assert len(lines) == len(set(lines)) == 5 * len(names)
 
 
+def _note(folder: Path, password: str) -> dict[str, Any]:
+    """A sink that shows a fact, and beside it a password of somebody else's."""
+    text = f"dsn=postgres://admin:{password}@db/app # since {{current.promoted|date}}"
+    ref = f"ref+file://{folder}/app.env?format=env#/NOTE"
+    return {"name": "note", "ref": ref, "host": "relay1", "template": text}
+
+
 def test_on_a_host(folder: Path, tmp_path: Path, ansible: Ansible) -> None:
-    made = sinks(folder, host="relay1")
+    password = secrets.token_urlsafe(18)
+    made = [*sinks(folder, host="relay1"), _note(folder, password)]
     platform = Platform(tmp_path, made)
     old = platform.key
     (folder / "restream.key").write_text(f"{old}\n")
@@ -178,8 +187,9 @@ def test_on_a_host(folder: Path, tmp_path: Path, ansible: Ansible) -> None:
         str(tmp_path / "play.yml"), "--diff", "-vvv", inventory=tmp_path / "hosts.yml"
     ).check()
     assert re.findall(r"changed (True|False)", done.stdout) == ["True", "True", "False", "False"]
-    assert not [key for key in platform.keys if key in done.output + ansible.log()]
+    assert not [key for key in (*platform.keys, password) if key in done.output + ansible.log()]
     today = datetime.now(timezone.utc).strftime("%Y%m%d")
+    assert password in (folder / "app.env").read_text() and "NOTE: … 2026-11-22" in done.stdout
     copy = folder / f"restream.key.bak.{today}"
     assert copy.read_text() == f"{old}\n" and copy.stat().st_uid == os.geteuid()
     assert (folder / "restream.key").read_text() == f"{platform.key}\n"

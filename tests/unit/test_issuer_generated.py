@@ -12,6 +12,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import Issuer, open_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stage_facts import FACTS
 
 CONTEXT = Context()
 
@@ -29,6 +30,10 @@ def issuer(**definition: Any) -> Issuer:
         ({"fields": "value"}, r"keyturn_issuer\.fields"),
         ({"fields": ["a", "a"]}, r"keyturn_issuer\.fields"),
         ({"fields": ["a b"]}, r"keyturn_issuer\.fields"),
+        *(
+            ({"fields": ["value", name]}, rf"keyturn_issuer\.fields: '{name}' .*made, operator, ")
+            for name in FACTS
+        ),
     ],
 )
 def test_a_wrong_definition(definition: dict[str, Any], says: str) -> None:

@@ -43,6 +43,10 @@ def operator(**definition: Any) -> Issuer:
         ({"values": {}}, r"keyturn_issuer\.values: expected field and reference"),
         ({"values": {"the key": "ref+file:///a"}}, r"keyturn_issuer\.values: a field's name"),
         ({"values": {"key": "live_1234"}}, r"keyturn_issuer\.values\.key"),
+        (
+            {"values": {"reason": "ref+file:///a"}},
+            r"keyturn_issuer\.values: 'reason' .*promoted, reason, rotation_id",
+        ),
         ({"value": "ref+file:///a"}, r"keyturn_issuer: unknown key value; expected some of"),
     ],
 )

@@ -24,6 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._postgre
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._rtmp_ingest import (
     RtmpIngest,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._stage_facts import refuse_facts
 
 
 def _generic_http(definition: Mapping[str, Any], context: Context, option: str) -> Issuer:
@@ -55,6 +56,9 @@ ISSUERS: Mapping[str, Callable[[Mapping[str, Any], Context, str], Issuer]] = Map
 )
 """Every kind of issuer, by the ``type`` of its definition."""
 
+_NAMES: Mapping[str, str] = MappingProxyType({"generated": "fields", "operator": "values"})
+"""Where a definition names secret fields, for those issuers that have no names of their own for them."""
+
 
 def open_issuer(
     definition: Mapping[str, Any], context: Context, option: str = "keyturn_issuer"
@@ -69,7 +73,9 @@ def open_issuer(
         known = ", ".join(sorted(ISSUERS))
         problem = f"there is no issuer '{kind}'" if kind else "missing"
         raise BadInput(f"{option}.type: {problem}; expected one of {known}")
-    return ISSUERS[str(kind)](definition, context, option)
+    issuer = ISSUERS[str(kind)](definition, context, option)
+    refuse_facts(sorted(issuer.secret_fields), f"{option}.{_NAMES.get(str(kind), 'type')}")
+    return issuer
 
 
 __all__ = ["ISSUERS", "Issuer", "Outcome", "Session", "Wait", "open_issuer"]

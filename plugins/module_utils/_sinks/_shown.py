@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import fingerprint
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -13,7 +14,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply imp
 
 ABSENT = "(absent)"
 OTHER_FORM = "(another form)"
-_LONGEST = 200
 _WHOLE = "content"
 """What the one field of a place that holds one text is called."""
 
@@ -25,19 +25,13 @@ def _shown(salt: bytes, name: str, fields: Mapping[str, Optional[Secret]]) -> st
     return OTHER_FORM if value is None else fingerprint(salt, name, value)
 
 
-def _fact(value: Secret) -> str:
-    """The text of a fact that may be read by everybody; empty where it is not known yet, or is more than a line."""
-    text = value.reveal().rstrip("\n") if value.known else ""
-    return text if text.isprintable() and len(text) <= _LONGEST else ""
-
-
-def _after(salt: bytes, name: str, wanted: Wanted, outcome: Outcome, facts: Collection[str]) -> str:
+def _after(salt: bytes, name: str, outcome: Outcome, told: Mapping[str, str]) -> str:
     if name not in outcome.changes:
         return _shown(salt, name, outcome.observed.fields)
     value = outcome.changes[name]
     if value is None:
         return ABSENT
-    return (_fact(value) if name in facts else "") or fingerprint(salt, name, value)
+    return told.get(name) or fingerprint(salt, name, value)
 
 
 def shown_fields(
@@ -45,19 +39,19 @@ def shown_fields(
     wanted: Wanted,
     outcome: Outcome,
     names: Optional[Sequence[str]] = None,
-    facts: Collection[str] = (),
+    told: Mapping[str, str] = MappingProxyType({}),
 ) -> Dict[str, Dict[str, str]]:
     """Per field, what was there ``before`` and what is ``after``.
 
     :param salt: keys the fingerprints: those under one salt can be compared, and none can be guessed without it.
     :param names: only these fields.
-    :param facts: fields that get nothing but facts of a rotation, such as its day. What is written there is shown; what stood there
-        before is not, because it may be anything.
+    :param told: by field, what everybody may read of the text that is written there, such as the day of a rotation: see
+        :mod:`_template_told`. What stood there before is never shown, because it may be anything.
     """
     return {
         name or _WHOLE: {
             "before": _shown(salt, name, outcome.observed.fields),
-            "after": _after(salt, name, wanted, outcome, facts),
+            "after": _after(salt, name, outcome, told),
         }
         for name in (wanted.names if names is None else names)
     }
@@ -68,14 +62,14 @@ def difference(
     wanted: Wanted,
     outcome: Outcome,
     notes: Sequence[str] = (),
-    facts: Collection[str] = (),
+    told: Mapping[str, str] = MappingProxyType({}),
 ) -> Dict[str, str]:
     """A diff as Ansible shows it.
 
-    :param facts: as in :func:`shown_fields`.
     :param notes: further lines of what is there afterwards.
+    :param told: as in :func:`shown_fields`.
     """
-    fields = shown_fields(salt, wanted, outcome, facts=facts)
+    fields = shown_fields(salt, wanted, outcome, told=told)
     before = [f"{name}: {both['before']}\n" for name, both in fields.items()]
     after = [f"{name}: {both['after']}\n" for name, both in fields.items()]
     before += _lines(outcome.observed.drift)
