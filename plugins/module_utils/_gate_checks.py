@@ -10,6 +10,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     cut_over,
     measure,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_mends import (
+    locked_out,
+    may_be_locked_out,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import (
     Case,
     Facts,
@@ -39,8 +43,11 @@ def reason(case: Case) -> Gate:
     )
 
 
-def window(case: Case) -> Gate:
-    """The maintenance window is open."""
+def window(case: Case, mends: str = "") -> Gate:
+    """The maintenance window is open.
+
+    :param mends: why nobody can use the credential until this is done.
+    """
     facts = case.facts
     state = window_state(case.policy.windows, case.now)
     if state.is_open:
@@ -56,16 +63,30 @@ def window(case: Case) -> Gate:
         return Gate(
             "window", True, "outside the maintenance window, but the cut-over was begun: it goes on"
         )
+    if mends:
+        return Gate(
+            "window", True, f"outside the maintenance window, but {mends}; a rotation mends that"
+        )
     opens = (
         f"opens at {format_time(state.opens)}, in {format_duration(state.opens - case.now)}"
         if state.opens
         else "does not open this week"
     )
+    late = (
+        ". The rotation that was begun may have ended the value in use already: then do not wait"
+        if may_be_locked_out(case)
+        else ""
+    )
     return Gate(
         "window",
         False,
-        f"the maintenance window {opens}: run then, or now with -e keyturn_outside_window=true",
+        f"the maintenance window {opens}: run then, or now with -e keyturn_outside_window=true{late}",
     )
+
+
+def window_to_rotate(case: Case) -> Gate:
+    """The maintenance window is open, or a rotation is what mends the credential."""
+    return window(case, locked_out(case))
 
 
 def policy(case: Case) -> Gate:
@@ -184,8 +205,11 @@ def previous(case: Case) -> Gate:
     )
 
 
-def alert(case: Case) -> Gate:
-    """No alert is firing."""
+def alert(case: Case, mends: str = "") -> Gate:
+    """No alert is firing.
+
+    :param mends: why nobody can use the credential until this is done.
+    """
     alert = case.facts.alert
     if alert is None:
         return Gate("alert", True, "no alert is firing")
@@ -195,7 +219,23 @@ def alert(case: Case) -> Gate:
             True,
             f"{alert}; the run goes on all the same, because stopping here would not help",
         )
-    return Gate("alert", False, f"{alert}: see to it first, then run again")
+    if mends:
+        return Gate("alert", True, f"{alert}; but {mends}, and a rotation mends that")
+    if not may_be_locked_out(case):
+        return Gate("alert", False, f"{alert}: see to it first, then run again")
+    if case.facts.force:
+        return Gate("alert", True, f"{alert}; the run goes on, as the user asked")
+    return Gate(
+        "alert",
+        False,
+        f"{alert}: see to it first, then run again. The rotation that was begun may have ended the value in use already: if that is why it "
+        "fires, run now with -e keyturn_force=true",
+    )
+
+
+def alert_to_rotate(case: Case) -> Gate:
+    """No alert is firing, or a rotation is what mends the credential."""
+    return alert(case, locked_out(case))
 
 
 def conditions(case: Case) -> Gate:

@@ -52,6 +52,7 @@ class Facts:
     :param alert: what is firing; none when no alert is configured or it is quiet.
     :param rotation_id: the rotation that a rollback is meant for; empty: whichever is in use.
     :param probes: how many proofs the credential has; none when nobody counted.
+    :param given: the value that a person was asked for by the rotation under way is there.
     """
 
     credential: str = ""
@@ -78,6 +79,7 @@ class Facts:
     alert: Optional[str] = None
     rotation_id: str = ""
     probes: Optional[int] = None
+    given: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
         "rotate": (
             *_COMMON,
             begin.reason,
-            begin.window,
+            begin.window_to_rotate,
             begin.policy,
             begin.leftover,
             begin.previous,
-            begin.alert,
+            begin.alert_to_rotate,
             begin.conditions,
             begin.issuer,
             begin.sinks,
@@ -40,7 +40,7 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
             begin.probes,
         ),
         "look": (*_COMMON, begin.conditions, begin.consumers),
-        "promote": (*_COMMON, end.proof, begin.alert, begin.conditions, begin.consumers),
+        "promote": (*_COMMON, end.proof, begin.alert_to_rotate, begin.conditions, begin.consumers),
         "retire": (
             *_COMMON,
             begin.window,

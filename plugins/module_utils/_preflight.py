@@ -52,6 +52,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts 
     baseline,
     closed_conditions,
     elsewhere,
+    is_given,
     issuer_problems,
     lagging_consumers,
     look_at_consumers,
@@ -183,6 +184,8 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
     # Before anything here has logged in anywhere: PgBouncer's room is counted by who is connected.
     seen = look_at_consumers(params, what, defined, context)
     facts = replace(facts, unready=tuple(dict.fromkeys((*facts.unready, *seen))))
+    if purpose == "rotate":
+        facts = replace(facts, given=is_given(defined.issuer, document, context))
     if purpose == "rotate" and case.may_stage and what == "rotate":
         facts = replace(facts, issuer_problems=issuer_problems(defined.issuer, document, context))
     if purpose == "adopt":

@@ -155,6 +155,20 @@ def issuer_problems(
         return (error.message,)
 
 
+def is_given(issuer: Optional[Issuer], document: Optional[Document], context: Context) -> bool:
+    """Whether the value is there that the rotation under way asked a person for."""
+    pending = document.pending if document else None
+    if not (issuer and issuer.handed and document and pending and pending.status == "intended"):
+        return False
+    try:
+        # It reads only. What a dry run would be warned of is told by the step itself.
+        issuer.issue(pending, document, replace(context, check_mode=False), _may_not_write)
+    except KeyturnError as error:
+        # What can be no value was put there in place of one.
+        return isinstance(error, BadInput)
+    return True
+
+
 def _tells_no_name(params: Options, defined: Definitions) -> bool:
     """Whether applications would go on with the old role: it changes, and no sink tells them its name."""
     changes = (
@@ -176,7 +190,7 @@ class SinkState:
 
 
 def _may_not_write() -> None:
-    """Never reached: in check mode nothing is written."""
+    """Nothing: what is only looked at is not written."""
 
 
 def _to_show(document: Document, what: str) -> Document:

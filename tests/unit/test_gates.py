@@ -246,6 +246,46 @@ def test_issuer_sinks_probes_and_alert() -> None:
     assert "alert" in closed("retire", keyring(), facts=facts)
 
 
+RESET = replace(ME, overlap=False, returns=False, alert="the alert command ended with 1")
+DEAD = replace(current(DAY), ended=NOW - timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("document", "facts"),
+    [
+        (keyring(current=DEAD), RESET),
+        (keyring(current=DEAD, pending=stage("proved")), RESET),
+        (keyring(current=None, pending=stage("proved")), RESET),
+        (keyring(pending=stage("intended")), replace(RESET, given=True)),
+    ],
+)
+def test_neither_window_nor_alert_keeps_anybody_from_replacing_a_dead_value(
+    document: Document, facts: Facts
+) -> None:
+    passed = {gate.name: gate.message for gate in gates("rotate", document, NIGHTS, NOW, facts)}
+    assert closed("rotate", document, NIGHTS, facts) == {}
+    assert "nobody can log in or go live with it" in passed["window"]
+    assert "the alert command ended with 1; but " in passed["alert"]
+    assert "alert" not in closed("promote", document, NIGHTS, facts)
+    assert {"window", "alert"} <= set(closed("retire", document, NIGHTS, facts))
+
+
+@pytest.mark.parametrize("facts", [replace(RESET, returns=True), replace(RESET, overlap=True)])
+def test_a_value_that_its_successor_did_not_end_waits_for_window_and_alert(facts: Facts) -> None:
+    begun = keyring(pending=stage("applied"))
+    assert {"window", "alert"} <= set(closed("rotate", begun, NIGHTS, replace(facts, given=True)))
+
+
+def test_a_reset_that_may_have_been_done_is_told_of_and_a_person_can_go_on() -> None:
+    begun = keyring(pending=stage("intended"))
+    said = closed("rotate", begun, NIGHTS, RESET)
+    assert "may have ended the value in use already: then do not wait" in said["window"]
+    assert "run now with -e keyturn_force=true" in said["alert"]
+    forced = replace(RESET, force=True, outside_window=True)
+    assert closed("rotate", begun, NIGHTS, forced) == {}
+    assert "alert" in closed("rotate", keyring(), NIGHTS, forced)
+
+
 def test_what_the_keyring_does_not_know_is_not_replaced_unless_the_user_says_so() -> None:
     facts = replace(ME, unknown=("sink 'allowed' on ingest1 (ref+file:///etc/ingest/keys)",))
     said = closed("rotate", None, facts=facts)["unknown"]
