@@ -165,6 +165,24 @@ def target(case: Case) -> Gate:
     return Gate("target", True, f"rotation {previous.rotation_id} can be returned to")
 
 
+def only_value(case: Case) -> Gate:
+    """The value that is undone is not the only one that may work."""
+    document = case.document
+    pending, current = (document.pending, document.current) if document else (None, None)
+    alone = pending and pending.fields and current and current.ended
+    if not (alone and case.facts.handed) or (pending and pending.status == "abandoning"):
+        return Gate("only_value", True, "what is undone is not the only value that may work")
+    if case.facts.force:
+        return Gate("only_value", True, "the only value that may work is undone, as the user said")
+    return Gate(
+        "only_value",
+        False,
+        "by the keyring the value in use ended when the pending one was made, so the pending one is the only one that may work. Mend what "
+        "failed, and run the rotation playbook again: it tries the pending value once more. Where that surely does not work, such as a "
+        "wrong text that was handed over, run abandon again with -e keyturn_force=true",
+    )
+
+
 def in_use(case: Case) -> Gate:
     """There is a value in use."""
     current = case.document.current if case.document else None

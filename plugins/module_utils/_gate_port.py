@@ -40,6 +40,7 @@ class Facts:
     :param emergency: the order is turned: revoke first.
     :param store_time: the secret store's own clock, where it tells it.
     :param returns: whether a value that was replaced can be made accepted again.
+    :param handed: a person hands the values over.
     :param conditions: the credential's own gates that are closed, as sentences.
     :param issuer_problems: why the issuer could not do it, as sentences.
     :param unreadable: sinks that cannot be read or written, as sentences.
@@ -62,6 +63,7 @@ class Facts:
     definition: str = ""
     overlap: bool = True
     returns: bool = True
+    handed: bool = False
     conditions: Tuple[str, ...] = ()
     force: bool = False
     reason: str = ""

@@ -64,7 +64,7 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
             begin.probes,
         ),
         "adopt": (*_COMMON, end.unmanaged, begin.sinks, begin.probes),
-        "abandon": _COMMON,
+        "abandon": (*_COMMON, end.only_value),
     }
 )
 _REFRESHING: Tuple[Check, ...] = (*_COMMON, begin.conditions, begin.sinks, begin.consumers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Mapping, Optional
 from urllib.parse import unquote
@@ -74,14 +75,18 @@ def _stage_fields(access: KeyringAccess, issuer: Issuer, params: Params) -> Mapp
     }
 
 
-def _issued_fields(access: KeyringAccess, issuer: Issuer) -> Mapping[str, Value]:
-    """What the issuer makes for a stage that was written as intended; nothing where it has its value already."""
+def _issued_fields(access: KeyringAccess, issuer: Issuer, again: bool) -> Mapping[str, Value]:
+    """What the issuer makes for a stage that was written as intended; nothing where it has its value already.
+
+    :param again: the user says that a value that was abandoned before is the right one.
+    """
     document = access.need()
     stage = document.pending
     if stage is None or stage.status != "intended":
         return {}
     access.refuse_others()
-    fields = issuer.issue(stage, document, access.context, access.guard)
+    known = replace(document, abandoned=()) if again else document
+    fields = issuer.issue(stage, known, access.context, access.guard)
     check_made_elsewhere(fields, document.credential)
     return fields
 
@@ -131,7 +136,7 @@ def build_request(access: KeyringAccess, params: Params) -> Request:
     if issuer and name == "stage":
         fields = _stage_fields(access, issuer, params)
     if issuer and name == "issued":
-        fields = _issued_fields(access, issuer)
+        fields = _issued_fields(access, issuer, params["force"])
     if issuer and name == "adopt":
         fields = given_fields(params["value"], issuer_definition, context)
         if not (access.document and access.document.current):
@@ -193,6 +198,7 @@ SPEC = {
     "made": {"type": "str"},
     "notices": {"type": "dict", "default": {}},
     "retain": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
     "rotation_id": {"type": "str"},
     "text": {"type": "str", "default": ""},
     "outcome": {"type": "str", "default": "done", "choices": ["done", "failed", "refused"]},

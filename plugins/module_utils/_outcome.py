@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 
 ENDED_AND_REFUSED = (
@@ -95,25 +96,67 @@ def still_as_it_was(kind: str, kept: bool) -> str:
     )
 
 
-def advice(pending: bool, begun: bool, ended: bool = False) -> str:
+@dataclass(frozen=True)
+class Pending:
+    """A value that is not in use, when a rotation fails.
+
+    :param made: it is there; else somebody is yet to make it.
+    :param ends: making it ends the one in use.
+    :param asked: an earlier run, or a step of this one, had somebody make it.
+    :param ended: the one in use ended, by the keyring or because its issuer keeps no other beside a new one.
+    :param first: no value is in use.
+    :param handed: a person hands it over.
+    :param refused: the proof of it failed because it was refused, and for no other cause.
+    """
+
+    made: bool = True
+    ends: bool = False
+    asked: bool = True
+    ended: bool = False
+    first: bool = False
+    handed: bool = False
+    refused: bool = False
+
+
+def advice(pending: Optional[Pending], begun: bool) -> str:
     """What is said after a failure.
 
-    :param pending: a value was made and is not in use: it harms nobody, and there are two ways on.
-    :param ended: the issuer ended the value in use when it made that one.
+    :param pending: a value was made, or is to be made, and is not in use: it harms nobody.
     :param begun: something else than a rotation was begun, which has one way on.
     """
     if begun:
         return ". It is begun: mend the cause and run the same playbook again, which goes on from there"
-    if not pending:
+    if pending is None:
         return ""
-    if ended:
+    again = "mend the cause and run the same playbook again"
+    if not pending.made and pending.ends and pending.asked and not pending.ended:
+        whose = "what was accepted before it" if pending.first else "the one in use"
+        return f". Where the new value was made by now, {whose} may have ended: {again}, which goes on from there"
+    if pending.ended and pending.made and not pending.first:
+        return f". The new value is not in use. {_after_an_end(pending, again)}"
+    goes = "applications go on with the old one"
+    if pending.ended:
+        goes = "the one in use has ended"
+    if pending.first:
+        goes = "no value is in use; what stood in the places before may be gone"
+    return f". The new value is not in use, and {goes}: {again}, or undo the new value with the abandon playbook{_undone(pending)}"
+
+
+def _undone(pending: Pending) -> str:
+    """What follows the undoing of a first value, where a person hands it over."""
+    wrong = pending.first and pending.handed and pending.refused
+    return ", put the right one there, and rotate" * wrong
+
+
+def _after_an_end(pending: Pending, again: str) -> str:
+    """The way on where the one in use ended: the new one may be all that works."""
+    only = f"Making it ended the one in use, as far as is known, so it may be the only one that works: {again}"
+    if not pending.refused:
+        return f"{only}. Do not abandon it: nothing refused it"
+    anew = "which does not have to be forced: the keyring knows that the one in use ended"
+    if pending.handed:
         return (
-            ". The new value is not in use. Where making it ended the one in use, nobody can use that any more: mend the cause and run the "
-            "same playbook again. A wrong value that was handed over is not read again: run the abandon playbook, put the right one there, "
-            "and rotate, which does not have to be forced: the keyring knows that the one in use ended. Make another one only where the "
-            "new value itself is bad"
+            f"{only}. A platform may take minutes to know it. Only where a wrong text was handed over: it is not read again, so run the "
+            f"abandon playbook with -e keyturn_force=true, put the right one there, and rotate, {anew}"
         )
-    return (
-        ". The new value is not in use, and applications go on with the old one: mend the cause and run the same playbook again, or undo "
-        "the new value with the abandon playbook"
-    )
+    return f"{only}. Only where the new value itself is bad: run the abandon playbook, and rotate, {anew}"

@@ -97,6 +97,7 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         definition=definition_hash(params["issuer"], params["generate"]),
         overlap=defined.issuer.overlap if defined.issuer else True,
         returns=defined.issuer.returns if defined.issuer else True,
+        handed=bool(defined.issuer and defined.issuer.handed),
         force=params["force"],
         replace=params["replace"],
         reason=params["reason"] or (access.run.why if access else ""),
@@ -293,6 +294,7 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
         "elsewhere": elsewhere(what, defined, case.params["purpose"] in WATCHED),
         "cutover": bool(defined.issuer and defined.issuer.cutover),
         "returns": case.facts.returns,
+        "handed": case.facts.handed,
         "others": any(consumer.host for consumer in looked_at("look", defined.consumers))
         or bool(asked_elsewhere(defined.conditions)),
         "watched": bool(case.params["gates"]) or bool(looked_at("look", defined.consumers)),

@@ -33,6 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     ENDED_AND_ACCEPTED,
     ENDED_AND_REFUSED,
+    Pending,
     advice,
     handed_over,
     outcome,
@@ -42,6 +43,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight import NOTHING
+from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import presenting
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure_account import (
     Account,
     Elsewhere,
@@ -66,7 +68,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time
 
 _SEEN = ("unreadable", "behind", "unready", "unknown", "closed")
-_KEPT = ("todo", "overlap", "cutover", "returns", "others", "watched", "can_return", "notices")
+_KEPT = (
+    "todo", "overlap", "cutover", "returns", "handed", "others", "watched", "can_return", "notices",
+)  # fmt: skip
 # Of a failed check: its message names all that is closed, and what there would have been to do was not done.
 _TOO_MUCH = frozenset(
     {
@@ -75,6 +79,7 @@ _TOO_MUCH = frozenset(
         "cutover",
         "due",
         "gates",
+        "handed",
         "interruption",
         "notices",
         "others",
@@ -222,11 +227,30 @@ class Procedure(Account):
             )
         self.do(RELEASE)
 
-    def ended_the_one_before(self) -> bool:
-        """Whether the value in use is dead already, by the making of the pending one."""
+    def left_pending(self, details: Mapping[str, Any]) -> Pending:
+        """What is known of the value that a failed rotation leaves.
+
+        :param details: of the failure.
+        """
+        progress, keyring = self.progress, self.keyring or {}
+        current = (keyring.get("stages") or {}).get("current") or {}
         made = self._pending().get("status") not in (None, "intended")
-        current = ((self.keyring or {}).get("stages") or {}).get("current") or {}
-        return made and bool(current.get("ended") or not self.progress.returns)
+        looked = details.get("kind") == Live.__name__ or bool(details.get("refusals"))
+        return Pending(
+            made=made,
+            ends=not progress.returns,
+            asked=bool(progress.checked.get("under_way")) or not looked,
+            ended=bool(current.get("ended") or (made and not progress.returns)),
+            first=not current,
+            handed=bool(progress.checked.get("handed")),
+            refused=progress.failed_in == "prove" and self.was_refused(details),
+        )
+
+    def was_refused(self, details: Mapping[str, Any]) -> bool:
+        """Whether a proof failed because the value was refused; one that does not present it says nothing about it."""
+        number, probes = details.get("probe"), self.params["probes"]
+        tried = probes[number : number + 1] if isinstance(number, int) else []
+        return details.get("kind") == ProbeFailed.__name__ and presenting(tried, "probes") > 0
 
     def known_to_have_ended(self) -> str:
         """What the keyring says of a value that is to be verified, and that its issuer ended; else nothing."""
@@ -359,7 +383,7 @@ class Procedure(Account):
         if ended:
             cause += f". {ended}. {ENDED_AND_REFUSED}"
         if details.get("kind") != Waiting.__name__:
-            cause += advice(pending, begun, pending and self.ended_the_one_before())
+            cause += advice(self.left_pending(details) if pending else None, begun)
             looked = self.params["purpose"] == "verify"
             # Of what is known to have ended, that it is refused is no news, and nothing has to be forced.
             known = ended and details.get("kind") == ProbeFailed.__name__

@@ -149,6 +149,11 @@ def _no_grace_for_the_dead(progress: Progress) -> Params:
     return {} if progress.returns else {"grace": "0s"}
 
 
+def _once_more(progress: Progress) -> Params:
+    """Whether the user may mean by force what was abandoned: who forces a rotation that is young was not told of that yet."""
+    return {} if progress.checked.get("under_way") else {"force": False}
+
+
 def _evidence(key: str) -> Callable[[Progress], Params]:
     return lambda progress: {"evidence": progress.results[key]["evidence"]}
 
@@ -237,7 +242,8 @@ _ROTATE = (
     _keyring(
         "issued",
         "Have the issuer make the value",
-        ("issuer", "generate"),
+        ("issuer", "generate", "force"),
+        late=_once_more,
         phases=frozenset({"stage"}),
         when=_intended,
     ),

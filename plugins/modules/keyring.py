@@ -83,6 +83,10 @@ options:
     description: Keep the retired value for verifying or decrypting what was made with it.
     type: bool
     default: false
+  force:
+    description: With V(issued), take a value that was handed over and abandoned before once more.
+    type: bool
+    default: false
   rotation_id:
     description: Name of the rotation. Made by V(stage) and V(adopt) when left out.
     type: str

@@ -20,8 +20,8 @@ description:
   - "The gates: V(claim) (another run is at work), V(clock), V(reason), V(window), V(policy), V(leftover) (a pending value of another
     definition), V(previous) (one that is still kept), V(alert), V(issuer), V(sinks), V(unknown) (a value in a place of which the
     keyring knows nothing), V(consumers) (one that could not be told), V(gates) (the credential's own), V(probes), V(proof),
-    V(observed), V(grace), V(behind) (sinks), V(receipts), V(sessions), V(target) (of a rollback), V(in_use) and V(unmanaged). Problems
-    of definitions count as closed gates, too."
+    V(observed), V(grace), V(behind) (sinks), V(receipts), V(sessions), V(target) (of a rollback), V(only_value) (that is to be
+    abandoned), V(in_use) and V(unmanaged). Problems of definitions count as closed gates, too."
   - Before a rotation each probe is tried once with the current value. What fails then is a warning and no refusal, because a rotation
     may be what repairs it.
 extends_documentation_fragment:
@@ -140,7 +140,9 @@ options:
     elements: str
     default: []
   force:
-    description: Rotate although the policy does not ask for it.
+    description:
+      - Rotate although the policy does not ask for it.
+      - Abandon a value that a person handed over although it is the only one that may work.
     type: bool
     default: false
   reason:

@@ -89,7 +89,9 @@ options:
     description: For O(purpose=adopt), when that value was made, as RFC 3339 with a zone.
     type: str
   force:
-    description: Rotate although the policy does not ask for it.
+    description:
+      - Rotate although the policy does not ask for it.
+      - Abandon a value that a person handed over although it is the only one that may work; or take one that was abandoned once more.
     type: bool
     default: false
   replace:

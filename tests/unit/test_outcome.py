@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
+    Pending,
     advice,
     outcome,
     returned,
@@ -61,10 +63,41 @@ def test_the_ends_speak_of_what_was_ended() -> None:
 
 
 def test_only_a_value_that_waits_needs_advice() -> None:
-    assert advice(False, False) == ""
-    said = advice(True, False)
+    assert advice(None, False) == ""
+    said = advice(Pending(), False)
     assert "run the same playbook again, or undo the new value with the abandon" in said
-    assert "which goes on from there" in advice(False, True)
+    assert "applications go on with the old one" in said
+    assert "which goes on from there" in advice(None, True)
+
+
+@pytest.mark.parametrize("handed", [True, False])
+def test_nobody_is_sent_to_abandon_what_nothing_refused(handed: bool) -> None:
+    ended = Pending(ends=True, ended=True, handed=handed)
+    said = advice(ended, False)
+    assert "may be the only one that works: mend the cause and run the same playbook again" in said
+    assert said.endswith("Do not abandon it: nothing refused it")
+    refused = advice(replace(ended, refused=True), False)
+    assert "the abandon playbook" in refused and "Do not abandon" not in refused
+    assert ("-e keyturn_force=true, put the right one there" in refused) is handed
+    assert ("wrong text" in refused) is handed
+
+
+def test_what_was_asked_for_may_have_been_made() -> None:
+    asked = Pending(made=False, ends=True)
+    assert "Where the new value was made by now, the one in use may have ended" in advice(asked, False)  # fmt: skip
+    assert "what was accepted before it may have ended" in advice(replace(asked, first=True), False)
+    # Nobody was sent to make one yet, or it is known that there is nothing left to end.
+    for other in (replace(asked, asked=False), replace(asked, ended=True), replace(asked, ends=False)):  # fmt: skip
+        assert "may have ended" not in advice(other, False)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_of_a_first_value_nobody_says_that_another_is_in_use(ends: bool) -> None:
+    said = advice(Pending(ends=ends, ended=ends, first=True, handed=True, refused=True), False)
+    assert "no value is in use; what stood in the places before may be gone" in said
+    assert said.endswith("or undo the new value with the abandon playbook, put the right one there, and rotate")  # fmt: skip
+    for wrong in ("go on with the old one", "the keyring knows", "one in use ended"):
+        assert wrong not in said
 
 
 def test_after_a_return_a_value_that_stays_accepted_is_ended_first() -> None:

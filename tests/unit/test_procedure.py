@@ -89,6 +89,7 @@ CHECKED = {
     "overlap": True,
     "cutover": False,
     "returns": True,
+    "handed": False,
     "watched": False,
     "others": False,
     "can_return": True,

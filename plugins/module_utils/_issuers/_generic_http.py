@@ -42,6 +42,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._generic
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_api import Uncertain
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import OnlyOne
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
+    MAYBE_ENDED,
     Passive,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
@@ -50,10 +51,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 _NO_ROTATION = "none"
 _LOOKS = "Run again: the next run looks what came of it first"
 _RESETS = "Run again: the next run has a key made anew, which ends every other one"
-_MAYBE_ENDED = (
-    "Run verify_stream_keys; where the key in use is refused, rotate once more, with -e keyturn_force=true if it is young, since the "
-    "keyring does not know that it ended"
-)
 _BY_HAND = "Look at the platform for a key that nobody knows and end it there, then run again"
 
 
@@ -205,7 +202,7 @@ class GenericHttp(Passive):
 
     def _warn_of_unknown(self, stage: Stage, document: Document, context: Context) -> None:
         if not stage.fields:
-            what = _BY_HAND if self.overlap else _MAYBE_ENDED
+            what = _BY_HAND if self.overlap else MAYBE_ENDED
             context.warn(
                 f"{document.credential}: whether the platform made a key for rotation {stage.rotation_id} is not known. {what}"
             )

@@ -32,6 +32,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Wait
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
+    MAYBE_ENDED,
     Passive,
     exactly,
 )
@@ -201,28 +202,37 @@ class Operator(Passive):
         tried = document.was_abandoned(name, Secret(value), context.now())
         if tried:
             why = f"{place} holds the value that was tried and abandoned on {format_time(tried.at)}, and no new one"
-            raise self._waiting(document, why, context)
+            raise self._waiting(document, why, context, tried=True)
         if _STRANGE.search(value):
             raise BadInput(
                 f"{option}: {place} holds a value with a space, a line break or a letter beyond ASCII in it; put the value alone there"
             )
         return Secret(value)
 
-    def _waiting(self, document: Document, why: str, context: Context) -> Waiting:
+    def _waiting(
+        self, document: Document, why: str, context: Context, tried: bool = False
+    ) -> Waiting:
         if context.check_mode:
             context.warn(
                 f"{document.credential}: this is a dry run: make no value for it. Run the playbook without --check first, which asks every "
                 "gate and tells when"
             )
+        again = ". Where the one that is there is right after all, run it with -e keyturn_force=true, which takes it"
         return Waiting(
-            f"{document.credential}: {why}. {self._make(document)}. Put it there, in a file of mode 0600 where it is one, and run the same "
-            "playbook again: it goes on from here"
+            f"{document.credential}: {why}. {self._make(document, tried)}. Put it there, in a file of mode 0600 where it is one, and run "
+            f"the same playbook again: it goes on from here{again * tried}"
         )
 
-    def _make(self, document: Document) -> str:
-        ends = "" if self.overlap else ", which ends the one in use"
+    def _make(self, document: Document, tried: bool) -> str:
+        """Where a value is made, and what that ends.
+
+        :param tried: the one that is there is known, and is not meant.
+        """
+        before = "in use" if document.current else "before it"
+        ends = "" if self.overlap else f", which ends the one {before}"
         if document.current and document.current.ended:
-            ends = " (the one in use has ended), or take the one that was made then"
+            other = "another one that" if tried else "the one that"
+            ends = f" (by the keyring the one in use has ended), or take {other} was made then"
         return f"Make a new value{ends}: {self._ways['make']}"
 
     def waits(self, document: Document) -> Optional[Wait]:
@@ -237,14 +247,13 @@ class Operator(Passive):
 
     def _wanted(self, document: Document) -> str:
         places = " and ".join(map(self._place, self._values))
-        if self.overlap or (document.current and document.current.ended):
-            return (
-                f"{self._make(document)}. Put it there: {places}. Then run the same playbook again"
-            )
-        # Nobody is sent to a reset by what asks no gate.
+        if self.overlap:
+            return f"{self._make(document, False)}. Put it there: {places}. Then run the same playbook again"
+        # Nobody is sent to a reset by what asks no gate, and a value that is known as ended may be on the air all the same.
+        ends = " Making it ends the one in use." if document.current else ""
         return (
-            f"A new value has to be made and put there: {places}. Making it ends the one in use: run the same playbook first, which asks "
-            "every gate and says where to make it"
+            f"A new value has to be made and put there: {places}.{ends} Run the same playbook first, which asks every gate and says where "
+            "to make it"
         )
 
     def _end(self, stage: Stage, document: Document) -> str:
@@ -291,10 +300,24 @@ class Operator(Passive):
 
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Tell the person to end it; whether that was done is what the proof of the refusal finds out."""
-        if self.overlap and stage.status != "intended" and stage.fields:
-            dry = "this is a dry run: end nothing for it. The run will say: " * context.check_mode
-            context.warn(f"{document.credential}: {dry}{self._end(stage, document)}")
+        dry = "this is a dry run: end nothing for it. The run will say: " * context.check_mode
+        if self.overlap and stage.fields:
+            ends = self._end if stage.status == "retiring" else self._end_unused
+            context.warn(f"{document.credential}: {dry}{ends(stage, document)}")
+        current = document.current
+        if not (self.overlap or stage.fields) and current and not current.ended:
+            context.warn(
+                f"{document.credential}: whether a person made a value for rotation {stage.rotation_id} is not known. {MAYBE_ENDED}"
+            )
         return Outcome(False)
+
+    def _end_unused(self, stage: Stage, document: Document) -> str:
+        """What becomes of a value that never came into use: the text may have been wrong, or it may be handed over again."""
+        kept = f". The one in use, {_made(document.current)}, stays" if document.current else ""
+        return (
+            f"Where a value was made for rotation {stage.rotation_id}, and it is not the one that you hand over next, end it: "
+            f"{self._ways['end']}{kept}"
+        )
 
 
 def _made(stage: Stage) -> str:

@@ -18,6 +18,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port impo
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Value
 
+MAYBE_ENDED = (
+    "Where one was made, the one in use has ended, and the keyring does not know that. Run verify_stream_keys; where the one in use is "
+    "refused, rotate once more, with -e keyturn_force=true if it is young"
+)
+
 
 class Passive:
     """The parts of :class:`_issuer_port.Issuer` for which there is nothing to do."""
