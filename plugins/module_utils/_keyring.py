@@ -129,12 +129,14 @@ class Stage:
         return self.status not in ("intended", "abandoning", "retiring") and not self.compromised
 
     def is_gone(self, overlap: bool, returns: bool) -> bool:
-        """Whether its issuer ended it for good: only one that takes one value at a time, and can be told which, brings it back.
+        """Whether its issuer ended it for good.
+
+        Where it takes two values at a time, by what the definition says now, a wrong mark would stand in the way: the proof tells.
 
         :param overlap: whether the issuer accepts the old and the new value together.
         :param returns: whether a value that was replaced can be made accepted again.
         """
-        return self.ended is not None and (overlap or not returns)
+        return self.ended is not None and not (overlap or returns)
 
 
 @dataclass(frozen=True)

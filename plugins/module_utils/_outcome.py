@@ -13,7 +13,7 @@ ENDED_AND_REFUSED = (
 )
 ENDED_AND_ACCEPTED = (
     "Yet nothing refused it: the platform may take minutes to forget it, or nobody reset it and what was handed over was wrong. Do not "
-    "rely on it, and rotate"
+    "rely on it, and rotate. Only where you know that nobody reset it: rotate_stream_keys --tags observe proves it and takes that mark away"
 )
 
 

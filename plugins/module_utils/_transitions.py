@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import (
     check_claim,
@@ -36,6 +36,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_duration,
     format_time,
 )
+
+# Who is live began before: nobody was asked since whether the value is accepted.
+_NOT_TRIED = "live, not tried"
 
 
 def describe(document: Optional[Document]) -> str:
@@ -201,12 +204,23 @@ def _outage(document: Document, current: Stage, now: datetime) -> Optional[float
     return round((max(seen, default=now) - begun).total_seconds(), 3)
 
 
+def _not_ended(
+    document: Document, current: Stage, evidence: Tuple[Mapping[str, str], ...]
+) -> Document:
+    """Take away the mark that the value in use ended, where that was tried and accepted."""
+    tried = evidence and not any(item.get("detail", "").startswith(_NOT_TRIED) for item in evidence)
+    if current.ended is None or not tried:
+        return document
+    alive = replace(current, ended=None, evidence=current.evidence + evidence)
+    return replace(document, current=alive)
+
+
 def _observed(document: Document, request: Request, now: datetime) -> Document:
     current = document.current
     if current is None or document.pending:
         raise _refuse(document, "observed", "There is nothing to observe: promote comes first")
     if current.status == "observed":
-        return document
+        return _not_ended(document, current, request.evidence)
     if current.status == "cutover":
         _need_evidence(document, request, "observed")
     previous = document.previous

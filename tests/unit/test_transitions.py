@@ -229,9 +229,11 @@ class TestEnded:
 
     def test_only_an_issuer_that_is_told_its_value_brings_one_back(self) -> None:
         used = walk(reset(walk(None, *FULL), "r2"), "applied", "proved", "promote", "observed")
-        for can in ({}, {"overlap": False, "returns": False}, {"overlap": True, "returns": True}):
-            with pytest.raises(Refused, match="ended at its issuer at 2026-01-31T22:00"):
-                transition(used, request("rollback", rotation_id="r2", **can), T0)
-        asked = request("rollback", rotation_id="r2", overlap=False, returns=True)
-        back = transition(used, asked, T0)
-        assert back.current and (back.current.rotation_id, back.current.ended) == ("r1", None)
+        never = request("rollback", rotation_id="r2", overlap=False, returns=False)
+        with pytest.raises(Refused, match="ended at its issuer at 2026-01-31T22:00"):
+            transition(used, never, T0)
+        # Where two are accepted by now, the mark may be wrong: the proof of the return tells.
+        for overlap in (False, True):
+            asked = request("rollback", rotation_id="r2", overlap=overlap, returns=True)
+            back = transition(used, asked, T0)
+            assert back.current and (back.current.rotation_id, back.current.ended) == ("r1", None)
