@@ -263,6 +263,13 @@ def _the_old_dies(document: Optional[Document]) -> str:
     )
 
 
+def _let_go(case: Case) -> List[str]:
+    """The places whose value nobody knows, and that the user lets go for a first rotation."""
+    facts = case.facts
+    told = case.params["purpose"] == "rotate" and (facts.replace or facts.emergency)
+    return list(facts.unknown) if told else []
+
+
 def _result(case: Case, defined: Definitions, what: str, message: str, found: List[Gate]) -> Result:
     told = notices(
         case.document, case.policy, case.now, _in_use(case, defined), case.facts.credential
@@ -295,6 +302,7 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
         "cutover": bool(defined.issuer and defined.issuer.cutover),
         "returns": case.facts.returns,
         "handed": case.facts.handed,
+        "replaced": _let_go(case),
         "others": any(consumer.host for consumer in looked_at("look", defined.consumers))
         or bool(asked_elsewhere(defined.conditions)),
         "watched": bool(case.params["gates"]) or bool(looked_at("look", defined.consumers)),

@@ -62,6 +62,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
     TELL,
     Step,
     chosen,
+    lets_go,
     only_refresh,
     steps_after,
 )
@@ -87,6 +88,7 @@ _TOO_MUCH = frozenset(
         "place",
         "reason",
         "refusals",
+        "replaced",
         "returns",
         "status",
         "todo",
@@ -147,6 +149,15 @@ class Procedure(Account):
     """The order in which steps are taken, and what answers a failed one."""
 
     def check(self) -> None:
+        """Every gate, and what the user lets go by it."""
+        self.gates()
+        if self.progress.replaced:
+            self.context.warn(
+                f"{self.params['credential']}: {lets_go(self.progress)}. Nothing can return to it. Where keyturn_replace stands in an "
+                "inventory, take it out now: it is for this rotation alone"
+            )
+
+    def gates(self) -> None:
         """Every gate; again only when something was found on other hosts."""
         seen = {name: self.params["found"][name] for name in _SEEN}
         if self.after == CHECK.key and not any(seen.values()):
@@ -157,6 +168,7 @@ class Procedure(Account):
             **{name: done[name] for name in _KEPT},
             "under_way": done["status"]["under_way"],
             "ended": done["status"].get("ended"),
+            "replaced": done.get("replaced") or [],
             "msg": done["msg"],
         }
         said = done["reason"] if done["todo"] == NOTHING else done["interruption"]

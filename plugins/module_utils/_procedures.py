@@ -78,6 +78,11 @@ class Progress:
         return bool(self.checked.get("cutover", False))
 
     @property
+    def replaced(self) -> Tuple[str, ...]:
+        """The places whose value the keyring does not know, and that the user lets go."""
+        return tuple(self.checked.get("replaced") or ()) if self.todo == "rotate" else ()
+
+    @property
     def returns(self) -> bool:
         """Whether a replaced value can be made accepted again; see :class:`Issuer`."""
         return bool(self.checked.get("returns", True))
@@ -152,6 +157,12 @@ def _no_grace_for_the_dead(progress: Progress) -> Params:
 def _once_more(progress: Progress) -> Params:
     """Whether the user may mean by force what was abandoned: who forces a rotation that is young was not told of that yet."""
     return {} if progress.checked.get("under_way") else {"force": False}
+
+
+def lets_go(progress: Progress) -> str:
+    """What a first rotation replaces although nobody knows it, for a person and for the ledger."""
+    places = "; ".join(progress.replaced)
+    return f"the first rotation replaces values that the keyring does not know, as the user said, in these places: {places}"
 
 
 def _evidence(key: str) -> Callable[[Progress], Params]:
@@ -237,6 +248,13 @@ _ROTATE = (
         ("issuer", "generate"),
         phases=frozenset({"stage"}),
         when=_todo("rotate"),
+    ),
+    _keyring(
+        "note",
+        "Write down what the user lets go",
+        late=lambda progress: {"text": lets_go(progress)},
+        phases=frozenset({"stage", "apply"}),
+        when=lambda progress: bool(progress.replaced),
     ),
     replace(_LOOK, phases=frozenset({"stage"}), when=_ends_the_one_before),
     _keyring(

@@ -277,6 +277,11 @@ elsewhere:
       type: list
       elements: dict
       returned: always
+replaced:
+  description: The places whose value the keyring does not know, and that a first rotation replaces because the user said so.
+  returned: success, or when a gate is closed
+  type: list
+  elements: str
 can_return:
   description: Whether a failure later in this run can be answered by returning to the value that is in use now.
   returned: success, or when a gate is closed
