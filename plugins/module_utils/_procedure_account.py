@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from dataclasses import replace
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _deliver, _publish
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import LEDGER
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, KeyturnError
@@ -54,6 +56,10 @@ def _failed(step: Step, said: Mapping[str, Any]) -> Failed:
     error = Failed(step, f"{prefix}{said['msg']}", **details)
     error.reason = said["msg"]
     return error
+
+
+def _unsaid(_text: str) -> None:
+    """It was said by the call before."""
 
 
 class Elsewhere(Exception):
@@ -125,6 +131,25 @@ class Account:
             turned=bool(resume.get("turned")),
             begun=bool(resume.get("begun")),
         )
+        self.brought: List[int] = []
+        if context.check_mode:
+            self._foresee(resume.get("brought") or [])
+
+    def _foresee(self, brought: Sequence[int]) -> None:
+        """Find out again what the call before predicted of the places that are written from here: what they would hold is handed to nobody.
+
+        :param brought: after how many predicted steps they were written.
+        """
+        quiet = replace(self.context, diff=False, warn=_unsaid, progress=_unsaid)
+        own = {"sinks": self.params["sinks"], "host": "", "consumers": []}
+        for count in brought:
+            then = {**self.params, "replay": self.params["replay"][:count]}
+            try:
+                execute(_publish.MODULE, asked(_publish.MODULE, then, **own), quiet)
+            except KeyturnError:
+                # A place that cannot be read any more is told by the step that needs it.
+                continue
+            self.brought.append(count)
 
     def do(self, step: Step, **more: Any) -> Result:
         """One step.
@@ -151,6 +176,8 @@ class Account:
         self.diffs += diffs_of(done)
         if self.context.check_mode:
             self.params["replay"] = done.get("replay") or self.params["replay"]
+            if step.module is _deliver.MODULE:
+                self.brought.append(len(self.params["replay"]))
         own = {name: done[name] for name in done if name not in _NOT_OF_A_STEP}
         self.steps.append({"step": step.name, "changed": bool(done.get("changed")), **own})
         self.keyring = done.get("keyring") or self.keyring
@@ -265,6 +292,7 @@ class Account:
             "failed_in": progress.failed_in,
             "turned": progress.turned,
             "begun": progress.begun or self.changed,
+            "brought": self.brought,
             "keyring": self.keyring,
             "steps": self.steps,
         }
