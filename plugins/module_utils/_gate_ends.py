@@ -118,6 +118,10 @@ _PENDING_ALONE = (
     "the issuer ended the value in use when it made the pending one: nothing can be returned to; run the rotation playbook again, it goes "
     "on with the pending value"
 )
+_PENDING_UNKNOWN = (
+    "a rotation is begun, and the issuer ends the value in use when it makes the new one, which may be done by now: nothing can be "
+    "returned to; run the rotation playbook again, it goes on from there"
+)
 
 
 def _never_again(case: Case, previous: Stage) -> str:
@@ -138,7 +142,8 @@ def target(case: Case) -> Gate:
     document = case.document
     if document and document.pending:
         gone = document.current and document.current.ended
-        return Gate("target", False, _PENDING_ALONE if gone else _PENDING)
+        not_gone = _PENDING if case.facts.returns else _PENDING_UNKNOWN
+        return Gate("target", False, _PENDING_ALONE if gone else not_gone)
     current, previous = (document.current, document.previous) if document else (None, None)
     meant = case.facts.rotation_id
     if meant and current and current.rotation_id != meant and not being_rolled_back(document):
@@ -188,11 +193,13 @@ def in_use(case: Case) -> Gate:
     current = case.document.current if case.document else None
     if current is not None:
         return Gate("in_use", True, f"rotation {current.rotation_id} is in use")
-    return Gate(
-        "in_use",
-        False,
-        f"no value is in use ({describe(case.document)}): rotate it for the first time, or adopt the one in use",
+    begun = case.document and case.document.pending
+    ways = (
+        "run the rotation playbook again, which goes on from there; or run the abandon playbook first, and then adopt the value in use"
+        if begun
+        else "rotate it for the first time, or adopt the one in use"
     )
+    return Gate("in_use", False, f"no value is in use ({describe(case.document)}): {ways}")
 
 
 def unmanaged(case: Case) -> Gate:
@@ -203,6 +210,13 @@ def unmanaged(case: Case) -> Gate:
     current = document.current
     if current and current.adopted and not document.pending:
         return Gate("unmanaged", True, "the value was adopted before")
+    if document.pending and not current:
+        return Gate(
+            "unmanaged",
+            False,
+            f"a first rotation is begun ({describe(document)}): run the abandon playbook first, then adopt; or run the rotation playbook "
+            "again, which goes on from there",
+        )
     return Gate(
         "unmanaged",
         False,

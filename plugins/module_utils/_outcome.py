@@ -15,6 +15,11 @@ ENDED_AND_ACCEPTED = (
     "Yet nothing refused it: the platform may take minutes to forget it, or nobody reset it and what was handed over was wrong. Do not "
     "rely on it, and rotate. Only where you know that nobody reset it: rotate_stream_keys --tags observe proves it and takes that mark away"
 )
+NOT_YET_ENDED = (
+    ". It is begun, and every place is without the value: making the one in use ended it, and a platform may take minutes to forget it, so "
+    "wait, and run the same playbook again. Where nobody reset it, nothing ends it but making another: rotate once more, with -e "
+    "keyturn_force=true if the one in use is young"
+)
 
 
 def returned_from(keyring: Mapping[str, Any]) -> bool:

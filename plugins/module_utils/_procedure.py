@@ -33,6 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     ENDED_AND_ACCEPTED,
     ENDED_AND_REFUSED,
+    NOT_YET_ENDED,
     Pending,
     advice,
     handed_over,
@@ -72,6 +73,8 @@ _SEEN = ("unreadable", "behind", "unready", "unknown", "closed")
 _KEPT = (
     "todo", "overlap", "cutover", "returns", "handed", "others", "watched", "can_return", "notices",
 )  # fmt: skip
+# The steps of a verification and of an end that prove the value in use.
+_IN_USE = ("prove", "alive")
 # Of a failed check: its message names all that is closed, and what there would have been to do was not done.
 _TOO_MUCH = frozenset(
     {
@@ -221,7 +224,7 @@ class Procedure(Account):
     def close(self) -> None:
         """The end of a run that went well: who is told of it, and the claim."""
         purpose = self.params["purpose"]
-        ended = self.known_to_have_ended()
+        ended = self.known_to_have_ended("verify")
         if ended:
             self.tell(f"{ended}. {ENDED_AND_ACCEPTED}")
         last = self.progress.results.get(PROCEDURES[purpose][-1].key, {}).get("keyring")
@@ -264,9 +267,9 @@ class Procedure(Account):
         tried = probes[number : number + 1] if isinstance(number, int) else []
         return details.get("kind") == ProbeFailed.__name__ and presenting(tried, "probes") > 0
 
-    def known_to_have_ended(self) -> str:
-        """What the keyring says of a value that is to be verified, and that its issuer ended; else nothing."""
-        ended = self.progress.checked.get("ended") if self.params["purpose"] == "verify" else None
+    def known_to_have_ended(self, *purposes: str) -> str:
+        """What the keyring says, in these purposes, of a value in use that its issuer ended; else nothing."""
+        ended = self.progress.checked.get("ended") if self.params["purpose"] in purposes else None
         return f"By the keyring {ended_at_issuer(parse_time(ended, 'ended'))}" if ended else ""
 
     def under_way(self) -> bool:
@@ -391,14 +394,17 @@ class Procedure(Account):
         progress = self.progress
         pending = self.params["purpose"] == "rotate" and progress.staged and not progress.in_use
         begun = self.params["purpose"] != "rotate" and (progress.begun or self.changed)
-        ended = self.known_to_have_ended()
+        ended = self.known_to_have_ended("verify", "retire")
+        # Of what is known to have ended, that it is refused is no news, and nothing has to be forced.
+        tried = details.get("kind") == ProbeFailed.__name__
+        known = bool(ended) and tried and progress.failed_in in _IN_USE
         if ended:
-            cause += f". {ended}. {ENDED_AND_REFUSED}"
+            cause += f". {ended}{f'. {ENDED_AND_REFUSED}' * known}"
         if details.get("kind") != Waiting.__name__:
-            cause += advice(self.left_pending(details) if pending else None, begun)
+            waits = begun and tried and progress.failed_in == "refused" and not progress.returns
+            left = self.left_pending(details) if pending else None
+            cause += NOT_YET_ENDED if waits else advice(left, begun)
             looked = self.params["purpose"] == "verify"
-            # Of what is known to have ended, that it is refused is no news, and nothing has to be forced.
-            known = ended and details.get("kind") == ProbeFailed.__name__
             if looked and progress.failed_in != PREFLIGHT and not known:
                 kept = bool(progress.checked.get("can_return"))
                 cause += still_as_it_was(str(details.get("kind")), kept)

@@ -91,12 +91,9 @@ def _of_end(result: Result) -> list[str]:
     if not ended or (claim and claim.get("alive")):
         return []
     said = ended_at_issuer(parse_time(ended, "ended"))
-    # What is under way says itself how to go on.
-    return [
-        said
-        if due["under_way"]
-        else f"{said}. Run rotate_stream_keys or rotate: it need not be forced"
-    ]
+    # What is under way, and what stands in the way of a rotation, says itself how to go on.
+    known = due["under_way"] or "leftover" in _closed(result, "rotate")
+    return [said if known else f"{said}. Run rotate_stream_keys or rotate: it need not be forced"]
 
 
 def _of_gates(result: Result) -> list[str]:
@@ -105,7 +102,8 @@ def _of_gates(result: Result) -> list[str]:
     if not due["due"] and due["state"] != "soon":
         rotate = {name: message for name, message in rotate.items() if name in _LASTING}
     previous = result["keyring"]["stages"].get("previous")
-    if previous:
+    # The end of the one before asks for the one in use, which is dead there.
+    if previous and not due.get("ended"):
         retire = _closed(result, "retire")
         if not retire:
             rotate.pop("previous", None)

@@ -212,6 +212,19 @@ def test_status_says_it_and_counts_it(tmp_path: Path) -> None:
     assert lines[2].strip().startswith(f"! {SAID}")
 
 
+def test_status_sends_nobody_to_what_is_closed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.rotate()
+    desk.rotate()
+    desk.make()
+    desk.step("abandon")
+    desk.step("release")
+    said = desk.report()["credentials"]["tw"]["attention"]
+    assert said[0].endswith("nobody can log in or go live with it")
+    assert "gate leftover: " in said[1] and "run the abandon playbook to its end first" in said[1]
+    assert "retire_due" not in " ".join(said)
+
+
 def test_what_is_dead_comes_before_what_is_old(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("old", "dead")]
     for folder in folders:
@@ -289,6 +302,13 @@ def test_a_value_that_is_only_intended_ends_nothing(tmp_path: Path) -> None:
     desk.step("stage")
     facts = Facts(overlap=False, returns=False)
     found = gates("rollback", desk.document(), parse_policy({}), desk.now, facts)
+    told = next(gate.message for gate in found if gate.name == "target")
+    # Nobody knows whether the person has done it by now.
+    assert (
+        "which may be done by now: nothing can be returned to; run the rotation playbook again"
+        in told
+    )
+    found = gates("rollback", desk.document(), parse_policy({}), desk.now, Facts())
     told = next(gate.message for gate in found if gate.name == "target")
     assert "run the abandon playbook instead" in told
     kept = Stage("r1", "grace", {}, ended=NOW)

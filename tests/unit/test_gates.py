@@ -381,6 +381,11 @@ def test_only_a_keyring_without_a_value_adopts_one() -> None:
     assert closed("adopt", keyring(current=None)) == {}
     assert closed("adopt", keyring(current=replace(current(), adopted=True))) == {}
     assert "rotate instead" in closed("adopt", keyring())["unmanaged"]
+    begun = keyring(current=None, pending=stage("intended"))
+    assert "run the abandon playbook first, then adopt" in closed("adopt", begun)["unmanaged"]
+    told = closed("verify", begun)["in_use"]
+    assert "run the abandon playbook first, and then adopt the value in use" in told
+    assert "rotate it for the first time" in closed("verify", keyring(current=None))["in_use"]
 
 
 def test_refusals_name_their_gate() -> None:

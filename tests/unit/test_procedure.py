@@ -215,8 +215,9 @@ def test_a_closed_gate_of_a_verification_does_not_hide_that_it_ended(
     closed = refused("behind: these sinks are behind", "claim")
     closed.details["status"] = VERIFIED["status"]
     ended = Scripted(preflight=closed).failed(monkeypatch, purpose="verify")
-    assert f"ended at its issuer on {ENDED_AT}" in ended.message
-    assert "run rotate_stream_keys" in ended.message
+    assert ended.message.endswith(
+        f"By the keyring the value in use ended at its issuer on {ENDED_AT}: nobody can log in or go live with it"
+    )
 
 
 def test_nobody_is_told_to_force_what_is_known_to_have_ended(
@@ -227,4 +228,35 @@ def test_nobody_is_told_to_force_what_is_known_to_have_ended(
     assert "run rotate_stream_keys or rotate, which need not be forced" in message
     assert "keyturn_force" not in message
     away = Scripted(preflight=VERIFIED, probe=Unreachable("no answer"))
-    assert "says nothing about the value" in away.failed(monkeypatch, purpose="verify").message
+    unclear = away.failed(monkeypatch, purpose="verify").message
+    assert "says nothing about the value" in unclear and "need not be forced" not in unclear
+
+
+def test_an_end_that_fails_because_the_value_in_use_is_dead_says_that_it_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {**VERIFIED, "todo": "retire", "watched": True}
+    script = Scripted(preflight=found, probe=ProbeFailed("the ingest refused the stream"))
+    message = script.failed(monkeypatch, purpose="retire").message
+    assert f"ended at its issuer on {ENDED_AT}" in message
+    assert "run rotate_stream_keys or rotate, which need not be forced" in message
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_what_a_reset_should_have_ended_is_waited_for_or_rotated_over(
+    monkeypatch: pytest.MonkeyPatch, overlap: bool
+) -> None:
+    found = {**CHECKED, "todo": "retire", "overlap": overlap, "returns": overlap}
+    written = {"changed": True}
+    script = Scripted(
+        preflight=found,
+        keyring=written,
+        deliver=written,
+        issuer=written,
+        probe=ProbeFailed("it is still accepted"),
+    )
+    message = script.failed(monkeypatch, purpose="retire").message
+    assert ("mend the cause" in message) is overlap
+    assert ("Where nobody reset it, nothing ends it but making another" in message) is not overlap
+    script.answers["probe"] = Unreachable("no answer")
+    assert "mend the cause" in script.failed(monkeypatch, purpose="retire").message
