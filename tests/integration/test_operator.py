@@ -228,6 +228,32 @@ def test_a_new_key_that_fails_its_proof_is_answered_by_another(dashboard: Dashbo
     assert said not in dashboard.run("status", keyturn_fail_on="due").check().stdout
 
 
+@pytest.mark.parametrize("dashboard", [False], indirect=True)
+def test_what_a_wrong_text_told_the_keyring_is_taken_back(dashboard: Dashboard) -> None:
+    """Nobody reset anything: a text that the platform does not know yet was handed over."""
+    first, text = dashboard.key("current"), new_key()
+    dashboard.hand(text)
+    dashboard.rotate(keyturn_wait="4s").check(2)
+    dashboard.run("abandon", **FORCE).check()
+    seen = dashboard.run("verify_stream_keys").check()
+    assert (
+        "Only where you know that nobody reset it: rotate_stream_keys --tags observe" in seen.output
+    )
+    before = dashboard.state()
+    dry = dashboard.run("rotate_stream_keys", "--tags", "observe", "--check").check()
+    assert "changed=1" in dry.stdout and dashboard.state() == before
+    done = dashboard.run("rotate_stream_keys", "--tags", "observe").check()
+    current = dashboard.document().current
+    assert "changed=1" in done.stdout and current and current.ended is None
+    assert dashboard.live_file.read_text() == first
+    # A rotation that is forced because the key is young takes no abandoned text by that; who goes on with it may say so.
+    waits = dashboard.rotate().check(2)
+    assert "run it with -e keyturn_force=true, which takes it" in waits.stdout
+    dashboard.ingest.allow(text)
+    dashboard.rotate().check()
+    assert dashboard.live_file.read_text() == text
+
+
 @pytest.mark.parametrize("dashboard", [True], indirect=True)
 def test_two_keys_beside_each_other_and_a_person_ends_the_old_one(dashboard: Dashboard) -> None:
     first = dashboard.key("current")

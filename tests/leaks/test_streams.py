@@ -84,7 +84,7 @@ def test_a_key_that_a_person_hands_over(watched: Maker, report: Report) -> None:
     estate.hand(new_key())
     refused = made.run("3 a wrong key", ROTATE, code=2, **SOON)
     assert "the ingest refused the stream" in refused.stdout
-    made.run("4 abandon", "abandon")
+    made.run("4 abandon", "abandon", **FORCE)
     estate.click()
     made.run("5 handed over", ROTATE, **FORCE)
     made.run("6 retire", "retire_due")

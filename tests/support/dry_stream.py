@@ -51,7 +51,8 @@ class DryStream:
 
     def variables_of(self, playbook: str) -> Any:
         """The variables that a playbook needs."""
-        return FORCE if playbook == ROTATE else None
+        # Where a reset ended the key in use, the new one is undone only by force.
+        return FORCE if playbook in (ROTATE, "abandon") else None
 
     def breaking(self, how: str) -> dict[str, Any]:
         """Variables of a run in which something fails after the new key was made."""
