@@ -179,12 +179,15 @@ def only_value(case: Case) -> Gate:
         return Gate("only_value", True, "what is undone is not the only value that may work")
     if case.facts.force:
         return Gate("only_value", True, "the only value that may work is undone, as the user said")
+    known = case.facts.definition
+    other = pending and known and pending.definition != known
+    mend = "Put the definition back as it was" if other else "Mend what failed"
     return Gate(
         "only_value",
         False,
-        "by the keyring the value in use ended when the pending one was made, so the pending one is the only one that may work. Mend what "
-        "failed, and run the rotation playbook again: it tries the pending value once more. Where that surely does not work, such as a "
-        "wrong text that was handed over, run abandon again with -e keyturn_force=true",
+        f"by the keyring the value in use ended when the pending one was made, so the pending one is the only one that may work. {mend}, "
+        "and run the rotation playbook again: it tries the pending value once more. Where that surely does not work, such as a wrong text that "
+        "was handed over, run abandon again with -e keyturn_force=true",
     )
 
 

@@ -87,7 +87,7 @@ def _all_gates(
         facts = replace(facts, definition=definition)
         try:
             issuer = open_issuer(params["issuer"], context, "keyturn_issuer")
-            facts = replace(facts, overlap=issuer.overlap)
+            facts = replace(facts, overlap=issuer.overlap, returns=issuer.returns)
         except KeyturnError as error:
             wrong = [Gate("issuer", False, error.message)]
     now = context.now()

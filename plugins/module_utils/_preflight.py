@@ -258,8 +258,8 @@ def _the_old_dies(document: Optional[Document]) -> str:
     if (pending and pending.status != "intended") or (current and current.ended):
         return ""
     return (
-        "the issuer ends the value in use in the moment when it makes the new one: nothing can be returned to after that, and a new value "
-        "that fails its proof is answered by making another (abandon, then rotate)"
+        "the issuer ends the value in use in the moment when it makes the new one: nothing can be returned to after that, and the new "
+        "value may be the only one that works. Where its proof fails, run again; only one that is wrong is answered by another"
     )
 
 

@@ -303,6 +303,7 @@ def test_a_value_that_is_only_intended_ends_nothing(tmp_path: Path) -> None:
     facts = Facts(overlap=False, returns=False)
     found = gates("rollback", desk.document(), parse_policy({}), desk.now, facts)
     told = next(gate.message for gate in found if gate.name == "target")
+    assert told in {gate["message"] for gate in desk.look()["gates"]["rollback"]}
     # Nobody knows whether the person has done it by now.
     assert (
         "which may be done by now: nothing can be returned to; run the rotation playbook again"
@@ -618,7 +619,7 @@ def test_an_adopted_value_of_unknown_age_is_the_older_one(tmp_path: Path) -> Non
     assert said.startswith("tw: Where a value was made for rotation ") and "stays" not in said
 
 
-def closed_to_abandon(desk: Desk, **facts: bool) -> str:
+def closed_to_abandon(desk: Desk, **facts: object) -> str:
     """Why the pending value may not be undone."""
     known = {"overlap": False, "returns": False, "handed": True, **facts}
     found = gates("abandon", desk.document(), parse_policy({}), desk.now, Facts(**known))  # type: ignore[arg-type]
@@ -644,6 +645,8 @@ def test_the_only_value_that_may_work_is_not_undone_by_the_way(tmp_path: Path) -
         )
         assert told.endswith("run abandon again with -e keyturn_force=true")
         desk.step(name)
+    # What was made for another definition is not tried again.
+    assert "Put the definition back as it was" in closed_to_abandon(desk, definition="another")
     assert not closed_to_abandon(desk, force=True)
     assert not closed_to_abandon(desk, handed=False)
     desk.step("abandon")
