@@ -86,6 +86,7 @@ _TOO_MUCH = frozenset(
         "handed",
         "interruption",
         "notices",
+        "stages",
         "others",
         "overlap",
         "place",
@@ -169,6 +170,7 @@ class Procedure(Account):
         done = self.do(CHECK, refresh=only_refresh(self.phases), **again)
         self.progress.checked = {
             **{name: done[name] for name in _KEPT},
+            "stages": done.get("stages") or {},
             "under_way": done["status"]["under_way"],
             "ended": done["status"].get("ended"),
             "replaced": done.get("replaced") or [],
@@ -409,7 +411,9 @@ class Procedure(Account):
                 kept = bool(progress.checked.get("can_return"))
                 cause += still_as_it_was(str(details.get("kind")), kept)
             if looked or progress.failed_in != PREFLIGHT:
-                cause += handed_over(escalation_of(self.params["policy"]), self.keyring)
+                known_stages = details.get("stages") or progress.checked.get("stages")
+                state = self.keyring or {"stages": known_stages}
+                cause += handed_over(escalation_of(self.params["policy"]), state)
         self.tell_of_failure(cause)
         shown = {name: details[name] for name in details if name not in _TOO_MUCH}
         if self.keyring is not None:

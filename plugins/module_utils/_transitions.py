@@ -111,7 +111,9 @@ def _issued(document: Document, request: Request, now: datetime) -> Document:
         raise _refuse(document, "issued", "Run the rotation playbook: it goes on from where it was")
     if stage.status == "issued":
         return document
-    filled = replace(stage, status="issued", fields={**stage.fields, **request.fields})
+    # It may have been waited for since days; until now nobody could have used it.
+    fields = {**stage.fields, **request.fields}
+    filled = replace(stage, status="issued", fields=fields, made=now)
     current = document.current
     if request.ends and current and current.ended is None:
         current = replace(current, ended=now)

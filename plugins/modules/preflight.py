@@ -277,6 +277,16 @@ elsewhere:
       type: list
       elements: dict
       returned: always
+    gates:
+      description: The hosts of gates, for M(keyturn.runbooks.gate).
+      type: list
+      elements: str
+      returned: always
+stages:
+  description: The C(status) and C(rotation_id) of each stage that the keyring has, and whether it C(failed).
+  returned: success, or when a gate is closed
+  type: dict
+  sample: {current: {status: observed, failed: false, rotation_id: r20260131220000a1b2c3}}
 replaced:
   description: The places whose value the keyring does not know, and that a first rotation replaces because the user said so.
   returned: success, or when a gate is closed

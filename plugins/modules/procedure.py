@@ -319,6 +319,15 @@ elsewhere:
       type: list
       elements: dict
       returned: when there is something
+    gates:
+      description: The hosts of gates to be asked.
+      type: list
+      elements: str
+      returned: when there is something
+    how:
+      description: How consumers are to be looked at, for M(keyturn.runbooks.consumer).
+      type: str
+      returned: when there is something
 resume:
   description: What the next call of this run needs as O(resume). Empty at the end.
   returned: success

@@ -208,7 +208,7 @@ def test_status_says_it_and_counts_it(tmp_path: Path) -> None:
         assert SAID in failing(report, fail_on)["tw"]
     assert not failing(report, "unreadable")
     lines = table(report, 400)
-    assert lines[1].split() == ["tw", "overdue:", "ended", "11h", "current", "observed", "ended"]
+    assert lines[1].split() == ["tw", "overdue:", "ended", "10h", "current", "observed", "ended"]
     assert lines[2].strip().startswith(f"! {SAID}")
 
 
@@ -585,7 +585,7 @@ def test_of_two_values_a_person_is_told_which_one_to_end(tmp_path: Path, returne
     ends = desk.document().previous
     assert ends
     desk.step("retire")
-    first, second = "made on 2026-03-01 at 12:00Z", "made on 2026-03-01 at 18:00Z"
+    first, second = "made on 2026-03-01 at 13:00Z", "made on 2026-03-01 at 19:00Z"
     one, other = ("newer", "older") if returned else ("older", "newer")
     ended, kept = (second, first) if returned else (first, second)
     told = (

@@ -224,8 +224,11 @@ class TestEnded:
 
     def test_one_beside_another_ends_nothing(self) -> None:
         intended = transition(walk(None, *FULL), request("stage", rotation_id="r2"), T0)
-        made = transition(intended, request("issued", rotation_id="r2", fields=fields("b")), T0)
+        later = T0 + timedelta(days=3)
+        made = transition(intended, request("issued", rotation_id="r2", fields=fields("b")), later)
         assert made.current and made.current.ended is None
+        # The days that it was waited for are not its age.
+        assert made.pending and made.pending.made == later
 
     def test_only_an_issuer_that_is_told_its_value_brings_one_back(self) -> None:
         used = walk(reset(walk(None, *FULL), "r2"), "applied", "proved", "promote", "observed")
