@@ -233,8 +233,8 @@ sinks:
         - C(before) and C(after) of each field, as fingerprints under the salt of the keyring. The field of a text file is called
           C(content).
         - V((absent)), V((new)) for a value that check mode predicts, V((another form)) for one that readers would not take alike.
-        - Where a template has facts of a rotation and none of its fields, such as V({current.made|date}), C(after) is these facts, with V(…)
-          for the template's own text, which may hold anything. C(before) is never shown, since what stood there may be anything, too.
+        - Where a template has facts of a rotation and none of its fields, such as V({current.made|date}), C(after) is these facts, with
+          V(…) for the template's own text, which may hold anything. C(before) is never shown, since what stood there may be anything, too.
       type: dict
       sample: {DATABASE_URL: {before: "hmac:8c1f0d6a33b1d3c0", after: "hmac:52b1a7c4409e1d77"}}
     version:

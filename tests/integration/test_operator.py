@@ -278,6 +278,7 @@ def test_the_old_key_is_not_ended_where_the_one_in_use_is_dead(dashboard: Dashbo
     dashboard.end(second)
     stopped = dashboard.run("retire_due", keyturn_wait="7s").check(2)
     assert "Prove that the value in use is accepted" in stopped.stdout
+    assert "desk of keys, and hand over: current is observed (rotation r2" in stopped.stdout
     assert "Keys: Delete" not in stopped.output
     previous = dashboard.document().previous
     assert previous
