@@ -186,8 +186,8 @@ def only_value(case: Case) -> Gate:
         "only_value",
         False,
         f"by the keyring the value in use ended when the pending one was made, so the pending one is the only one that may work. {mend}, "
-        "and run the rotation playbook again: it tries the pending value once more. Where that surely does not work, such as a wrong text that "
-        "was handed over, run abandon again with -e keyturn_force=true",
+        "and run the rotation playbook again: it tries the pending value once more. Where that surely does not work, such as a wrong text "
+        "that was handed over, run abandon again with -e keyturn_force=true",
     )
 
 
