@@ -101,6 +101,9 @@ def still_as_it_was(kind: str, kept: bool) -> str:
     )
 
 
+_NOT_REFUSED = "Do not abandon it: nothing refused it"
+
+
 @dataclass(frozen=True)
 class Pending:
     """A value that is not in use, when a rotation fails.
@@ -144,6 +147,8 @@ def advice(pending: Optional[Pending], begun: bool) -> str:
         goes = "the one in use has ended"
     if pending.first:
         goes = "no value is in use; what stood in the places before may be gone"
+    if pending.first and pending.made and pending.ends and not pending.refused:
+        return f". The new value is not in use, and {goes}: {again}. {_NOT_REFUSED}"
     return f". The new value is not in use, and {goes}: {again}, or undo the new value with the abandon playbook{_undone(pending)}"
 
 
@@ -157,7 +162,7 @@ def _after_an_end(pending: Pending, again: str) -> str:
     """The way on where the one in use ended: the new one may be all that works."""
     only = f"Making it ended the one in use, as far as is known, so it may be the only one that works: {again}"
     if not pending.refused:
-        return f"{only}. Do not abandon it: nothing refused it"
+        return f"{only}. {_NOT_REFUSED}"
     anew = "which does not have to be forced: the keyring knows that the one in use ended"
     if pending.handed:
         return (

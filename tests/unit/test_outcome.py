@@ -96,6 +96,8 @@ def test_of_a_first_value_nobody_says_that_another_is_in_use(ends: bool) -> None
     said = advice(Pending(ends=ends, ended=ends, first=True, handed=True, refused=True), False)
     assert "no value is in use; what stood in the places before may be gone" in said
     assert said.endswith("or undo the new value with the abandon playbook, put the right one there, and rotate")  # fmt: skip
+    unclear = advice(Pending(ends=ends, ended=ends, first=True, handed=True), False)
+    assert unclear.endswith("Do not abandon it: nothing refused it") is ends
     for wrong in ("go on with the old one", "the keyring knows", "one in use ended"):
         assert wrong not in said
 
