@@ -44,7 +44,13 @@ from ansible.parsing import dataloader
 from ansible.plugins import loader
 from ansible.utils import display
 from ansible.utils.path import cleanup_tmp_file
-from warm_shortcuts import compile_templates_once, find_once, wait_for_results
+from warm_shortcuts import (
+    compile_templates_once,
+    find_once,
+    leave_templates,
+    link,
+    wait_for_results,
+)
 
 PLUGINS = "ansible_collections.keyturn.runbooks.plugins"
 # What ansible-playbook loads before its first task, and what the first task's worker loads.
@@ -241,13 +247,6 @@ def share_modules(kept: Path) -> None:
     """
     cache = Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"
     cache.mkdir()
-
-    def link(source: Path, target: Path) -> None:
-        for path in source.iterdir():
-            if path.suffix != ".lock":
-                with contextlib.suppress(FileExistsError):
-                    os.link(path, target / path.name)
-
     link(kept, cache)
     atexit.register(link, cache, kept)
 
@@ -259,6 +258,7 @@ def run(job: dict[str, Any], kept: Path) -> NoReturn:
     try:
         read_settings()
         share_modules(kept)
+        leave_templates(kept.with_name("templates"))
         sys.argv = ["ansible-playbook", *job["argv"]]
         playbook.main(sys.argv)
     except SystemExit as ended:

