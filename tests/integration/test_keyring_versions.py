@@ -51,7 +51,8 @@ def versions(reference: str, context: Context) -> list[dict[str, Any]]:
     """What it tells of the versions; the same in check mode."""
     found: list[dict[str, Any]] = look(reference, context, versions=True)["versions"]
     foreseen = look(reference, replace(context, check_mode=True), versions=True)["versions"]
-    assert foreseen == found
+    # moto makes up the time of a version anew for each answer.
+    assert [{**item, "made": ""} for item in foreseen] == [{**item, "made": ""} for item in found]
     for item in found:
         made = parse_time(item["made"], "made")
         assert abs(datetime.now(timezone.utc) - made) < timedelta(minutes=5)

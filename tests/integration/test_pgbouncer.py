@@ -217,6 +217,7 @@ def test_a_value_that_is_not_made_yet_is_shown_as_new(pool: Pool, tmp_path: Path
     ]  # fmt: skip
     rest = {"rotation_id": "r2", "definition": "d", "overlap": True, "receipts": {}, "notices": {}}
     rest.update(retain=False, take_over=False, holder_dead=False, evidence=[], grace=0, made=None)
+    rest.update(ends=False, returns=True, handed=False)
     steps = [{**rest, **step} for step in replay]
     result = pool(check_mode=True, **keyring.params(a, "next"), replay=steps)
     assert result["changes"] == [{"name": "next", "action": "added"}]

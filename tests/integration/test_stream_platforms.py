@@ -77,7 +77,8 @@ def test_who_goes_live_with_the_new_key_stops_no_rotation_that_is_nearly_over(
 
 def test_the_issuer_tells_that_the_test_stream_arrived(world: StreamWorld) -> None:
     [stream] = world.variables["keyturn_probes"]
-    world.write(keyturn_probes=[{**stream, "received": {"issuer": True}}])
+    # Long enough to be told of by a machine that has much else to do.
+    world.write(keyturn_probes=[{**stream, "duration": "4s", "received": {"issuer": True}}])
     world.run("rotate_stream_keys", **FORCE).check()
     current = world.document().current
     assert current
