@@ -215,6 +215,12 @@ class Document:
         found: Optional[Stage] = getattr(self, name)
         return found
 
+    @property
+    def stages(self) -> Dict[str, Stage]:
+        """Those that are there, by name; retained ones have none."""
+        found = {name: self.stage(name) for name in STAGES}
+        return {name: stage for name, stage in found.items() if stage}
+
     def with_fingerprints(self, stage: Stage) -> Stage:
         """The stage with the fingerprints of its secret fields under this document's salt."""
         prints = {
@@ -282,8 +288,7 @@ def _dump_stage(stage: Stage) -> Dict[str, Any]:
 
 
 def _all_stages(document: Document) -> List[Stage]:
-    named = (document.pending, document.current, document.previous)
-    return [stage for stage in (*named, *document.retained) if stage]
+    return [*document.stages.values(), *document.retained]
 
 
 def _schema_of(document: Document) -> int:
@@ -309,9 +314,7 @@ def dump_document(document: Document) -> Dict[str, Any]:
     }
     body["salt"] = base64.b64encode(document.salt).decode()
     body["updated"] = _time_or_none(document.updated)
-    body["stages"] = {
-        name: _dump_stage(stage) for name in STAGES for stage in [document.stage(name)] if stage
-    }
+    body["stages"] = {name: _dump_stage(stage) for name, stage in document.stages.items()}
     body["stages"]["retained"] = [_dump_stage(stage) for stage in document.retained]
     claim = document.claim
     if claim:

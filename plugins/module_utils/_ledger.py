@@ -35,7 +35,6 @@ def encode_line(line: Mapping[str, Any]) -> str:
 
 
 def _stage_facts(document: Document) -> Dict[str, Dict[str, Any]]:
-    stages = {name: document.stage(name) for name in ("pending", "current", "previous")}
     return {
         name: {
             "rotation_id": stage.rotation_id,
@@ -44,8 +43,7 @@ def _stage_facts(document: Document) -> Dict[str, Dict[str, Any]]:
             **({} if stage.outage is None else {"outage_seconds": stage.outage}),
             **({} if stage.ended is None else {"ended": format_time(stage.ended)}),
         }
-        for name, stage in stages.items()
-        if stage
+        for name, stage in document.stages.items()
     }
 
 

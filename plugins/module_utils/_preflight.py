@@ -35,7 +35,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import (
     gates,
     refusals,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import STAGES, Document
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring_step import definition_hash
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
@@ -316,11 +316,9 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
 
 def _stages(document: Optional[Document]) -> Dict[str, Dict[str, Any]]:
     """What is to be handed over when somebody else has to go on."""
-    stages = {name: document.stage(name) if document else None for name in STAGES}
     return {
         name: {"status": stage.status, "failed": stage.failed, "rotation_id": stage.rotation_id}
-        for name, stage in stages.items()
-        if stage
+        for name, stage in (document.stages if document else {}).items()
     }
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
-    STAGES,
     Document,
     Stage,
 )
@@ -50,12 +49,11 @@ def document_state(document: Optional[Document], now: datetime) -> Dict[str, Any
             "retained_stages": [],
         }
     claim = document.claim
-    stages = {name: document.stage(name) for name in STAGES}
     return {
         "exists": True,
         "credential": document.credential,
         "step": document.step,
-        "stages": {name: _stage_state(stage, now) for name, stage in stages.items() if stage},
+        "stages": {name: _stage_state(stage, now) for name, stage in document.stages.items()},
         "retained": len(document.retained),
         "retained_stages": [_stage_state(stage, now) for stage in document.retained],
         "claim": {
@@ -80,10 +78,7 @@ def diff_lines(document: Optional[Document]) -> List[str]:
     if document is None:
         return []
     lines = []
-    for name in STAGES:
-        stage = document.stage(name)
-        if stage is None:
-            continue
+    for name, stage in document.stages.items():
         marks = "".join(
             f", {mark}"
             for mark in ("ended", "failed", "compromised", "adopted")

@@ -46,16 +46,14 @@ def describe(document: Optional[Document]) -> str:
     if document is None:
         return "there is no keyring yet"
     parts = []
-    for name in ("pending", "current", "previous"):
-        stage = document.stage(name)
-        if stage:
-            who = stage.text("username")
-            marks = "".join(
-                f" {mark}" for mark in ("ended", "failed", "compromised") if getattr(stage, mark)
-            )
-            parts.append(
-                f"{name}{' ' + who if who else ''} is {stage.status}{marks} (rotation {stage.rotation_id})"
-            )
+    for name, stage in document.stages.items():
+        who = stage.text("username")
+        marks = "".join(
+            f" {mark}" for mark in ("ended", "failed", "compromised") if getattr(stage, mark)
+        )
+        parts.append(
+            f"{name}{' ' + who if who else ''} is {stage.status}{marks} (rotation {stage.rotation_id})"
+        )
     return "; ".join(parts) or "the keyring is empty"
 
 

@@ -55,14 +55,20 @@ def test_a_key_is_rotated_and_the_old_one_ended(world: StreamWorld) -> None:
     assert world.state() == verified
 
 
+def told_from_now_on(world: StreamWorld, name: str, sink: str) -> Meanwhile:
+    """A consumer that has seen what is there now, and that what comes next waits at."""
+    meanwhile = Meanwhile(world.folder, "told")
+    consumer = {"type": "command", "name": name, "argv": meanwhile.argv, "reads": [sink]}
+    world.write(keyturn_consumers=[{**consumer, "argv": ["true"]}])
+    world.run("rotate_stream_keys", "--tags", "reload").check()
+    world.write(keyturn_consumers=[consumer])
+    return meanwhile
+
+
 def test_who_goes_live_with_the_new_key_stops_no_rotation_that_is_nearly_over(
     world: StreamWorld,
 ) -> None:
-    meanwhile = Meanwhile(world.folder, "told")
-    relay = {"type": "command", "name": "relay", "argv": meanwhile.argv, "reads": ["live"]}
-    world.write(keyturn_consumers=[{**relay, "argv": ["true"]}])
-    world.run("rotate_stream_keys", "--tags", "reload").check()
-    world.write(keyturn_consumers=[relay])
+    meanwhile = told_from_now_on(world, "relay", "live")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(world.run, "rotate_stream_keys", **FORCE)
         meanwhile.wait()
@@ -161,11 +167,7 @@ def test_who_goes_live_in_the_middle_of_a_rotation_keeps_the_key(world: StreamWo
 def test_who_goes_live_while_the_old_key_is_taken_away_stops_its_end(world: StreamWorld) -> None:
     first = world.key("current")
     world.run("rotate_stream_keys", **FORCE).check()
-    meanwhile = Meanwhile(world.folder, "told")
-    told = {"type": "command", "name": "ingest", "argv": meanwhile.argv, "reads": ["allowed"]}
-    world.write(keyturn_consumers=[{**told, "argv": ["true"]}])
-    world.run("rotate_stream_keys", "--tags", "reload").check()
-    world.write(keyturn_consumers=[told])
+    meanwhile = told_from_now_on(world, "ingest", "allowed")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(world.run, "retire_due")
         meanwhile.wait()

@@ -354,8 +354,8 @@ class Course:
 
     def _nothing_unwritten(self, where: str, document: Document | None) -> None:
         """The server knows no value that the keyring never had: it would be lost."""
-        stages = [stage for name in STAGES if document and (stage := document.stage(name))]
-        for stage in [*stages, *(document.retained if document else ())]:
+        stages = [*document.stages.values(), *document.retained] if document else []
+        for stage in stages:
             verifier = stage.secret("verifier")
             self.verifiers.update([verifier.reveal()] if verifier else [])
         rows = self.estate.database.execute(

@@ -16,7 +16,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
     parse_consumers,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
-    STAGES,
     Document,
     Stage,
     parse_document,
@@ -69,7 +68,7 @@ class Reader:
     def facts(self, world: World) -> dict[str, Any]:
         """What matters of a world, with stages for names."""
         document = self.document(world)
-        stages = {name: stage for name in STAGES if document and (stage := document.stage(name))}
+        stages = document.stages if document else {}
         return {
             "stages": {
                 name: [stage.status, stage.failed, stage.adopted, stage.retire_after is not None]

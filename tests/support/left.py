@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._userlist import secrets_of
 from estate.client import read_credential
 from rotation import Estate
@@ -24,15 +24,10 @@ _MOVING = (".part",)
 _TESTS = ("trace", "lost")
 
 
-def stages_of(document: Document) -> dict[str, Stage]:
-    """Those that are there, by name."""
-    return {name: stage for name in STAGES if (stage := document.stage(name))}
-
-
 def state_of(estate: Estate) -> dict[str, Any]:
     """Everything that is there at the end of a run."""
     document = estate.document()
-    found = stages_of(document)
+    found = document.stages
     # A name, a verifier or a rotation that two stages share is the newer one's.
     names = {stage.text("username"): name for name, stage in reversed(found.items())}
     rotations = {stage.rotation_id: name for name, stage in reversed(found.items())}

@@ -70,10 +70,7 @@ class Estate:
     def save(self, **stages: Any) -> None:
         document = Document("db", secrets.token_bytes(32), **stages)
         filled = {
-            name: document.with_fingerprints(stage)
-            for name in ("pending", "current", "previous")
-            for stage in [document.stage(name)]
-            if stage
+            name: document.with_fingerprints(stage) for name, stage in document.stages.items()
         }
         self.keyring.touch(0o600)
         self.keyring.write_text(dump_text(replace(document, **filled)))

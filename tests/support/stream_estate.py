@@ -21,7 +21,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
 )
 from estate.playbook import Ansible, PlaybookResult
 from ingest import Ingest, new_key
-from left import stages_of
 from points import inside
 from rotation import WATCHED, Point
 from stream_world import FORCE, StreamWorld
@@ -209,7 +208,7 @@ class StreamEstate(StreamWorld):
     def left(self) -> dict[str, Any]:
         """What a run leaves, with names of stages in the place of keys: two undisturbed runs leave the same."""
         document = self.document()
-        found = stages_of(document)
+        found = document.stages
         names = {key: name for name, key in reversed(self.known().items())}
         rotations = {stage.rotation_id: name for name, stage in reversed(found.items())}
         lines = self._lines()

@@ -39,7 +39,7 @@ from estate.playbook import Ansible, PlaybookResult, RunningPlaybook
 from estate.processes import wait_until
 from ingest import Ingest, new_key
 from machines import Application, SystemdMachine, digest
-from stream_world import STREAM, Meanwhile
+from stream_world import STREAM, Meanwhile, keys_of
 
 ROTATE, HOST = "rotate_stream_keys", "relay1"
 RELOADS = "ExecReload=/bin/kill -HUP $MAINPID"
@@ -179,22 +179,13 @@ class Platform:
 
     def known(self) -> dict[str, str]:
         """The keys of all stages."""
-        document, found = self.document, {}
-        for name in ("pending", "current", "previous"):
-            stage = document.stage(name)
-            key = stage.secret("key") if stage else None
-            if key:
-                found[name] = key.reveal()
-        return found
+        return keys_of(self.document)
 
     @property
     def state(self) -> str:
         """Its stages in words, such as ``promoted grace``; a failed one has a mark."""
-        document, words = self.document, []
-        for name in ("pending", "current", "previous"):
-            stage = document.stage(name)
-            words += [f"{stage.status}{'!' * stage.failed}"] if stage else []
-        return " ".join(words)
+        stages = self.document.stages.values()
+        return " ".join(f"{stage.status}{'!' * stage.failed}" for stage in stages)
 
     def in_file(self) -> str:
         """The key in the key file."""

@@ -23,6 +23,12 @@ STREAM = {"duration": "1s", "size": "160x90", "rate": 10, "video_bitrate": "100k
 FORCE = {"keyturn_force": True}
 
 
+def keys_of(document: Document) -> dict[str, str]:
+    """The keys of all stages that have one."""
+    keys = {name: stage.secret("key") for name, stage in document.stages.items()}
+    return {name: key.reveal() for name, key in keys.items() if key}
+
+
 class StreamWorld:
     """The platform and its credential.
 
@@ -101,15 +107,7 @@ class StreamWorld:
 
     def known(self) -> dict[str, str]:
         """The keys of all stages; nothing where there is no keyring."""
-        if not self.keyring.exists():
-            return {}
-        document, found = self.document(), {}
-        for name in ("pending", "current", "previous"):
-            stage = document.stage(name)
-            key = stage.secret("key") if stage else None
-            if key:
-                found[name] = key.reveal()
-        return found
+        return keys_of(self.document()) if self.keyring.exists() else {}
 
     def key(self, stage: str) -> str:
         """The key of a stage."""

@@ -56,10 +56,7 @@ def current(age: timedelta = 99 * DAY, status: str = "observed") -> Stage:
 def save(path: Path, **parts: Any) -> Document:
     document = Document("db", secrets.token_bytes(32), **{"current": current(), **parts})
     filled: dict[str, Any] = {
-        name: document.with_fingerprints(found)
-        for name in ("pending", "current", "previous")
-        for found in [document.stage(name)]
-        if found
+        name: document.with_fingerprints(found) for name, found in document.stages.items()
     }
     filled["retained"] = tuple(document.with_fingerprints(item) for item in document.retained)
     document = replace(document, **filled)
