@@ -17,8 +17,14 @@ pytestmark = pytest.mark.pg_versions("16")
 Maker = Callable[..., Course]
 PROMOTE = "Look once more, and promote the proved value"
 BRING = "Bring it to its sinks and consumers"
-# The share of an estate that differs from another one of its strategy, which has them all, in PgBouncer alone.
+# The share of an estate that differs from another one, which has them all, in PgBouncer alone.
 REPEATED = 14
+# What differs from these in PgBouncer alone as well, where that is tried with another strategy.
+ONLY_IN_FULL = [
+    (strategy, auth, REPEATED)
+    for strategy in ("new_role", "same_role")
+    for auth in ("auth_query", None)
+]
 # Lost in the first estate, and the same with every strategy: they are the pooler's, the application's and the sessions'.
 THE_SAME = {"lost sql RELOAD", "lost sql terminate", "lost run python"}
 
@@ -31,11 +37,8 @@ THE_SAME = {"lost sql RELOAD", "lost sql terminate", "lost run python"}
         ("alternate_roles", "auth_query", REPEATED),
         ("alternate_roles", None, REPEATED),
         ("new_role", "userlist", 9),
-        ("new_role", "auth_query", REPEATED),
-        ("new_role", None, REPEATED),
         ("same_role", "userlist", 8),
-        ("same_role", "auth_query", REPEATED),
-        ("same_role", None, REPEATED),
+        *(ONLY_IN_FULL if soak() else ()),
     ],
 )
 def test_cut_at_every_write(course: Maker, strategy: str, auth: str | None, share: int) -> None:

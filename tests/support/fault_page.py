@@ -20,8 +20,8 @@ HEAD = """\
 
 This page is written by `make pages`. Of the first estate it takes every point. Of each other strategy, and of each other place of keyring
 and sinks, it takes at least one point of each kind (what is written, and how it is disturbed) that the estates before it do not have, and
-some of the others; where an estate differs from another one in PgBouncer alone, a part of the points. With `KEYTURN_SOAK=1` it takes
-every point of all of them.
+some of the others; where an estate differs from another one in PgBouncer alone, a part of the points, with one strategy. With
+`KEYTURN_SOAK=1` it takes every point of all of them, with every strategy.
 
 A run is killed (SIGKILL, as by a power cut) right before each of its writes to the world outside: files that are replaced or
 added to, statements, programs, requests; and when all is done, right before it ends. Where they are is read off a run that nothing
