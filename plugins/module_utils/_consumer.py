@@ -12,7 +12,10 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Dict, Iterator, Mapping, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils import (
     _pgbouncer,
@@ -37,10 +40,17 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._defin
     clean,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import (
-    open_adapter,
+    check,
     pick_up,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import (
+    prepare as make_ready,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import Task
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._together import (
+    Member,
+    tell_together,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
@@ -77,10 +87,10 @@ OPTION = "definition"
 class Prepared(Dict[str, Any]):
     """What :func:`prepare` hands to :func:`run` and :func:`conclude`.
 
-    :ivar receipt: what the consumer was seen using before.
+    :ivar receipts: what the consumers were seen using before.
     """
 
-    receipt: str = ""
+    receipts: Mapping[str, str] = MappingProxyType({})
 
 
 def files_read(consumer: Consumer, sinks: Sequence[Sink]) -> tuple[str, ...]:
@@ -92,15 +102,17 @@ def files_read(consumer: Consumer, sinks: Sequence[Sink]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sink.ref.path for sink in read))
 
 
-def _all(consumer: Consumer, params: Params) -> tuple[Consumer, ...]:
+def _all(members: Sequence[Consumer], params: Params) -> Sequence[Consumer]:
     """All consumers of the credential.
 
-    :raises BadInput: they contradict each other, or this one is none of them.
+    :raises BadInput: they contradict each other, or one of these is none of them.
     """
-    found = parse_consumers(params["consumers"]) if params["consumers"] else (consumer,)
-    if consumer.name not in [other.name for other in found]:
-        names = ", ".join(other.name for other in found)
-        raise BadInput(f"{OPTION}: '{consumer.name}' is none of keyturn_consumers: {names}")
+    found = parse_consumers(params["consumers"]) if params["consumers"] else members
+    known = [other.name for other in found]
+    for member in members:
+        if member.name not in known:
+            names = ", ".join(known)
+            raise BadInput(f"{OPTION}: '{member.name}' is none of keyturn_consumers: {names}")
     order(found)
     return found
 
@@ -160,6 +172,53 @@ def _prepare_look(consumer: Consumer, params: Params, bare: Params, context: Con
     return bare
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What the keyring and the definitions say, for all consumers of one task.
+
+    :param late: the names of those that lag.
+    """
+
+    access: KeyringAccess
+    document: Document
+    sinks: Sequence[Sink]
+    late: Sequence[str]
+
+
+def _sealed(consumer: Consumer, known: _Known, params: Params, context: Context) -> Secret | None:
+    """What its machine must know, and no log may show."""
+    if consumer.type == "pgbouncer":
+        told = any(step["receipts"].get(consumer.name) for step in known.access.replay)
+        return _for_pgbouncer(consumer, known.document, params, context, told=told)
+    return seal_values(values_of(known.document)) if _looks_at_log(consumer) else None
+
+
+def _told_of(consumer: Consumer, known: _Known) -> Params:
+    """What its machine needs to know of one consumer.
+
+    :raises Refused: one that it comes after has not picked up the value.
+    """
+    due = consumer.name in known.late
+    if due and not known.access.context.check_mode:
+        # In check mode nobody picks up anything, so the forerunners of this run still lag.
+        check_turn(consumer, known.late)
+    return {
+        "definition": dict(consumer.definition),
+        "due": due,
+        "expected": expected(known.document, known.sinks, consumer),
+        "files": list(files_read(consumer, known.sinks)),
+    }
+
+
+def _others(params: Params) -> tuple[Consumer, ...]:
+    """Those that are told together with the one of ``definition``.
+
+    :raises BadInput: for one that cannot be meant.
+    """
+    given = [it.get("definition") for it in params["together"]]
+    return tuple(parse_consumer(it, f"together[{index}]") for index, it in enumerate(given))
+
+
 def prepare(params: Params, context: Context) -> Params:
     """Find out on the controller whether the consumer lags, and what its machine needs to know.
 
@@ -167,7 +226,7 @@ def prepare(params: Params, context: Context) -> Params:
     :raises KeyturnError: as the keyring, the sinks and the references give cause.
     """
     definition = clean(params["definition"])
-    consumer = parse_consumer(definition, OPTION)
+    consumer, others = parse_consumer(definition, OPTION), _others(params)
     bare = Prepared(params)
     bare.update(definition=definition, consumers=[], sinks=[], issuer={})
     if params["look"]:
@@ -176,40 +235,38 @@ def prepare(params: Params, context: Context) -> Params:
     if not params.get("keyring"):
         return bare
     access = open_keyring(params, context)
-    document = access.need()
     sinks = parse_sinks(params["sinks"], "keyturn_sinks")
-    everybody = _all(consumer, params)
+    members = (consumer, *others)
+    everybody = _all(members, params)
+    document = access.need()
     late = [other.name for other in behind(document, sinks, everybody)]
-    due = consumer.name in late
-    bare.update(due=due, expected=expected(document, sinks, consumer))
-    bare["files"] = list(files_read(consumer, sinks))
+    known = _Known(access, document, sinks, late)
+    first, *rest = [_told_of(member, known) for member in members]
+    bare.update(**first, together=rest)
+    due = [member for member in members if member.name in late]
     if due:
-        if not context.check_mode:
-            # In check mode nobody picks up anything, so the forerunners of this run still lag.
-            check_turn(consumer, late)
-        if consumer.type == "pgbouncer":
-            told = any(step["receipts"].get(consumer.name) for step in access.replay)
-            contents = _for_pgbouncer(consumer, document, params, context, told=told)
-            bare["contents"] = {"sealed": contents}
-        elif _looks_at_log(consumer):
-            bare["contents"] = {"sealed": seal_values(values_of(document))}
+        sealed = {member.name: _sealed(member, known, params, context) for member in due}
+        if any(sealed.values()):
+            more = [sealed.get(member.name) or Secret("") for member in others]
+            bare["contents"] = {"sealed": sealed.get(consumer.name), "more": more}
         _pgbouncer.guard(access)
-        bare.receipt = _take_back_receipt(access, consumer.name)
+        bare.receipts = _take_back_receipts(access, [member.name for member in due])
         if context.check_mode:
             bare["replay"] = access.replay
     return bare
 
 
-def _take_back_receipt(access: KeyringAccess, name: str) -> str:
-    """Forget, and return, what a consumer was seen using before it is told otherwise: if that fails, nobody knows which value it uses."""
-    receipt = access.need().receipts.get(name)
-    if receipt and receipt.seen:
-        access.step(Request("receive", access.run, receipts={name: ""}))
-    return receipt.seen if receipt else ""
+def _take_back_receipts(access: KeyringAccess, names: Sequence[str]) -> Dict[str, str]:
+    """Forget, and return, what consumers were seen using, before they are told: if that fails, nobody knows which value they use."""
+    receipts = access.need().receipts
+    seen = {name: receipts[name].seen for name in names if name in receipts}
+    if any(seen.values()):
+        again = {name: "" for name, text in seen.items() if text}
+        access.step(Request("receive", access.run, receipts=again))
+    return seen
 
 
-def _unsealed(params: Params) -> Params:
-    sealed = (params.get("contents") or {}).get("sealed")
+def _unsealed(sealed: Secret | None) -> Params:
     if not sealed:
         raise BadInput(
             f"{OPTION}: type pgbouncer follows from a keyring; give 'keyring', or use the module "
@@ -219,8 +276,8 @@ def _unsealed(params: Params) -> Params:
     return options
 
 
-def _run_pgbouncer(params: Params, context: Context) -> Result:
-    result = _pgbouncer_change.run(_unsealed(params), context)
+def _run_pgbouncer(sealed: Secret | None, context: Context) -> Result:
+    result = _pgbouncer_change.run(_unsealed(sealed), context)
     action = "reload" if result["reloaded"] else "none"
     seen = not (context.check_mode and result["changed"])
     return {**result, "action": action, "coalesced": False, "seen": seen}
@@ -231,7 +288,7 @@ def _look(consumer: Consumer, task: Task, params: Params, context: Context) -> R
     verify = params["look"] == "verify"
     with _named(consumer):
         if consumer.type == "pgbouncer":
-            options = _unsealed(params)
+            options = _unsealed((params.get("contents") or {}).get("sealed"))
             _pgbouncer_change.look(options, context, options["second"], options["line"])
         elif verify and consumer.type == "systemd":
             # Imported where it is used, as in _open: Ansible compiles each module of a collection anew in every run.
@@ -241,50 +298,107 @@ def _look(consumer: Consumer, task: Task, params: Params, context: Context) -> R
 
             SystemdUnit(task).verify()
         elif consumer.type != "none":
-            open_adapter(task).check()
+            check(task)
     return {"changed": False, "consumer": consumer.name, **task.told}
 
 
-def run(params: Params, context: Context) -> Result:
-    """Have the consumer pick up its value, on its machine.
+@dataclass(frozen=True)
+class _Part:
+    """One consumer on its machine, as :func:`prepare` told of it.
 
-    :raises KeyturnError: it was not seen using it.
+    :param sealed: what no log may show.
     """
-    definition = clean(params["definition"])
-    consumer = parse_consumer(definition, OPTION)
-    hidden = () if consumer.type == "pgbouncer" else unseal_values(params.get("contents"))
-    files = tuple(params["files"])
-    task = Task(consumer.name, definition, context, files=files, hidden=hidden)
+
+    consumer: Consumer
+    task: Task
+    due: bool
+    sealed: Secret | None
+
+    def ready(self) -> None:
+        """See whether it can be told, and make it ready.
+
+        :raises KeyturnError: it cannot.
+        """
+        adapted = self.consumer.type not in ("pgbouncer", "none")
+        if self.due and adapted and not self.task.context.check_mode:
+            with _named(self.consumer):
+                if check(self.task):
+                    make_ready(self.task)
+
+    def tell(self, prepared: bool = False) -> Result:
+        """Have it pick up its value.
+
+        :param prepared: it was made ready.
+        :raises KeyturnError: it was not seen using it.
+        """
+        result: Result = {"changed": False, "consumer": self.consumer.name, "due": self.due}
+        if not self.due or self.consumer.type == "none":
+            return {**result, "action": "none", "coalesced": False, "seen": True}
+        if self.consumer.type == "pgbouncer":
+            return {**result, **_run_pgbouncer(self.sealed, self.task.context)}
+        with _named(self.consumer):
+            done = pick_up(self.task, prepared=prepared)
+        return {**result, **self.task.told, **done, "changed": done["action"] != "none"}
+
+
+def _parts(params: Params, context: Context) -> list[_Part]:
+    """The consumer, and those that are told together with it."""
+    contents = params.get("contents") or {}
+    more = contents.get("more") or [None] * len(params["together"])
+    found = []
+    told = [(OPTION, params, contents.get("sealed"))]
+    told += [("together", it, more[index]) for index, it in enumerate(params["together"])]
+    for option, given, sealed in told:
+        definition = clean(given["definition"])
+        consumer = parse_consumer(definition, option)
+        hidden = unseal_values({"sealed": sealed}) if consumer.type != "pgbouncer" else ()
+        files = tuple(given.get("files") or ())
+        task = Task(consumer.name, definition, context, files=files, hidden=hidden)
+        found.append(_Part(consumer, task, bool(given.get("due", True)), sealed))
+    return found
+
+
+def run(params: Params, context: Context) -> Result:
+    """Have the consumer pick up its value, on its machine, together with those of ``together``.
+
+    :raises KeyturnError: one was not seen using it.
+    """
+    first, *rest = _parts(params, context)
     if params.get("look"):
-        return _look(consumer, task, params, context)
-    result: Result = {"changed": False, "consumer": consumer.name, "due": bool(params["due"])}
-    if not params["due"]:
-        return {**result, "action": "none", "coalesced": False, "seen": True}
-    if consumer.type == "pgbouncer":
-        return {**result, **_run_pgbouncer(params, context)}
-    if consumer.type == "none":
-        return {**result, "action": "none", "coalesced": False, "seen": True}
-    with _named(consumer):
-        done = pick_up(task)
-    return {**result, **task.told, **done, "changed": done["action"] != "none"}
+        return _look(first.consumer, first.task, params, context)
+    if not rest:
+        return first.tell()
+    members = [Member(it.ready, partial(it.tell, prepared=True)) for it in (first, *rest)]
+    told, *others = tell_together(members)
+    changed = any(result["changed"] for result in (told, *others))
+    return {**told, "changed": changed, "together": others}
 
 
 def conclude(params: Params, result: Result, context: Context) -> Result:
-    """Write the receipt, on the controller, once the consumer was seen using the value.
+    """Write the receipts, on the controller, once the consumers were seen using the value.
 
     :raises KeyturnError: as the keyring's store gives cause.
     """
-    if not params.get("keyring") or not params["due"]:
+    told = [(result, params), *zip(result.get("together") or (), params["together"])]
+    receipts = {
+        str(done["consumer"]): str(given["expected"])
+        for done, given in told
+        if given.get("due", True) and "due" in done
+    }
+    if not params.get("keyring") or not receipts:
         return result
     access = open_keyring(params, context)
-    name, receipt = str(result["consumer"]), str(params["expected"])
-    stepped = access.step(Request("receive", access.run, receipts={name: receipt}))
-    result = {**result, "changed": bool(result["changed"]) or stepped, "receipt": receipt}
+    stepped = access.step(Request("receive", access.run, receipts=receipts))
+    result = {**result, "changed": bool(result["changed"]) or stepped}
+    if result["consumer"] in receipts:
+        result["receipt"] = receipts[result["consumer"]]
     if context.check_mode:
         # A step that this task is asked to do too must build on this one.
         params["replay"] = result["replay"] = access.replay
     if context.diff:
-        result["diff"] = [*diffs_of(result), _diff(name, getattr(params, "receipt", ""), receipt)]
+        before: Mapping[str, str] = getattr(params, "receipts", {})
+        diffs = [_diff(name, before.get(name, ""), seen) for name, seen in receipts.items()]
+        result["diff"] = [*diffs_of(result), *diffs]
     return result
 
 
@@ -303,6 +417,7 @@ _DEFINITION = {
     "after": _LIST,
     "barrier": {"type": "str"},
     "timeout": {"type": "str"},
+    "prepare": _LIST,
     "seen": _LIST,
     "settle": {"type": "str"},
     "inactive": {"type": "str"},
@@ -341,9 +456,13 @@ SPEC = {
     "due": {"type": "bool", "default": True},
     "expected": {"type": "str"},
     "files": {"type": "list", "elements": "path", "default": []},
+    "together": {"type": "list", "elements": "dict", "default": []},
     "contents": {
         "type": "dict",
-        "options": {"sealed": {"type": "str", "no_log": True}},
+        "options": {
+            "sealed": {"type": "str", "no_log": True},
+            "more": {"type": "list", "elements": "str", "no_log": True},
+        },
     },
 }
 MODULE = ModuleCore("consumer", SPEC, run, host=True, prepare=prepare, conclude=conclude)

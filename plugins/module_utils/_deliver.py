@@ -26,6 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
     Consumer,
     parse_consumers,
     told_elsewhere,
+    turns,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError, Refused
@@ -97,15 +98,19 @@ def _tell(
     look = asked(_receipts.MODULE, job.params, **all_of_them)
     late = execute(_receipts.MODULE, look, job.context)
     left = told_elsewhere(consumers, sinks)
-    told, waiting = [], []
-    for item in late["consumers"]:
-        if item["name"] in left:
-            waiting.append(item["name"])
-            continue
-        done = job.do(_consumer.MODULE, definition=dict(item["definition"]), **about)
-        told.append({name: done[name] for name in ("consumer", "action", "seen")})
-        if done["action"] != "none" and not job.context.check_mode:
-            job.context.progress(f"consumer {done['consumer']}: {done['action']}, seen using it")
+    told: List[Any] = []
+    waiting: List[str] = []
+    by_name = {consumer.name: consumer for consumer in consumers}
+    names = [item["name"] for item in late["consumers"]]
+    waiting += [name for name in names if name in left]
+    for turn in turns([by_name[name] for name in names if name not in left]):
+        first, *rest = [dict(consumer.definition) for consumer in turn]
+        others = [{"definition": definition} for definition in rest]
+        done = job.do(_consumer.MODULE, definition=first, together=others, **about)
+        for one in (done, *(done.get("together") or ())):
+            told.append({name: one[name] for name in ("consumer", "action", "seen")})
+            if one["action"] != "none" and not job.context.check_mode:
+                job.context.progress(f"consumer {one['consumer']}: {one['action']}, seen using it")
     return {"consumers": told, "waiting": waiting}
 
 

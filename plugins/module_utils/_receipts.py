@@ -14,6 +14,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
     order,
     parse_consumers,
     sinks_read,
+    turns,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
@@ -74,7 +75,16 @@ def run(params: Params, context: Context) -> Result:
     shown = [
         {"name": item.name, "host": item.host, "definition": dict(item.definition)} for item in late
     ]
-    return {"changed": bool(late), "consumers": shown}
+    told = [
+        {
+            "name": ", ".join(item.name for item in turn),
+            "host": turn[0].host,
+            "definition": dict(turn[0].definition),
+            "together": [{"definition": dict(item.definition)} for item in turn[1:]],
+        }
+        for turn in turns(late)
+    ]
+    return {"changed": bool(late), "consumers": shown, "turns": told}
 
 
 SPEC = {

@@ -58,7 +58,11 @@ options:
         type: list
         elements: str
       barrier:
-        description: Consumers with the same one are reloaded in the same step.
+        description:
+          - Consumers with the same one are told together, such as two services that share a token. All of them that are on one host are
+            first seen to be ready, and O(definition.prepare) is run. Then all are told at once. None of them has picked up the value
+            before all were seen using it. See O(together).
+          - Those on other hosts follow right after, host by host.
         type: str
       timeout:
         description:
@@ -66,6 +70,13 @@ options:
           - For V(container) and V(compose), the engine's own command has 30 seconds more. podman that is ended half way has stopped a
             container and not started it again.
         type: str
+      prepare:
+        description:
+          - A command, as a list of words, that is run right before the consumer is told, such as one that fetches what the consumer reads
+            from a store. Where it fails the consumer is not told, and with O(definition.barrier) nobody is.
+          - For V(systemd), V(container), V(compose) and V(command).
+        type: list
+        elements: str
       seen:
         description:
           - A command, as a list of words, that succeeds once the consumer works with the new value. Tried until O(definition.timeout).
@@ -210,6 +221,14 @@ options:
       headroom:
         description: As O(keyturn.runbooks.pgbouncer#module:headroom).
         type: str
+  together:
+    description:
+      - Other consumers on the same host that are told together with this one. Each item has a C(definition) as O(definition). What else
+        it may have is filled in on the controller.
+      - All are seen to be ready before one is told, all are told at once, and no receipt is written before all were seen using the value.
+    type: list
+    elements: dict
+    default: []
   consumers:
     description: All consumers of the credential, C(keyturn_consumers), for O(definition.after).
     type: list
@@ -258,6 +277,10 @@ options:
       sealed:
         description: Names and verifiers, or values, in one opaque text.
         type: str
+      more:
+        description: The same of each consumer of O(together).
+        type: list
+        elements: str
 author:
   - keyturn.runbooks contributors (@keyturn)
 """
@@ -315,6 +338,11 @@ consumer:
   returned: success
   type: str
   sample: app1/systemd/musehub.service
+together:
+  description: The same of each consumer of O(together).
+  returned: success, with O(together)
+  type: list
+  elements: dict
 due:
   description: Whether it had yet to pick up what it should read.
   returned: success, without O(look)

@@ -55,6 +55,13 @@ consumers:
   returned: success
   type: list
   elements: dict
+turns:
+  description:
+    - The same ones, with one item for those behind one barrier on one host. Each has the C(definition) of the first one, in C(together)
+      those of the others, as M(keyturn.runbooks.consumer) takes them, and all names in C(name).
+  returned: success
+  type: list
+  elements: dict
 """
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module

@@ -163,6 +163,19 @@ def order(
     return tuple(waves)
 
 
+def turns(late: Sequence[Consumer]) -> list[tuple[Consumer, ...]]:
+    """Who is told by one task: those behind one barrier that are on one host, and everybody else alone.
+
+    :param late: those to be told, in the order in which they are.
+    """
+    found: dict[tuple[str, str], list[Consumer]] = {}
+    for consumer in late:
+        alone = ("", consumer.name)
+        key = (f"barrier {consumer.barrier}", consumer.host) if consumer.barrier else alone
+        found.setdefault(key, []).append(consumer)
+    return [tuple(items) for items in found.values()]
+
+
 def told_elsewhere(consumers: Sequence[Consumer], sinks: Sequence[Sink]) -> frozenset[str]:
     """The names of those that cannot be told from the controller alone.
 
@@ -192,4 +205,5 @@ __all__ = [
     "parse_consumers",
     "sinks_read",
     "told_elsewhere",
+    "turns",
 ]

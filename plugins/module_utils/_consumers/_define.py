@@ -16,7 +16,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._program import r
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 COMMON = ("type", "name", "host", "reads", "after", "barrier", "timeout")
-SEEN = ("seen", "settle")
+SEEN = ("prepare", "seen", "settle")
 KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "pgbouncer": ("userlist", "auth", "admin", "port", "login", "headroom"),
@@ -33,7 +33,7 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "inactive",
             *SEEN,
         ),
-        "command": ("argv", "chdir", "environment", "success", "seen"),
+        "command": ("argv", "chdir", "environment", "success", "prepare", "seen"),
         "none": (),
     }
 )
@@ -76,7 +76,7 @@ class Consumer:
     :param host: the inventory host that it runs on; empty for the controller.
     :param reads: names of sinks and groups; none for all of them.
     :param after: names of consumers that must have picked up the value first.
-    :param barrier: consumers with the same one are reloaded in the same step.
+    :param barrier: consumers with the same one are told together: see ``_together``.
     :param definition: as its user wrote it.
     """
 
@@ -157,7 +157,7 @@ def _check_values(definition: Mapping[str, Any], kind: str, where: str) -> None:
     for key in ("timeout", "settle"):
         if key in definition:
             parse_duration(definition[key], f"{where}: {key}")
-    for key in ("argv", "seen"):
+    for key in ("argv", "prepare", "seen"):
         if key in definition:
             read_argv(definition[key], f"{where}: {key}")
     if "success" in definition:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any, Callable, Mapping
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._command import Command
@@ -15,7 +16,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port 
     Task,
     prove_seen,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
+    BadInput,
+    KeyturnError,
+    ProbeFailed,
+)
 
 
 # Imported where they are used: Ansible compiles each module of a collection anew in every run.
@@ -75,18 +81,55 @@ def open_adapter(task: Task) -> Adapter:
     return ADAPTERS[task.definition["type"]](task)
 
 
-def pick_up(task: Task, locks: str | None = None) -> dict[str, Any]:
+def check(task: Task, adapter: Adapter | None = None) -> bool:
+    """See whether a consumer can pick up a value now, without touching it; see :meth:`_port.Adapter.check`.
+
+    :param adapter: its adapter, where there is one already.
+    :raises KeyturnError: it cannot.
+    """
+    words = task.definition.get("prepare")
+    if words and not shutil.which(words[0], path=task.environ.get("PATH")):
+        raise BadInput(
+            f"consumer {task.name}: program {words[0]} was not found on this host; install it, or correct 'prepare'"
+        )
+    return (adapter or open_adapter(task)).check()
+
+
+def prepare(task: Task) -> None:
+    """Run what makes a consumer ready, where it has such a command. What that prints may hold a value and is not kept.
+
+    :raises ProbeFailed, Unreachable: it did not work, and the consumer was not told.
+    """
+    words = task.definition.get("prepare")
+    if not words:
+        return
+    where = f"consumer {task.name}: 'prepare'"
+    try:
+        ended = task.machine.run(words, task.timeout, environ=task.environ)
+    except KeyturnError as error:
+        raise type(error)(f"{where}: {error.message}; run it by hand on this host") from None
+    if ended.code:
+        raise ProbeFailed(
+            f"{where}: '{words[0]}' ended with exit code {ended.code}, so it was not told; run it by hand on this host to see what "
+            "it says"
+        )
+
+
+def pick_up(task: Task, locks: str | None = None, prepared: bool = False) -> dict[str, Any]:
     """Have a consumer read its value and see that it did; in check mode only find out whether it can.
 
     :param locks: where locks are kept; the machine's own place when none is given.
+    :param prepared: it was checked and made ready.
     :return: ``action``, ``coalesced`` and ``seen``.
     :raises KeyturnError: it was not seen using the value.
     """
     adapter = open_adapter(task)
-    if not adapter.check():
+    if not check(task, adapter):
         return {"action": "none", "coalesced": False, "seen": True}
     if task.context.check_mode:
         return {"action": "predicted", "coalesced": False, "seen": False}
+    if not prepared:
+        prepare(task)
     with hold_service(adapter.service, 2 * task.timeout, locks) as service:
         since = newest(task)
         if since and adapter.fresh(since, service.done):
