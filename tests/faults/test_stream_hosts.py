@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stream keys in files of a real host: it stops answering in the middle, or a unit there does not reload."""
+"""Stream keys in files of a real host: it stops answering in the middle, a unit does not reload, no room is left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ AWAY = "the host of this task cannot be reached: "
 BACK = f"See to the connection to {HOST}, then run the same playbook again"
 ACCEPTED = "Nothing speaks against the new value, and both values are accepted"
 HELD = "Nothing was returned to; mend the cause and run the same playbook again"
+ONLY = "it may be the only one that works: mend the cause and run the same playbook again"
 ESCALATE = "escalate to the key desk"
+GONE_BACK = (
+    "The previous value was made current again and proved. Mend the cause, run the retire_due"
+)
 FORWARD, RETURNED = "ends the rotation", "ends the return"
 SSHD = "/usr/sbin/sshd"
 
@@ -101,8 +105,10 @@ def says(done: PlaybookResult, words: dict[str, list[str]]) -> None:
 
 
 def mend(platforms: Platforms) -> None:
-    """From now on the units can do what they are told; those that run go on."""
+    """From now on the units can do what they are told, and every proof has time; those that run go on."""
     for one in platforms.all:
+        one.more.pop("keyturn_wait", None)
+        platforms.write_variables(one)
         assert one.unit
         one.unit.machine.write(f"{one.unit.folder}/works", "")
         one.unit.start()
@@ -188,48 +194,91 @@ def troubled(platforms: Platforms) -> list[Platform]:
     return [listed, ended, platforms.add("left", leaves, RELOADS), platforms.add("stuck", RELOADS)]
 
 
-def test_units_that_do_not_reload_and_a_full_disk(platforms: Platforms) -> None:
-    """With a list the run returns; after a reset it stays where it is, and so it does where a file takes no write."""
-    listed, ended, left, stuck = troubled(platforms)
+def reset(platforms: Platforms) -> list[Platform]:
+    """Two whose unit is good, and whose key a person has reset."""
+    made = [platforms.add(name, RELOADS, overlap=False) for name in ("packed", "refused")]
+    for one in made:
+        one.click()
+    made[1].more["keyturn_wait"] = "3s"
+    return made
+
+
+@contextmanager
+def refusing(platform: Platform) -> Iterator[None]:
+    """Its ingest cannot ask who may publish, and refuses everybody."""
+    platform.ingest.stop_callback()
+    try:
+        yield
+    finally:
+        platform.ingest.start_callback()
+
+
+def words(platforms: Platforms) -> dict[str, list[str]]:
+    """What is said of each of them."""
     units = {one.name: one.unit for one in platforms.all if one.unit}
-    key = listed.known()["current"]
-    processes = {name: unit.pid for name, unit in units.items() if name != "left"}
-    platforms.write()
-    with full(stuck):
-        failed = platforms.run().check(2)
-        platforms.survive("failed")
-    assert states(platforms) == {
-        "listed": "observed grace!",
-        "ended": "promoted grace",
-        "left": "promoted grace!",
-        "stuck": "promoted grace",
-    }
-    back = (
-        "The previous value was made current again and proved. Mend the cause, run the retire_due"
-    )
     on = {name: f"relay-{name} on {HOST}: " for name in units}
-    words = {
-        "listed": [f"{on['listed']}reload {units['listed'].unit}", "Reload failed", back],
+    no_room = {name: [f"on {HOST}", units[name].file, "no space left"] for name in units}
+    return {
+        "listed": [f"{on['listed']}reload {units['listed'].unit}", "Reload failed", GONE_BACK],
         "ended": [f"{on['ended']}reload {units['ended'].unit}", "Reload failed", HELD],
         "left": [f"{on['left']}after reload, {units['left'].unit} is", "must not be started from"],
-        "stuck": [f"on {HOST}", units["stuck"].file, "no space left", ACCEPTED],
+        "stuck": [*no_room["stuck"], ACCEPTED],
+        "packed": [*no_room["packed"], HELD, ESCALATE],
+        "refused": ["the ingest refused the stream", ONLY, ESCALATE],
     }
-    says(failed, words)
-    assert (listed.in_file(), listed.held()) == (key, key)
-    assert {name: units[name].pid for name in processes} == processes, "restarted"
-    mend(platforms)
-    asked = platforms.run().check(2)
-    assert failed_hosts(asked) == {"listed"}, asked.output
-    says(asked, {"listed": ["run the retire_due playbook"]})
-    ended.is_done()
-    stuck.is_done()
-    assert left.state == "observed grace!"
-    assert left.in_file() == left.held() == left.known()["current"]
+
+
+def keep_faults() -> None:
+    """What the next test sees."""
     keep_fault(
         "a unit fails to reload, or is gone after its reload",
         (True, "returned to the old key, and proved it", "asks for `retire_due` first"),
         (True, "returned, but for the unit that is gone: it is not started", RETURNED),
         (False, "it holds: nothing can be returned to", FORWARD),
     )
-    stays = "promoted; it holds: both keys are accepted"
-    keep_fault("the disk of a host is full", (True, stays, FORWARD))
+    keep_fault(
+        "the disk of a host is full",
+        (True, "promoted; it holds: both keys are accepted", FORWARD),
+        (False, "promoted; it holds: nothing can be returned to", FORWARD),
+    )
+    dead = "not promoted, and no key is taken for a bad one; the key in use is known as dead"
+    everybody = "the ingest refuses everybody, since it cannot ask who may"
+    keep_fault(everybody, (False, dead, FORWARD))
+
+
+def test_units_that_do_not_reload_full_disks_and_an_ingest_that_refuses(
+    platforms: Platforms,
+) -> None:
+    """With a list the run returns; after a reset it stays where it is, and so it does where a file takes no write."""
+    listed, ended, left, stuck = troubled(platforms)
+    packed, refused = reset(platforms)
+    key, units = listed.known()["current"], [one.unit for one in platforms.all if one.unit]
+    processes = {unit.unit: unit.pid for unit in units if unit is not left.unit}
+    platforms.write()
+    with full(stuck), full(packed):
+        with refusing(refused):
+            failed = platforms.run().check(2)
+        platforms.survive("failed")
+    assert states(platforms) == {
+        "listed": "observed grace!",
+        "ended": "promoted grace",
+        "left": "promoted grace!",
+        "stuck": "promoted grace",
+        "packed": "promoted grace",
+        "refused": "applied observed",
+    }
+    says(failed, words(platforms))
+    assert refused.current.ended, "nothing says that the key in use is dead"
+    assert refused.in_file() == refused.held() == refused.known()["current"]
+    assert packed.in_file() == packed.held() == packed.known()["previous"]
+    assert (listed.in_file(), listed.held()) == (key, key)
+    assert {unit.unit: unit.pid for unit in units if unit is not left.unit} == processes
+    mend(platforms)
+    asked = platforms.run().check(2)
+    assert failed_hosts(asked) == {"listed"}, asked.output
+    says(asked, {"listed": ["run the retire_due playbook"]})
+    for one in (ended, stuck, packed, refused):
+        one.is_done()
+    assert left.state == "observed grace!"
+    assert left.in_file() == left.held() == left.known()["current"]
+    keep_faults()

@@ -287,8 +287,12 @@ class Platforms:
             hosts["hosts"] = {HOST: variables}
         (place / "hosts.yml").write_text(yaml.safe_dump({"all": hosts}))
         for one in self.all:
-            text = yaml.safe_dump(one.variables())
-            (place / "host_vars" / f"{one.name}.yml").write_text(text)
+            self.write_variables(one)
+
+    def write_variables(self, platform: Platform) -> None:
+        """Write those of one."""
+        path = self.folder / "inventory" / "host_vars" / f"{platform.name}.yml"
+        path.write_text(yaml.safe_dump(platform.variables()))
 
     def keys(self) -> set[str]:
         """Every key that there is."""
