@@ -54,6 +54,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     RenderedSink,
     Sink,
     digests,
+    group_rotations,
     is_first,
     parse_sinks,
     render_sinks,
@@ -72,7 +73,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open impo
     Address,
     open_place,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import Options
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import (
+    ROTATION,
+    Options,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Observed,
     Place,
@@ -192,23 +196,26 @@ def _sent_places(
     :param first: what is there is to be told where it is a value that the keyring does not know.
     """
     seen = digests(document, rendered)
+    rotations = group_rotations(document, [item.sink for item in rendered])
     places: Dict[Tuple[str, ...], Dict[str, Any]] = {}
     for item in rendered:
         sink = item.sink
-        empty = {"address": _address(sink), "options": asdict(sink.options), "sinks": []}
+        address = _address(sink, rotations.get(sink.group, ""))
+        empty = {"address": address, "options": asdict(sink.options), "sinks": []}
         places.setdefault(sink.place, empty)["sinks"].append(
             _sent_sink(document, item, seen[sink.name], first)
         )
     return list(places.values())
 
 
-def _address(sink: Sink) -> Dict[str, Any]:
+def _address(sink: Sink, rotation: str) -> Dict[str, Any]:
     ref = sink.ref
+    params = {**ref.params, ROTATION: rotation} if rotation else dict(ref.params)
     where = described(ref.place, sink.name, sink.host)
     return {
         "scheme": ref.scheme,
         "path": ref.path,
-        "params": dict(ref.params),
+        "params": params,
         "text": ref.place,
         "where": where,
     }

@@ -28,6 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import rotation_of
 
 STANDARD, ADVANCED = 4096, 8192
 """The bytes that a parameter of each tier holds, as AWS documents them."""
@@ -152,25 +153,44 @@ class Parameters:
 
         :raises Denied, Unreachable, BadInput: as the error says.
         """
+        return {
+            name: {key: str(item[key]) for key in _KEPT if item.get(key)}
+            for name, item in self._described(names).items()
+        }
+
+    def rotations(self, versions: Mapping[str, int]) -> Dict[str, str]:
+        """The rotations that versions of up to fifty parameters are from, of those that are known: see :mod:`_ssm_mark`.
+
+        :param versions: by the parameter's name. Where AWS tells of another version by now, nothing is known.
+        :raises Denied, Unreachable, BadInput: as the error says.
+        """
+        described = self._described(list(versions))
+        found = {
+            name: rotation_of(str(item.get("Description") or ""), versions[name])
+            for name, item in described.items()
+            if name in versions and int(item["Version"]) == versions[name]
+        }
+        return {name: rotation for name, rotation in found.items() if rotation}
+
+    def _described(self, names: Sequence[str]) -> Dict[str, Mapping[str, Any]]:
         wanted = [{"Key": "Name", "Option": "Equals", "Values": list(names)}]
 
-        def ask(client: Any) -> Dict[str, Dict[str, str]]:
-            found: Dict[str, Dict[str, str]] = {}
+        def ask(client: Any) -> Dict[str, Mapping[str, Any]]:
+            found: Dict[str, Mapping[str, Any]] = {}
             pages = client.get_paginator("describe_parameters").paginate(
                 ParameterFilters=wanted, PaginationConfig={"PageSize": DESCRIBED_AT_ONCE}
             )
             for page in pages:
-                for item in page["Parameters"]:
-                    found[str(item["Name"])] = {
-                        key: str(item[key]) for key in _KEPT if item.get(key)
-                    }
+                found.update((str(item["Name"]), item) for item in page["Parameters"])
                 # A page may be short, and then says that there are more although there are none.
                 if found.keys() >= set(names):
                     break
             return found
 
         place = f"parameter {names[0]}" if len(names) == 1 else f"parameters {names[0]} and others"
-        found: Dict[str, Dict[str, str]] = self._caller.call(place, "ssm:DescribeParameters", ask)
+        found: Dict[str, Mapping[str, Any]] = self._caller.call(
+            place, "ssm:DescribeParameters", ask
+        )
         return found
 
     def kept(self, name: str, before: Found, key_id: str) -> Dict[str, str]:

@@ -157,6 +157,18 @@ def render_sinks(document: Document, sinks: Sequence[Sink]) -> Tuple[RenderedSin
     return _hold_groups([_render(document, sink) for sink in sinks])
 
 
+def group_rotations(document: Document, sinks: Sequence[Sink]) -> Dict[str, str]:
+    """By group, the id of the rotation that its values are from; several, joined by ``+``, where it shows several stages."""
+    found: Dict[str, List[str]] = {}
+    for sink in sinks:
+        placeholders = [part for it in sink.templates.values() for part in it.placeholders]
+        for stage in (stage for part in placeholders for stage in part.stages_there(document)):
+            ids = found.setdefault(sink.group, [])
+            if sink.group and stage.rotation_id not in ids:
+                ids.append(stage.rotation_id)
+    return {group: "+".join(ids) for group, ids in found.items() if group}
+
+
 def digests(document: Document, rendered: Sequence[RenderedSink]) -> Dict[str, str]:
     """Per sink name, and per group name, a keyed digest of what it should hold: what a consumer's receipt is compared with.
 
@@ -197,6 +209,7 @@ __all__ = [
     "RenderedSink",
     "Sink",
     "digests",
+    "group_rotations",
     "is_first",
     "parse_sinks",
     "render_sinks",

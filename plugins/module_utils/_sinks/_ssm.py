@@ -7,6 +7,8 @@
   that AWS tells, and reported as a conflict; it is not prevented. What is current then is what was written here.
 * Type, tier, KMS key, description and pattern stay as they are: what DescribeParameters tells is written along. ``?kms_key_id=``
   names the key instead, of a parameter that is made here too. A new one is a SecureString.
+* A sink of a ``group`` writes the rotation's id at the end of the description, in the same call as the value, so that who reads the group
+  can see whether its parts belong together. A part that carries another id, or none, is written although its value is the same.
 * A value of more than 4 KB makes the parameter an advanced one, which AWS charges for; one of more than 8 KB is refused before
   anything is written.
 * Rights on the parameter: ``ssm:GetParameter``, ``ssm:PutParameter``; to look up a write whose answer was lost ``ssm:GetParameters``;
@@ -30,11 +32,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file impo
     edited,
     known,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import ROTATION
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Changes,
     Observed,
     Stale,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import marked
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
     check_parameter_name,
 )
@@ -51,16 +55,24 @@ class ParameterPlace:
 
     :param key_id: the KMS key that the reference names.
     :param where: how messages name it.
+    :param rotation: the id that its versions are to carry; empty for none.
     """
 
     def __init__(
-        self, parameters: Parameters, name: str, codec: Codec, key_id: str, where: str
+        self,
+        parameters: Parameters,
+        name: str,
+        codec: Codec,
+        key_id: str,
+        where: str,
+        rotation: str = "",
     ) -> None:
         self._parameters = parameters
         self._name = name
         self._codec = codec
         self._key_id = key_id
         self._where = where
+        self._rotation = rotation
 
     def exclusive(self) -> Optional[ContextManager[None]]:
         """Nothing: AWS locks no parameter."""
@@ -91,7 +103,14 @@ class ParameterPlace:
                 f"it is a {found.kind}, which AWS keeps unencrypted and stays one; delete it once to have it made as a SecureString",
             )
         fields = self._codec.fields(text, names, self._where)
-        return Observed(fields, str(found.version), notes=notes, state=found)
+        drift = self._drift(found.version)
+        return Observed(fields, str(found.version), drift=drift, notes=notes, state=found)
+
+    def _drift(self, version: int) -> Tuple[str, ...]:
+        if not self._rotation:
+            return ()
+        told = self._parameters.rotations({self._name: version}).get(self._name, "")
+        return () if told == self._rotation else (f"of rotation {told or '(unknown)'}",)
 
     def check_write(self, observed: Observed, changes: Changes) -> None:
         """Find out what would stop a write: the size, and whether the key can be seen that is to be kept.
@@ -109,9 +128,16 @@ class ParameterPlace:
         )
 
     def _kept(self, observed: Observed) -> Dict[str, Any]:
-        if isinstance(observed.state, Found):
-            return self._parameters.kept(self._name, observed.state, self._key_id)
-        return {"KeyId": self._key_id} if self._key_id else {}
+        before = observed.state
+        if isinstance(before, Found):
+            kept: Dict[str, Any] = self._parameters.kept(self._name, before, self._key_id)
+        else:
+            kept = {"KeyId": self._key_id} if self._key_id else {}
+        if self._rotation:
+            version = before.version + 1 if isinstance(before, Found) else 1
+            told = str(kept.get("Description") or "")
+            kept["Description"] = marked(told, self._rotation, version, self._where)
+        return kept
 
     def write(self, observed: Observed, changes: Changes) -> Optional[str]:
         """Write the next version; the number.
@@ -155,4 +181,5 @@ def open_parameter_place(
     name = check_parameter_name(path if path.startswith("arn:") else f"/{path}", where)
     caller = AwsCaller(aws_settings(reference, context, where), context, where, "ssm")
     key_id = reference.params.get("kms_key_id", "")
-    return ParameterPlace(Parameters(caller), name, codec, key_id, where)
+    rotation = reference.params.get(ROTATION, "")
+    return ParameterPlace(Parameters(caller), name, codec, key_id, where, rotation)
