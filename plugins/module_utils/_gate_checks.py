@@ -97,6 +97,8 @@ def policy(case: Case) -> Gate:
         return Gate("policy", True, "a rotation is under way: it goes on")
     if facts.emergency:
         return Gate("policy", True, "an emergency")
+    if facts.first and status.age is None:
+        return Gate("policy", True, "there is no value yet: the first one is made")
     if status.ended:
         return Gate("policy", True, status.describe())
     if policy.rotate != "age":

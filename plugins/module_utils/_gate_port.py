@@ -53,6 +53,7 @@ class Facts:
     :param alert: what is firing; none when no alert is configured or it is quiet.
     :param rotation_id: the rotation that a rollback is meant for; empty: whichever is in use.
     :param probes: how many proofs the credential has; none when nobody counted.
+    :param first: only a credential without a value gets one, which no policy keeps from it.
     :param given: the value that a person was asked for by the rotation under way is there.
     """
 
@@ -82,6 +83,7 @@ class Facts:
     rotation_id: str = ""
     probes: Optional[int] = None
     given: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True)

@@ -143,3 +143,6 @@ class Issuer(Protocol):
 
     def sessions(self, stage: Stage, context: Context) -> Optional[List[Session]]:
         """Who uses this stage now; none where the issuer cannot tell."""
+
+    def stands(self, context: Context) -> List[str]:
+        """What is there although there is no keyring, and would be changed by a first value, each a sentence; nothing is written."""

@@ -15,6 +15,15 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
     open_keyring,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._bootstrap import (
+    GO_ON,
+    MAKE,
+    Left,
+    awaited,
+    left_alone,
+    listed,
+    there,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     NOTICE_BEFORE,
@@ -35,6 +44,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import (
     gates,
     refusals,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._interruption import interruption
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring_step import definition_hash
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
@@ -99,7 +109,8 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         returns=defined.issuer.returns if defined.issuer else True,
         handed=bool(defined.issuer and defined.issuer.handed),
         force=params["force"],
-        replace=params["replace"],
+        replace=params["replace"] and not params["only_missing"],
+        first=params["only_missing"],
         reason=params["reason"] or (access.run.why if access else ""),
         outside_window=params["outside_window"],
         emergency=params["emergency"],
@@ -237,7 +248,7 @@ def _in_use(case: Case, defined: Definitions) -> Optional[int]:
     return None if users is None else len(users)
 
 
-def _interruption(what: str, case: Case) -> str:
+def _interruption(what: str, case: Case, defined: Definitions) -> str:
     """What a person is told before an issuer without overlap is cut over."""
     if case.facts.overlap or what not in ("rotate", "rollback", "use"):
         return ""
@@ -245,11 +256,7 @@ def _interruption(what: str, case: Case) -> str:
         return _the_old_dies(case.document) if what == "rotate" else ""
     current = case.document.current if case.document else None
     last = current.outage if current else None
-    measured = "" if last is None else f"; the last time that took {last:.1f} s at most"
-    return (
-        "the issuer knows one value at a time: from the moment when it takes the new one until the last consumer was seen using it, "
-        f"new logins with the old one fail, while open sessions live on{measured}"
-    )
+    return interruption(case.params["issuer"], defined.consumers, last)
 
 
 def _the_old_dies(document: Optional[Document]) -> str:
@@ -297,7 +304,7 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
             {"name": gate.name, "passed": gate.passed, "message": gate.message} for gate in found
         ],
         "overlap": case.facts.overlap,
-        "interruption": _interruption(what, case),
+        "interruption": _interruption(what, case, defined),
         "elsewhere": elsewhere(what, defined, case.params["purpose"] in WATCHED),
         "cutover": bool(defined.issuer and defined.issuer.cutover),
         "returns": case.facts.returns,
@@ -371,6 +378,39 @@ def _changed(access: KeyringAccess) -> bool:
         return False
 
 
+def _stays(case: Case, defined: Definitions, problems: Problems) -> Optional[Left]:
+    """Why a bootstrap does not touch the credential, as far as somebody was asked; what could not be read is told first."""
+    if not case.params["only_missing"] or problems.sentences:
+        return None
+    document, issuer, context = case.document, defined.issuer, case.context
+    stands: List[str] = []
+    if issuer is not None and document is None:
+        first = issuer
+        stands = problems.attempt("issuer", lambda: first.stands(context)) or []
+    return left_alone(document, case.facts, stands) or awaited(
+        document, issuer, case.facts, context
+    )
+
+
+def _told(
+    case: Case,
+    defined: Definitions,
+    what: str,
+    message: str,
+    found: List[Gate],
+    left: Optional[Left],
+) -> Result:
+    """The result. A bootstrap's lists the credential, and has no notices, which only a run that changes something tells."""
+    params, document = case.params, case.document
+    result = _result(case, defined, what, message, found)
+    if not params["only_missing"]:
+        return result
+    begun = document is not None and (document.pending or document.current)
+    state = left.state if left else GO_ON if begun else MAKE
+    shown = listed(state, params["issuer"], params["keyring"], defined.sinks)
+    return {**result, "bootstrap": shown, **({"notices": []} if left else {})}
+
+
 def run(params: Params, context: Context) -> Result:
     """Check everything.
 
@@ -387,9 +427,11 @@ def run(params: Params, context: Context) -> Result:
     facts = _first_facts(params, access, defined)
     case = Case(params, context, document, policy or Policy(), facts, context.now())
     found = gates(params["purpose"], document, case.policy, case.now, facts) if access else []
-    what, message = todo(params["purpose"], document, facts, found)
+    left = there(document) if params["only_missing"] else None
+    asked_for = (NOTHING, left.message) if left else None
+    what, message = asked_for or todo(params["purpose"], document, facts, found)
     if what == NOTHING and params["not_due"] == "skip" and not problems.sentences:
-        return _result(case, defined, what, message, found)
+        return _told(case, defined, what, message, found, left)
     if access:
         problems.attempt("keyring", access.check_write)
         problems.attempt("ledger", access.look_at_ledger)
@@ -398,7 +440,10 @@ def run(params: Params, context: Context) -> Result:
         )
         case = replace(case, facts=_gather(case, what, defined, problems))
         found = gates(params["purpose"], document, case.policy, case.now, case.facts)
-    result = _result(case, defined, what, message, found)
+        stays = _stays(case, defined, problems)
+        if stays and not problems.sentences:
+            return _told(case, defined, NOTHING, stays.message, found, stays)
+    result = _told(case, defined, what, message, found, left)
     _warn_unready(case, found)
     closed = list(
         dict.fromkeys([*problems.sentences, *_too_early(params, document), *refusals(found)])
@@ -431,6 +476,7 @@ SPEC = {
     "known_variables": {"type": "list", "elements": "str", "default": []},
     "force": {"type": "bool", "default": False},
     "replace": {"type": "bool", "default": False},
+    "only_missing": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": ""},
     "outside_window": {"type": "bool", "default": False},
     "emergency": {"type": "bool", "default": False},

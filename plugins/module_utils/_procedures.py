@@ -200,6 +200,7 @@ CHECK = Step(
         "purpose",
         "force",
         "replace",
+        "only_missing",
         "reason",
         "outside_window",
         "rotation_id",

@@ -129,6 +129,14 @@ options:
     description: Let the first rotation replace what places hold although the keyring does not know it.
     type: bool
     default: false
+  only_missing:
+    description:
+      - Make a first value where there is none, or go on with one that was begun, and leave everything else as it is. This is what the
+        playbook C(bootstrap) does.
+      - Left as it is, and listed in RV(bootstrap), is a credential with a value in its keyring, one whose places or issuer have a
+        value that no keyring knows, and one whose first value a person has to make. O(replace) does not count then, nor does the policy.
+    type: bool
+    default: false
   variables:
     description: Names of variables that are set. Those that O(known_variables) lacks are refused, with the one that may be meant.
     type: list
@@ -254,6 +262,25 @@ gates:
       description: Why.
       type: str
       returned: always
+bootstrap:
+  description: What a bootstrap lists of the credential.
+  returned: with O(only_missing), success or when a gate is closed
+  type: dict
+  contains:
+    state:
+      description:
+        - V(make) or V(go_on) where a first value is made or gone on with; V(there), V(left_alone) or V(waiting) where nothing is done.
+      type: str
+    issuer:
+      description: The kind of its issuer.
+      type: str
+    keyring:
+      description: Where its keyring is, or would be.
+      type: str
+    places:
+      description: Its sinks, described.
+      type: list
+      elements: str
 overlap:
   description: Whether the issuer accepts the old and the new value together.
   returned: success, or when a gate is closed

@@ -59,6 +59,10 @@ class Passive:
         """Nobody counts who uses it."""
         return None
 
+    def stands(self, context: Context) -> List[str]:
+        """A first value changes nothing that is there."""
+        return []
+
 
 def exactly(
     fields: Mapping[str, Value], wanted: FrozenSet[str], names: List[str], option: str

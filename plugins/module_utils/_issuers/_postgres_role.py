@@ -301,6 +301,23 @@ class PostgresRole(Passive):
             )
             return _sessions.list_sessions(server, role.oid)
 
+    def stands(self, context: Context) -> List[str]:
+        """Roles that can log in, of which one would get another password; where passwords may not be read, each may have one."""
+        names = self._definition.roles
+        if self._definition.strategy == NEW:
+            return []
+        with self._server(context) as server:
+            admin = read_admin(server)
+            roles = read_roles(server, names, admin)
+        used = [
+            name
+            for name in names
+            if roles[name].login and (roles[name].verifier or not admin.reads_verifiers)
+        ]
+        if len(used) < len(names):
+            return []
+        return [f"{self._definition.option}: {' and '.join(used)} can log in at the server already"]
+
     def adopt(self, fields: Mapping[str, Value], context: Context) -> Mapping[str, Value]:
         """The fields of a stage for a password that is in use: checked, with the verifier that the server keeps.
 
