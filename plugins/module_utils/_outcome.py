@@ -30,6 +30,14 @@ def returned_from(keyring: Mapping[str, Any]) -> bool:
     return bool((keyring["stages"].get("previous") or {}).get("failed"))
 
 
+def cut_over(keyring: Mapping[str, Any]) -> bool:
+    """Whether it is known how long it took to change over to the current value.
+
+    :param keyring: the keyring's state, as results show it.
+    """
+    return keyring["stages"]["current"]["outage_seconds"] is not None
+
+
 def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
     """How a procedure that was followed to its end left the credential.
 
@@ -54,7 +62,7 @@ def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
     return (
         text
         if outage is None
-        else f"{text}; new logins could fail for at most {round(outage, 1)} s"
+        else f"{text}; new logins and calls could fail for at most {round(outage, 1)} s"
     )
 
 

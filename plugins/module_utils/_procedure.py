@@ -36,6 +36,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     NOT_YET_ENDED,
     Pending,
     advice,
+    cut_over,
     handed_over,
     outcome,
     returned,
@@ -232,7 +233,9 @@ class Procedure(Account):
         last = self.progress.results.get(PROCEDURES[purpose][-1].key, {}).get("keyring")
         if last:
             text = outcome(purpose, last, self.progress.returns)
-            if purpose in ("rotate", "rollback") and returned_from(last):
+            # A dry run waits for nobody, so what it measures is not what a real one takes.
+            measured = cut_over(last) and not self.context.check_mode
+            if purpose in ("rotate", "rollback") and (returned_from(last) or measured):
                 self.tell(text)
             self.notify("success", text, phase=purpose)
         # What was found before this run did something may have been settled by it.

@@ -54,7 +54,7 @@ def test_a_value_that_was_returned_from_is_named() -> None:
 def test_an_interruption_is_told_in_seconds() -> None:
     interrupted = {**CURRENT, "outage_seconds": 0.5312}
     told = outcome("rotate", keyring(current=interrupted))
-    assert told == "Rotation r2 is in use; new logins could fail for at most 0.5 s"
+    assert told == "Rotation r2 is in use; new logins and calls could fail for at most 0.5 s"
 
 
 def test_the_ends_speak_of_what_was_ended() -> None:
