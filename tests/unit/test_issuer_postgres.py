@@ -48,7 +48,7 @@ def document(current: str, previous: str = "") -> Document:
     [
         (
             {},
-            r"keyturn_issuer\.type: missing; expected one of generated, generic_http, operator, postgres_role, rtmp_ingest, youtube",
+            r"keyturn_issuer\.type: missing; expected one of cloudflare_r2, generated, ",
         ),
         ({"type": "postgress"}, "there is no issuer 'postgress'"),
         ({**ALTERNATE, "strategy": "both"}, r"strategy: there is no strategy 'both'"),

@@ -27,8 +27,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._rtmp_in
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stage_facts import refuse_facts
 
 
-def _generic_http(definition: Mapping[str, Any], context: Context, option: str) -> Issuer:
+def _cloudflare_r2(definition: Mapping[str, Any], context: Context, option: str) -> Issuer:
     # These are imported where they are used: Ansible compiles each module of a collection anew in every run.
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._cloudflare_r2 import (
+        CloudflareR2,
+    )
+
+    return CloudflareR2.from_definition(definition, context, option)
+
+
+def _generic_http(definition: Mapping[str, Any], context: Context, option: str) -> Issuer:
     from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._generic_http import (
         GenericHttp,
     )
@@ -46,6 +54,7 @@ def _youtube(definition: Mapping[str, Any], context: Context, option: str) -> Is
 
 ISSUERS: Mapping[str, Callable[[Mapping[str, Any], Context, str], Issuer]] = MappingProxyType(
     {
+        "cloudflare_r2": _cloudflare_r2,
         "generated": Generated.from_definition,
         "generic_http": _generic_http,
         "operator": Operator.from_definition,
