@@ -59,6 +59,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     held,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._user_name import (
+    no_user_name,
+)
 
 Found = TypeVar("Found")
 Options = Mapping[str, Any]
@@ -248,10 +251,7 @@ def look_at_sinks(
     """
     state = SinkState(*(list(params[name]) for name in ("unreadable", "behind", "unknown")))
     if _tells_no_name(params, defined):
-        state.unreadable.append(
-            "no sink tells its readers the user name, so an application would go on with the old role: put {current.username} into a "
-            "template, or use strategy same_role"
-        )
+        state.unreadable.append(no_user_name(defined.sinks))
     wanted: Dict[str, Mapping[str, Optional[Secret]]] = {}
     if document is not None:
         shown = _to_show(document, what)
