@@ -122,6 +122,32 @@ def test_no_more_copies_than_asked_for_and_nothing_else_goes(tmp_path: Path) -> 
     assert {*others, "restream.key.bak.20200101"} < set(os.listdir(folder))
 
 
+def test_a_copy_dated_in_the_future_is_told_and_stays(tmp_path: Path) -> None:
+    """A clock was wrong then, or is now: it is not known how old such a copy is, and it is in no other one's place."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    platform = Platform(tmp_path, [key_file(folder, backup={"keep": "7d", "count": 1})])
+    platform.publish()
+    (folder / "restream.key.bak.20991231").write_text("from a wrong clock")
+    platform.rotate()
+    assert told(platform.as_predicted())["made"] == "restream.key.bak.20261122"
+    lines = [line for line in platform.warnings if "20991231" in line]
+    assert lines and "sink 'key_file'" in lines[0] and "clock" in lines[0] and "remove" in lines[0]
+    assert "from a wrong clock" not in "".join(platform.warnings)
+    platform.later(days=20)
+    assert told(platform.publish())["pruned"] == [f"{folder}/restream.key.bak.20261122"]
+    assert set(beside(platform)) == {"*", "*.bak.20991231"}
+
+
+def test_the_day_that_comes_next_is_none_to_wonder_about(platform: Platform) -> None:
+    """Midnight is not at the same moment everywhere."""
+    platform.publish()
+    (platform.path.parent / "keys" / "restream.key.bak.20261123").write_text("made elsewhere")
+    platform.publish()
+    assert "20261123" not in "".join(platform.warnings)
+    assert set(beside(platform)) == {"*", "*.bak.20261123"}
+
+
 def test_mending_a_mode_copies_nothing(platform: Platform) -> None:
     platform.publish()
     (platform.path.parent / "keys" / "restream.key").chmod(0o644)

@@ -5,7 +5,7 @@
 
 A copy has mode 0600 and belongs to whoever runs the task, whatever the file's own mode and owner are: it holds values that may
 still be accepted. For the same reason copies do not stay: each run removes those that are too old or too many, also a run that
-changes nothing else. Their names go by the clock of their machine, in UTC:
+changes nothing else. Their names go by the clock of their machine, in UTC; one that is dated in the future is told, and left alone:
 
 * ``NAME.backup-YYYYMMDDTHHMMSS.ffffffZ`` (:data:`EACH_TIME`), one for each time that the file is replaced;
 * ``NAME.bak.YYYYMMDD`` (:data:`EACH_DAY`), one for each day: the first copy of a day stays, which is the file as that day found it.
@@ -65,6 +65,8 @@ EACH_TIME = Naming(".backup-", "%Y%m%dT%H%M%S.%fZ", re.compile(r"\d{8}T\d{6}\.\d
 EACH_DAY = Naming(".bak.", "%Y%m%d", re.compile(r"\d{8}\Z"), timedelta(days=1))
 
 
+AHEAD = timedelta(days=1)
+"""How far in the future the name of a copy may be: two machines' midnights are not the same moment."""
 NO_COPY = "there was no file before, so there is nothing to copy and no copy to go back to"
 
 
@@ -90,13 +92,23 @@ def superfluous(
     :param more: how many copies are about to be made, and count already.
     """
     naming = keep.naming
-    dated = sorted((made, name) for name in names for made in [naming.made(name, of)] if made)
+    dated = [(made, name) for made, name in _dated(names, of, keep) if made - now <= AHEAD]
     surplus = 0 if keep.count is None else max(0, len(dated) + more - keep.count)
     return [
         name
         for index, (made, name) in enumerate(dated)
         if index < surplus or now - made - naming.covers > keep.age
     ]
+
+
+def _dated(names: Sequence[str], of: str, keep: Keep) -> List[Tuple[datetime, str]]:
+    made = ((keep.naming.made(name, of), name) for name in names)
+    return sorted((when, name) for when, name in made if when)
+
+
+def ahead(names: Sequence[str], of: str, keep: Keep, now: datetime) -> List[str]:
+    """Those of the names that are copies dated in the future, which neither age nor count removes. Pure."""
+    return [name for made, name in _dated(names, of, keep) if made - now > AHEAD]
 
 
 def prune(
@@ -206,6 +218,7 @@ class BackedUpPlace(FilePlace):
             made = self._foreseen()
         more = int(context.check_mode and made is not None)
         pruned = prune(self._path, self._where, self._keep, context, self.copies, more)
+        self._tell_of_the_future()
         if missing:
             note = NO_COPY
         elif outcome.changes and made is None:
@@ -213,6 +226,17 @@ class BackedUpPlace(FilePlace):
         else:
             note = ""
         return Copies(made, tuple(pruned), note, missing)
+
+    def _tell_of_the_future(self) -> None:
+        directory, of = os.path.split(self._path)
+        found = ahead(_listed(directory), of, self._keep, self._context.now())
+        if found:
+            more = f", and so are {len(found) - 1} more" if len(found) > 1 else ""
+            self._context.warn(
+                f"{self._where}: the copy {found[0]} in {directory} is dated in the future{more}: a clock was wrong then, or this "
+                "machine's is wrong now. It is not removed, and not counted. Set the clock right; a copy that is still dated in the future "
+                "then, remove by hand, since its value may still be accepted"
+            )
 
     def _foreseen(self) -> Optional[str]:
         copy = self._next()
