@@ -102,7 +102,19 @@ def test_a_node_of_vault_has_what_both_playbooks_need(manager: VariableManager) 
     assert len(set(shares)) == len(shares) > 2
 
 
+def credentials(page: str) -> list[dict[str, Any]]:
+    """The variables in each of a page's blocks that has an issuer."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return [yaml.safe_load(block) for block in blocks if "keyturn_issuer:" in block]
+
+
 def test_the_readme_s_first_credential_has_no_problem() -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    credential = next(block for block in blocks if "keyturn_issuer:" in block)
-    assert problems(yaml.safe_load(credential)) == []
+    assert problems(credentials("README.md")[0]) == []
+
+
+def test_the_platforms_of_the_page_about_stream_keys_have_no_problem() -> None:
+    """The first block is a whole one, and each later one says another issuer."""
+    whole, *others = credentials("docs/stream-keys.md")
+    assert others
+    for variables in ({}, *others):
+        assert problems({**whole, **variables}) == []
