@@ -57,6 +57,14 @@ options:
       - B(command) runs a program where the task runs. C(argv), a list of words without a shell; C(environment) and C(stdin), which can
         hold the value; C(rc), one or several exit codes that are a proof (0); C(refused_rc), demanded with O(expect=refused);
         C(chdir). What it prints is not kept.
+      - B(s3) makes a call on a bucket that is signed with the key pair. C(endpoint), the store's address without a path, which is by default
+        that of the account in an O(issuer) of type C(cloudflare_r2); C(bucket); C(region) (auto); C(access_key_id) and
+        C(secret_access_key), by default C({stage.access_key_id}) and C({stage.secret_access_key}); C(action), V(list) (one name
+        of an object, if there is any) or V(write), which writes an object with a name of its own, reads it and removes it; C(prefix), with
+        which its name begins, or which is listed; C(refused_codes), what this store calls a pair that it does not accept, beside
+        Unauthorized, InvalidAccessKeyId, SignatureDoesNotMatch, InvalidToken and ExpiredToken; C(validate_certs) and C(ca_path). It needs
+        the Python library boto3. A pair that may not do this (AccessDenied) is no refused one. A store may take a while to know of a new
+        or a deleted pair, R2 up to a minute, so give it a C(timeout) of more than that. Check mode writes no object.
       - B(stream) publishes a synthetic test stream to an RTMP ingest. C(url), the ingest and its application without a key;
         C(application); C(key) (C({stage.key})); C(duration) (10s), C(size) (1280x720), C(rate) (30), C(video_bitrate) (2500k) and
         C(audio_bitrate) (128k); C(method), V(auto), V(ffmpeg) or V(pyav); C(received), how it is known that it arrived. All of them are

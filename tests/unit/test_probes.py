@@ -214,7 +214,7 @@ def test_what_presents_the_value() -> None:
 @pytest.mark.parametrize(
     ("probe", "named"),
     [
-        ({}, "p.type: missing; expected one of command, drained, http, postgres, stream"),
+        ({}, "p.type: missing; expected one of command, drained, http, postgres, s3, stream"),
         ("postgres", "p.type: missing"),
         ({"type": "ping"}, "p.type: 'ping' is unknown"),
         ({"type": "postgres", "prot": 1}, "unknown key prot; expected some of type, name, timeout"),

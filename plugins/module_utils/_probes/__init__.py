@@ -55,6 +55,12 @@ def _http_type() -> ProbeType:
     return HttpType()
 
 
+def _s3_type() -> ProbeType:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._s3 import S3Type
+
+    return S3Type()
+
+
 def _stream_type() -> ProbeType:
     from ansible_collections.keyturn.runbooks.plugins.module_utils._probes._stream import StreamType
 
@@ -67,6 +73,7 @@ TYPES: Mapping[str, Callable[[], ProbeType]] = MappingProxyType(
         "drained": DrainedType,
         "http": _http_type,
         "postgres": PostgresType,
+        "s3": _s3_type,
         "stream": _stream_type,
     }
 )
