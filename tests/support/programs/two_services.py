@@ -109,22 +109,24 @@ def runner(path: Path, port: int, counts: Path) -> None:
         time.sleep(0.005)
 
 
-def fetch(address: str, parameter: str, path: Path) -> None:
-    """What a deploy script does: the parameter becomes a line of the env file."""
+def parameter(address: str, name: str) -> str:
+    """A parameter's value."""
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
-    asked = json.dumps({"Name": parameter, "WithDecryption": True})
-    connection.request(
-        "POST",
-        "/",
-        asked,
-        {
-            "X-Amz-Target": "AmazonSSM.GetParameter",
-            "Content-Type": "application/x-amz-json-1.1",
-            "Authorization": "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-1/ssm/aws4_request",
-        },
-    )
-    told = json.loads(connection.getresponse().read())
-    written(path, f"{LINE}{told['Parameter']['Value']}\n")
+    asked = json.dumps({"Name": name, "WithDecryption": True})
+    signed = "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-1/ssm/aws4_request"
+    headers = {
+        "X-Amz-Target": "AmazonSSM.GetParameter",
+        "Content-Type": "application/x-amz-json-1.1",
+        "Authorization": signed,
+    }
+    connection.request("POST", "/", asked, headers)
+    found: str = json.loads(connection.getresponse().read())["Parameter"]["Value"]
+    return found
+
+
+def fetch(address: str, name: str, path: Path) -> None:
+    """What a deploy script does: the parameter becomes a line of the env file."""
+    written(path, f"{LINE}{parameter(address, name)}\n")
 
 
 def works(counts: Path) -> bool:
