@@ -24,13 +24,21 @@ LOOK = (SHARED / "look.sh").read_text()
 
 
 class Hosts:
-    """Three containers with systemd, and a folder for what is kept of them."""
+    """Three containers with systemd, and a folder for what is kept of them.
 
-    def __init__(self) -> None:
+    :param folder: that of hosts which were started before, such as molecule's.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
         if os.geteuid() or not all(map(shutil.which, ("podman", "runc", "ffmpeg"))):
             raise Missing("hosts with systemd: run it as root, with podman, runc and ffmpeg")
-        self.folder = Path(tempfile.mkdtemp(prefix="streams-"))
-        (self.folder / "keyrings").mkdir()
+        self.addresses: dict[str, str] = {}
+        if folder:
+            self.folder = folder
+            self._know_addresses()
+        else:
+            self.folder = Path(tempfile.mkdtemp(prefix="streams-"))
+            (self.folder / "keyrings").mkdir()
         settings = self.folder / "ansible.cfg"
         settings.write_text("[defaults]\ninterpreter_python = auto_silent\n")
         self.environ = {
@@ -46,7 +54,6 @@ class Hosts:
             "ANSIBLE_NOCOLOR": "true",
             "PYTHONUNBUFFERED": "1",
         }
-        self.addresses: dict[str, str] = {}
 
     def image(self) -> None:
         """Find the image of the hosts, or build it; what it waits for goes to the screen."""
@@ -55,6 +62,9 @@ class Hosts:
     def start(self) -> None:
         """Start them."""
         self._script("stream-hosts", "up", str(self.folder), *NAMES)
+        self._know_addresses()
+
+    def _know_addresses(self) -> None:
         self.addresses = json.loads((self.folder / "addresses.json").read_text())
 
     def close(self, keep: bool) -> None:

@@ -69,12 +69,13 @@ class Viewer:
 class Demo:
     """Plays the acts.
 
+    :param words: what each playbook is told beside what the act needs.
     :ivar numbers: what has to be 0, by what it counts.
     :ivar faults: what is not as it has to be.
     """
 
-    def __init__(self, hosts: Hosts, screen: Screen) -> None:
-        self.hosts, self.screen = hosts, screen
+    def __init__(self, hosts: Hosts, screen: Screen, *words: str) -> None:
+        self.hosts, self.screen, self._words = hosts, screen, words
         self.numbers: dict[str, int] = {}
         self.faults: list[str] = []
 
@@ -87,7 +88,7 @@ class Demo:
 
         :param fails: what it has to say, when it has to fail.
         """
-        words = ("--limit", "restream", *words)
+        words = ("--limit", "restream", *words, *self._words)
         self.screen.say(f"$ ansible-playbook keyturn.runbooks.{name} {' '.join(words)}")
         *lines, status = self.hosts.play(f"keyturn.runbooks.{name}", words)
         compact = Compact()

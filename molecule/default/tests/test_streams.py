@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,11 @@ from typing import Any
 
 import pytest
 import testinfra
+
+sys.path.append(str(Path(__file__).parents[3] / "demo"))
+from show.screen import Screen
+from show_streams import main as demo
+from show_streams.hosts import Hosts
 
 FOLDER = Path(os.environ["KEYTURN_STREAMS"])
 PLATFORMS = ("restream", "archive", "contribution")
@@ -240,12 +246,22 @@ def test_no_key_where_others_look(estate: Estate, name: str) -> None:
     assert [key for key in estate.secrets if key.encode() in told] == []
 
 
-def test_picture_arrives(estate: Estate) -> None:
-    """A viewer of the platform, who knows no key, sees the test picture."""
+def test_demo_shows_it(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hosts, playbooks and variables are these: here is what it does in a broadcast, its picture and its search."""
     picture = FOLDER / "frame.png"
-    words = "ffmpeg -nostdin -loglevel error -y -rw_timeout 10000000"
-    address = f"rtmp://{estate.addresses['ingest1']}/watch/restream"
-    subprocess.run(
-        [*words.split(), "-i", address, "-frames:v", "1", str(picture)], check=True, timeout=60
-    )
+    monkeypatch.setattr(demo, "PICTURE", picture)
+    # What is in use was made a moment ago, and only who forces a rotation of it meets the broadcast.
+    played = demo.Demo(Hosts(FOLDER), Screen(), "-e", "keyturn_force=true")
+    with demo.Viewer(f"rtmp://{estate.addresses['ingest1']}/watch/restream"):
+        played.live()
+        waited_until = time.monotonic() + 30
+        while not picture.exists() and time.monotonic() < waited_until:
+            time.sleep(0.1)
+    played.search()
+    assert len(played.numbers) == 3
+    assert demo.conclude(played) == []
     assert picture.stat().st_size > 1000
+    assert played.hosts.known_keys() >= {
+        estate.keys["restream"]["current"],
+        estate.keys["restream"]["first"],
+    }
