@@ -1,0 +1,163 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether values of the estate are in an image, without sending a value to the image's host or its content to the controller.
+
+The controller sends a random key and, of each value, 16 bits of its keyed digest. The host returns the whole keyed digest of
+every text that has the same 16 bits, and the controller sees which are of a value. 16 bits are too few to confirm a guess
+of a weak value on that host, and enough that hardly any other text is returned.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+from hashlib import blake2b, sha256
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
+from urllib.parse import quote
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+
+SHORTEST = 8
+"""Characters: shorter values are in any image by chance."""
+
+_PREFIX = 4
+_LEAST_OF_A_LINE = 16
+
+
+def value_bits(value: str) -> str:
+    """12 bits of a value's digest: they tell that it changed, and do not let anybody confirm a guess."""
+    return sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:3]
+
+
+def _digest(key: bytes, text: bytes) -> str:
+    return blake2b(text, key=key, digest_size=32).hexdigest()
+
+
+def _variants(value: str) -> Iterator[str]:
+    yield value
+    raw = value.encode("utf-8", "surrogatepass")
+    yield quote(raw, safe="")
+    yield json.dumps(value)[1:-1]
+    for encoded in (base64.b64encode(raw), base64.urlsafe_b64encode(raw)):
+        yield encoded.decode()
+        yield encoded.decode().rstrip("=")
+    lines = [line.strip() for line in value.splitlines() if not line.startswith("-----")]
+    longest = max(lines, key=len, default="") if len(lines) > 1 else ""
+    if len(longest) >= _LEAST_OF_A_LINE:
+        yield longest
+
+
+@dataclass
+class Known:
+    """Values of the estate, on the controller.
+
+    :ivar short: values that are too short to be looked for, by what they are.
+    """
+
+    key: bytes = field(repr=False)
+    short: List[str] = field(default_factory=list)
+    _texts: Dict[bytes, str] = field(default_factory=dict, repr=False)
+    _found: Dict[str, Tuple[str, str]] = field(default_factory=dict, repr=False)
+
+    def add(self, what: str, value: Secret, username: str = "") -> None:
+        """A value that is looked for.
+
+        :param what: what it is, for people.
+        :param username: whom it logs in; the pair is also looked for as the header of a request has it.
+        """
+        text = value.reveal().strip()
+        if len(text) < SHORTEST:
+            self.short.append(what)
+            return
+        forms = set(_variants(text))
+        if username:
+            forms.add(base64.b64encode(f"{username}:{text}".encode()).decode())
+        for form in forms:
+            raw = form.encode("utf-8", "surrogatepass")
+            if len(raw) >= SHORTEST:
+                self._texts.setdefault(raw, what)
+                self._found.setdefault(_digest(self.key, raw), (what, value_bits(form)))
+
+    def marks(self) -> Dict[str, Any]:
+        """What the host gets to know of them."""
+        return {
+            "key": self.key.hex(),
+            "lengths": sorted({len(text) for text in self._texts}),
+            "begins": sorted({digest[:_PREFIX] for digest in self._found}),
+        }
+
+    def of_digest(self, digest: str) -> Tuple[str, str]:
+        """Whose value this is, and its :func:`value_bits`; empty when it is none."""
+        return self._found.get(digest, ("", ""))
+
+    def hide(self, text: str) -> str:
+        """The text without any of the values."""
+        for value in self._texts:
+            shown = value.decode("utf-8", "replace")
+            if shown in text:
+                text = text.replace(shown, "********")
+        return text
+
+    def close(self) -> None:
+        """Forget them."""
+        self._texts.clear()
+        self._found.clear()
+
+
+# The texts of a file that may be a value: what stands between marks of punctuation, of several kinds.
+_WORDS: Tuple[Any, ...] = (
+    re.compile(rb"[0-9A-Za-z_-]{8,}"),
+    re.compile(rb"[0-9A-Za-z_+/=.~%-]{8,}"),
+    re.compile(rb"\S{8,}"),
+)
+_QUOTED = (re.compile(rb'"([^"\n]{8,8192})"'), re.compile(rb"'([^'\n]{8,8192})'"))
+_ASSIGNED = re.compile(rb"[=:][ \t]*([^\r\n]{8,8192})")
+_LINES = re.compile(rb"[^\r\n]{8,8192}")
+_EDGES = b"\"'`,;()<>[]{}"
+
+
+def _texts(data: bytes) -> Iterator[Tuple[int, bytes]]:
+    for expression in _WORDS:
+        for match in expression.finditer(data):
+            word, start = match.group(), match.start()
+            yield start, word
+            yield start, word.strip(_EDGES)
+            cut = word.find(b"=") + 1
+            if cut:
+                yield start + cut, word[cut:].strip(_EDGES)
+                yield start + cut, word[cut:].rstrip(b"=")
+    for expression in (*_QUOTED, _ASSIGNED):
+        for match in expression.finditer(data):
+            yield match.start(1), match.group(1)
+            yield match.start(1), match.group(1).strip().strip(_EDGES)
+    for match in _LINES.finditer(data):
+        yield match.start(), match.group().strip()
+    yield 0, data.strip()
+
+
+class Marks:
+    """What a host looks for.
+
+    :param given: what :meth:`Known.marks` made; nothing is looked for when it is empty.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._key = bytes.fromhex(str(given.get("key", "")))
+        self._lengths: FrozenSet[int] = frozenset(int(one) for one in given.get("lengths") or ())
+        self._begins: FrozenSet[str] = frozenset(str(one) for one in given.get("begins") or ())
+
+    def digests(self, data: bytes) -> Iterator[Tuple[int, str]]:
+        """Where a text stands that may be a value, and its whole keyed digest."""
+        if not self._begins:
+            return
+        seen: Set[bytes] = set()
+        for start, text in _texts(data):
+            if len(text) not in self._lengths or text in seen:
+                continue
+            seen.add(text)
+            digest = _digest(self._key, text)
+            if digest[:_PREFIX] in self._begins:
+                yield start, digest
