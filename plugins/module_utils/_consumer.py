@@ -137,6 +137,19 @@ def _for_pgbouncer(
     return Secret(base64.b64encode(json.dumps(options).encode()).decode())
 
 
+def _for_deploy(consumer: Consumer, params: Params, context: Context, look: bool = False) -> Secret:
+    """What a consumer of type ``deploy`` renders; without a keyring, whatever is there."""
+    # Imported where it is used: it brings the library of AWS with it.
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._deploy_known import (
+        sealed_for,
+    )
+
+    document = open_keyring(params, context).document if params.get("keyring") else None
+    sinks = parse_sinks(params["sinks"], "keyturn_sinks")
+    with _named(consumer):
+        return sealed_for(consumer, document, sinks, context, look)
+
+
 @contextmanager
 def _named(consumer: Consumer) -> Iterator[None]:
     """Errors inside of it name the consumer and its host: whoever is told of one has nothing else beside the message."""
@@ -165,6 +178,8 @@ def _prepare_look(consumer: Consumer, params: Params, bare: Params, context: Con
         second = line and _pgbouncer_keyring.brings_second(document, issuer)
         contents = _for_pgbouncer(consumer, document, params, context, second=second, line=line)
         bare["contents"] = {"sealed": contents}
+    elif consumer.type == "deploy":
+        bare["contents"] = {"sealed": _for_deploy(consumer, params, context, look=True)}
     elif params["look"] == "verify" and params.get("keyring") and _looks_at_log(consumer):
         bare["contents"] = {
             "sealed": seal_values(values_of(open_keyring(params, context).document))
@@ -190,6 +205,8 @@ def _sealed(consumer: Consumer, known: _Known, params: Params, context: Context)
     if consumer.type == "pgbouncer":
         told = any(step["receipts"].get(consumer.name) for step in known.access.replay)
         return _for_pgbouncer(consumer, known.document, params, context, told=told)
+    if consumer.type == "deploy":
+        return _for_deploy(consumer, params, context)
     return seal_values(values_of(known.document)) if _looks_at_log(consumer) else None
 
 
@@ -233,6 +250,8 @@ def prepare(params: Params, context: Context) -> Params:
         with _named(consumer):
             return _prepare_look(consumer, params, bare, context)
     if not params.get("keyring"):
+        if consumer.type == "deploy":
+            bare["contents"] = {"sealed": _for_deploy(consumer, params, context)}
         return bare
     access = open_keyring(params, context)
     sinks = parse_sinks(params["sinks"], "keyturn_sinks")
@@ -442,6 +461,28 @@ _DEFINITION = {
     "userlist": {"type": "path"},
     "auth": {"type": "str"},
     "admin": {"type": "str"},
+    "path": {"type": "str"},
+    "env_file": {"type": "path"},
+    "services": _LIST,
+    "url": {"type": "str"},
+    "status": {"type": "int"},
+    "ca_path": {"type": "path"},
+    "validate_certs": {"type": "bool"},
+    "pairs": {"type": "list", "elements": "list"},
+    "unmarked": {"type": "str"},
+    "names": {"type": "dict"},
+    "skip": _LIST,
+    "recursive": {"type": "bool"},
+    "others": {"type": "str"},
+    "read_from": {"type": "str"},
+    "wait": {"type": "str"},
+    "dialect": {"type": "str"},
+    "mode": {"type": "raw"},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "backup": {"type": "bool"},
+    "backup_keep": {"type": "str"},
+    "backup_count": {"type": "int"},
     "port": {"type": "int"},
     "login": {"type": "dict", "options": _pgbouncer.LOGIN_OPTIONS},
     "headroom": {"type": "str"},

@@ -38,10 +38,12 @@ options:
           - V(container) is a container, or several, restarted.
           - V(compose) is a service of a compose project, recreated or restarted.
           - V(command) is whatever a command tells.
+          - V(deploy) renders an env file from all parameters below a path of AWS's Parameter Store, as M(keyturn.runbooks.env_render) does,
+            recreates the compose services that read it, each in its turn, and waits for an answer over HTTP.
           - V(none) reads the value on each use and needs no telling.
         type: str
         required: true
-        choices: [pgbouncer, systemd, container, compose, command, none]
+        choices: [pgbouncer, systemd, container, compose, command, deploy, none]
       name:
         description:
           - What other consumers and messages call it; its receipt is kept under this name. Made from host, type and unit if left out.
@@ -80,7 +82,7 @@ options:
       seen:
         description:
           - A command, as a list of words, that succeeds once the consumer works with the new value. Tried until O(definition.timeout).
-          - For V(systemd), V(container), V(compose) and V(command).
+          - For V(systemd), V(container), V(compose), V(command) and V(deploy).
         type: list
         elements: str
       settle:
@@ -96,6 +98,8 @@ options:
             as the encoder of a broadcast.
           - V(start) starts it, and sees that it comes up.
           - For V(systemd); for V(container) and V(compose), V(refuse) or V(warn).
+          - For V(deploy), V(start), also if left out, makes a service that is not there or does not run, as C(up -d) does; V(refuse) and
+            V(warn) are as for V(compose).
         type: str
       active:
         description:
@@ -167,6 +171,77 @@ options:
             project's directory.
         type: list
         elements: str
+      services:
+        description: Names of the compose services that read the file, for V(deploy), in the order in which they are recreated.
+        type: list
+        elements: str
+      path:
+        description: As O(keyturn.runbooks.env_render#module:path), for V(deploy).
+        type: str
+      env_file:
+        description: As O(keyturn.runbooks.env_render#module:env_file), for V(deploy).
+        type: path
+      url:
+        description:
+          - What has to answer once all services were recreated, for V(deploy). It is asked from the consumer's host until
+            O(definition.timeout).
+        type: str
+      status:
+        description: The status of the answer. V(200) if left out.
+        type: int
+      ca_path:
+        description: A file with the certificates to trust, instead of the system's.
+        type: path
+      validate_certs:
+        description: Whether the certificate of O(definition.url) counts. V(true) if left out.
+        type: bool
+      pairs:
+        description: As O(keyturn.runbooks.env_render#module:pairs).
+        type: list
+        elements: list
+      unmarked:
+        description: As O(keyturn.runbooks.env_render#module:unmarked).
+        type: str
+      names:
+        description: As O(keyturn.runbooks.env_render#module:names).
+        type: dict
+      skip:
+        description: As O(keyturn.runbooks.env_render#module:skip).
+        type: list
+        elements: str
+      recursive:
+        description: As O(keyturn.runbooks.env_render#module:recursive).
+        type: bool
+      others:
+        description: As O(keyturn.runbooks.env_render#module:others).
+        type: str
+      read_from:
+        description: As O(keyturn.runbooks.env_render#module:read_from).
+        type: str
+      wait:
+        description: As O(keyturn.runbooks.env_render#module:wait). Also how long a parameter is waited for that was just written.
+        type: str
+      dialect:
+        description: As O(keyturn.runbooks.env_render#module:dialect).
+        type: str
+      mode:
+        description: As O(keyturn.runbooks.env_render#module:mode).
+        type: raw
+      owner:
+        description: As O(keyturn.runbooks.env_render#module:owner).
+        type: str
+      group:
+        description: As O(keyturn.runbooks.env_render#module:group).
+        type: str
+      backup:
+        description: As O(keyturn.runbooks.env_render#module:backup).
+        type: bool
+      backup_keep:
+        description: As O(keyturn.runbooks.env_render#module:backup_keep).
+        type: str
+      backup_count:
+        description: As O(keyturn.runbooks.env_render#module:backup_count).
+        type: int
       compose_command:
         description:
           - The command that recreates, as a list of words. V([docker, compose]) or V([podman-compose]) if left out.
@@ -318,6 +393,20 @@ EXAMPLES = r"""
   delegate_to: relay1
   become: true
 
+- name: Deploy an application anew
+  keyturn.runbooks.consumer:
+    definition:
+      type: deploy
+      path: /musehub/production/
+      env_file: /opt/musehub/.env
+      project_dir: /opt/musehub
+      services: [musehub, musehub-runner]
+      engine: docker
+      pairs: [[R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY]]
+      url: https://localhost:1337/explore
+      ca_path: /opt/musehub/ca.pem
+  delegate_to: app1
+
 - name: Never touch an encoder that may be on air
   keyturn.runbooks.consumer:
     definition: {type: systemd, unit: encoder.service, inactive: skip, active: refuse}
@@ -349,8 +438,8 @@ due:
   type: bool
 action:
   description:
-    - What was done, V(reload), V(restart), V(start), V(recreate), V(command) or V(none). V(predicted) in check mode where that is decided
-      later.
+    - What was done, V(reload), V(restart), V(start), V(recreate), V(render), V(command) or V(none). V(predicted) in check mode where
+      that is decided later.
   returned: success, without O(look)
   type: str
 coalesced:
@@ -391,6 +480,35 @@ log:
   description: What was found in its log, as RV(keyturn.runbooks.systemd_reload#module:units).
   returned: for O(definition.type=systemd), with O(definition.log), when it was told, and with O(look=verify)
   type: dict
+file:
+  description: The env file.
+  returned: for O(definition.type=deploy), when it was told or would be
+  type: str
+added:
+  description: As RV(keyturn.runbooks.env_render#module:added).
+  returned: for O(definition.type=deploy), when it was told or would be
+  type: list
+  elements: str
+updated:
+  description: As RV(keyturn.runbooks.env_render#module:updated).
+  returned: for O(definition.type=deploy), when it was told or would be
+  type: list
+  elements: str
+removed:
+  description: As RV(keyturn.runbooks.env_render#module:removed).
+  returned: for O(definition.type=deploy), when it was told or would be
+  type: list
+  elements: str
+recreated:
+  description: The services that were recreated. One that was made after the file was written is left alone.
+  returned: for O(definition.type=deploy), when it was told
+  type: list
+  elements: str
+unsettled:
+  description: As RV(keyturn.runbooks.env_render#module:unsettled).
+  returned: for O(definition.type=deploy), when that is why it failed
+  type: list
+  elements: str
 receipt:
   description: The receipt that was written to the keyring.
   returned: when O(keyring) is given and it lagged

@@ -17,6 +17,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import pars
 
 COMMON = ("type", "name", "host", "reads", "after", "barrier", "timeout")
 SEEN = ("prepare", "seen", "settle")
+RENDERED = (
+    "pairs", "unmarked", "names", "skip", "recursive", "others", "read_from", "wait", "dialect", "mode", "owner", "group", "backup",
+    "backup_keep", "backup_count",
+)  # fmt: skip
+"""What the module ``env_render`` calls alike."""
+
 KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "pgbouncer": ("userlist", "auth", "admin", "port", "login", "headroom"),
@@ -34,6 +40,23 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *SEEN,
         ),
         "command": ("argv", "chdir", "environment", "success", "prepare", "seen"),
+        "deploy": (
+            "path",
+            "env_file",
+            "services",
+            "url",
+            "status",
+            "ca_path",
+            "validate_certs",
+            "project",
+            "project_dir",
+            "files",
+            "compose_command",
+            "engine",
+            "inactive",
+            *RENDERED,
+            *SEEN,
+        ),
         "none": (),
     }
 )
@@ -46,6 +69,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "container": ("containers",),
         "compose": ("service",),
         "command": ("argv",),
+        "deploy": ("path", "env_file", "services"),
         "none": (),
     }
 )
@@ -61,10 +85,13 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 INACTIVE: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"systemd": ("refuse", "warn", "skip", "start")}
+    {
+        "systemd": ("refuse", "warn", "skip", "start"),
+        "deploy": ("start", "refuse", "warn"),
+    }
 )
 _STOPPED = ("refuse", "warn")
-_LISTS = ("containers", "files", "compose_command")
+_LISTS = ("containers", "files", "compose_command", "services")
 _GLOB = "*?[]"
 
 
@@ -139,6 +166,7 @@ _WHAT: Mapping[str, Callable[[Mapping[str, Any], str], str]] = MappingProxyType(
         "container": lambda given, where: "+".join(_names(given, "containers", where)),
         "compose": _service,
         "command": _command_name,
+        "deploy": lambda given, where: _text(given, "path", where).strip("/"),
         "none": lambda given, where: "none",
     }
 )
@@ -166,6 +194,13 @@ def _check_values(definition: Mapping[str, Any], kind: str, where: str) -> None:
         _names(definition, key, where)
     _check_unit(definition, where)
     _check_environment(definition.get("environment") or {}, where)
+    if kind == "deploy":
+        # Imported where it is used: Ansible compiles each module of a collection anew in every run.
+        from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._deploy_known import (
+            check_deploy,
+        )
+
+        check_deploy(definition, where)
 
 
 def _check_unit(definition: Mapping[str, Any], where: str) -> None:

@@ -49,11 +49,18 @@ def _compose(task: Task) -> Adapter:
     return ComposeService(task)
 
 
+def _deploy(task: Task) -> Adapter:
+    from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._deploy import Deploy
+
+    return Deploy(task)
+
+
 ADAPTERS: Mapping[str, Callable[[Task], Adapter]] = {
     "systemd": _systemd,
     "container": _container,
     "compose": _compose,
     "command": Command,
+    "deploy": _deploy,
 }
 """The types that are told on their machine; ``pgbouncer`` has its own module, ``none`` needs no telling."""
 
@@ -115,15 +122,18 @@ def prepare(task: Task) -> None:
         )
 
 
-def pick_up(task: Task, locks: str | None = None, prepared: bool = False) -> dict[str, Any]:
+def pick_up(
+    task: Task, locks: str | None = None, prepared: bool = False, adapter: Adapter | None = None
+) -> dict[str, Any]:
     """Have a consumer read its value and see that it did; in check mode only find out whether it can.
 
     :param locks: where locks are kept; the machine's own place when none is given.
     :param prepared: it was checked and made ready.
+    :param adapter: its adapter, where there is one already.
     :return: ``action``, ``coalesced`` and ``seen``.
     :raises KeyturnError: it was not seen using the value.
     """
-    adapter = open_adapter(task)
+    adapter = adapter or open_adapter(task)
     if not check(task, adapter):
         return {"action": "none", "coalesced": False, "seen": True}
     if task.context.check_mode:
