@@ -1,23 +1,50 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fernet keys in playbooks: those of a folder on a machine, and a list in a parameter of AWS."""
+"""Fernet keys in playbooks: those of a folder on a machine, a list in a parameter of AWS, and one that two services share."""
 
 from __future__ import annotations
 
 import json
 import secrets
+import sys
 from pathlib import Path
 from typing import Any
 
 import boto3
 import yaml
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._fernet_key import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
 from cryptography.fernet import Fernet, MultiFernet
 from estate.moto import MotoServer
 from estate.playbook import Ansible
 from machines import SystemdMachine
 
 REGION = "eu-west-1"
+SERVICE = """
+import pathlib, sys
+from cryptography.fernet import Fernet, MultiFernet
+folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+(folder / (name + ".loaded")).write_text((folder / "keys").read_text())
+services = [
+    MultiFernet([Fernet(key) for key in path.read_text().split(",")]) for path in folder.glob("*.loaded")
+]
+with open(folder / "rows", "a") as rows:
+    for service in services:
+        rows.write(service.encrypt(b"row").decode() + "\\n")
+for row in (folder / "rows").read_text().split():
+    for service in services:
+        service.decrypt(row)
+with open(folder / "told", "a") as told:
+    told.write(name + "\\n")
+"""
+"""A service that loads the list: each then writes a row with what it has loaded, and each must read every row there is."""
+PROOF = """
+import os, pathlib, sys
+loaded = [path.read_text().split(",") for path in pathlib.Path(sys.argv[1]).glob("*.loaded")]
+sys.exit(0 if all(os.environ["KEY"] in keys for keys in loaded) else 3)
+"""
 
 
 class Keys:
@@ -137,3 +164,72 @@ def test_keys_of_a_machine_are_made_and_rotated_and_a_list_is_looked_at(
     assert set(machine.shell(f"stat -c '%U %G %a' {keys.folder}/*").splitlines()) == {
         "nobody nogroup 600"
     }
+
+
+def listed(folder: Path) -> dict[str, Any]:
+    """What the module says of the list."""
+    defaults = {name: spec.get("default") for name, spec in MODULE.argument_spec.items()}
+    given = {**defaults, "state": "checked", "value": f"ref+file://{folder}/keys"}
+    found: dict[str, Any] = execute(MODULE, given, Context(environ={}))["key_list"]
+    return found
+
+
+def test_a_list_that_two_services_read_is_rotated_without_a_lost_row(
+    scratch: Path, ansible: Ansible
+) -> None:
+    first = Fernet.generate_key().decode()
+    for name in ("keys", "in-use", "web.loaded", "jobs.loaded"):
+        (scratch / name).touch(0o600)
+        (scratch / name).write_text(first)
+    (scratch / "rows").write_text(Fernet(first).encrypt_at_time(b"row", 1).decode() + "\n")
+    proof = [sys.executable, "-c", PROOF, str(scratch)]
+    services = [
+        {
+            "name": name,
+            "type": "command",
+            "argv": [sys.executable, "-c", SERVICE, str(scratch), name],
+            "reads": ["keys"],
+        }
+        for name in ("web", "jobs")
+    ]
+    probe = {"type": "command", "argv": proof, "environment": {"KEY": "{pending.value}"}}
+    definition = {
+        "keyturn_keyring": f"ref+file://{scratch}/keyring.json",
+        "keyturn_policy": {"rotate": "age", "max_age": "90d", "grace": "0s"},
+        "keyturn_issuer": {"type": "generated", "overlap": True},
+        "keyturn_generate": {"value": {"type": "fernet"}},
+        "keyturn_sinks": [
+            {
+                "name": "keys",
+                "ref": f"ref+file://{scratch}/keys",
+                "template": "{current,pending,previous.value|join:,}",
+            }
+        ],
+        "keyturn_consumers": services,
+        "keyturn_probes": [{**probe, "refused_rc": [3]}],
+        "keyturn_wait": "3s",
+        "keyturn_interval": "1s",
+    }
+    (scratch / "inventory" / "host_vars").mkdir(parents=True)
+    (scratch / "inventory" / "hosts").write_text("[credentials]\nwebhook_key\n")
+    variables = scratch / "inventory" / "host_vars" / "webhook_key.yml"
+    variables.write_text(yaml.safe_dump(definition))
+
+    def run(book: str, **extra: Any) -> None:
+        place = scratch / "inventory"
+        ansible.run(f"keyturn.runbooks.{book}", inventory=place, extra_vars=extra).check()
+
+    run("adopt", keyturn_adopt={"value": f"ref+file://{scratch}/in-use"})
+    run("rotate", keyturn_force=True)
+    second, old = (scratch / "keys").read_text().split(",")
+    assert old == first and listed(scratch)["count"] == 2
+    # Each was told of the list when the new key stood behind the old one, and when it stood before it.
+    assert sorted((scratch / "told").read_text().split()) == ["jobs", "jobs", "web", "web"]
+    rows = (scratch / "rows").read_text().split()
+    both = MultiFernet([Fernet(second), Fernet(first)])
+    anew = [both.rotate(row.encode()) for row in rows]
+    assert Fernet(second).extract_timestamp(anew[0]) == 1
+    (scratch / "rows").write_text("".join(f"{row.decode()}\n" for row in anew))
+    run("retire_due")
+    assert (scratch / "keys").read_text() == second and listed(scratch)["count"] == 1
+    assert sorted((scratch / "told").read_text().split()[4:]) == ["jobs", "web"]
