@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleUndefinedVariable
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.display import Display
+from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions import gates_of_stores
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure import MODULE
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._direct import DirectAction
@@ -33,6 +34,7 @@ _ALIKE = (
     "consumers",
     "probes",
     "gates",
+    "reencrypt",
     "interval",
     "force",
     "replace",
@@ -107,6 +109,9 @@ class ActionModule(DirectAction):
                 continue
             if taken and variable in known and variable in variables:
                 found.update(self._filled(option, variables[variable], variables.get("omit")))
+        stored, gates = found.pop("reencrypt", None), found.get("gates") or []
+        if stored and isinstance(gates, list):
+            found["gates"] = [*gates, *gates_of_stores(stored)]
         policy = found.get("policy")
         if isinstance(policy, Mapping) and policy.get("grace"):
             found["grace"] = policy["grace"]
@@ -124,7 +129,7 @@ class ActionModule(DirectAction):
         except Exception as error:
             if type(error).__name__ == _OMITTED:
                 return {}
-            secret = self.module.argument_spec[option].get("no_log")
+            secret = self.module.argument_spec.get(option, {}).get("no_log")
             tellable = isinstance(error, AnsibleUndefinedVariable) and not secret
             told = str(error) if tellable else type(error).__name__
             raise BadInput(

@@ -277,6 +277,13 @@ def _let_go(case: Case) -> List[str]:
     return list(facts.unknown) if told else []
 
 
+def _gate_hosts(case: Case, defined: Definitions) -> List[str]:
+    """The other hosts that the credential's own gates are asked on, where they are asked at all."""
+    purpose = case.params["purpose"]
+    watched = purpose in WATCHED
+    return asked_elsewhere(defined.conditions, purpose, case.document) if watched else []
+
+
 def _result(case: Case, defined: Definitions, what: str, message: str, found: List[Gate]) -> Result:
     told = notices(
         case.document, case.policy, case.now, _in_use(case, defined), case.facts.credential
@@ -305,13 +312,13 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
         ],
         "overlap": case.facts.overlap,
         "interruption": _interruption(what, case, defined),
-        "elsewhere": elsewhere(what, defined, case.params["purpose"] in WATCHED),
+        "elsewhere": elsewhere(what, defined, _gate_hosts(case, defined)),
         "cutover": bool(defined.issuer and defined.issuer.cutover),
         "returns": case.facts.returns,
         "handed": case.facts.handed,
         "replaced": _let_go(case),
         "others": any(consumer.host for consumer in looked_at("look", defined.consumers))
-        or bool(asked_elsewhere(defined.conditions)),
+        or bool(asked_elsewhere(defined.conditions, "look", case.document)),
         "watched": bool(case.params["gates"]) or bool(looked_at("look", defined.consumers)),
         "can_return": _can_return(what, case.document, case.facts),
         "status": status,

@@ -15,6 +15,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import fir
 from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions import (
     Condition,
     closed,
+    is_asked,
     read_conditions,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
@@ -58,10 +59,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     described,
     held,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._user_name import (
     no_user_name,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 Found = TypeVar("Found")
 Options = Mapping[str, Any]
@@ -297,15 +298,18 @@ def look_at_consumers(
     return tuple(found)
 
 
-def asked_elsewhere(conditions: Sequence[Condition]) -> List[str]:
-    """The other hosts that the credential's own gates are asked on."""
-    return sorted({condition.on for condition in conditions} - {""})
+def asked_elsewhere(
+    conditions: Sequence[Condition], purpose: str, document: Optional[Document]
+) -> List[str]:
+    """The other hosts that the credential's own gates are asked on for a purpose."""
+    asked = (condition for condition in conditions if is_asked(condition, purpose, document))
+    return sorted({condition.on for condition in asked} - {""})
 
 
-def elsewhere(what: str, defined: Definitions, watched: bool) -> Dict[str, List[Any]]:
+def elsewhere(what: str, defined: Definitions, gates: List[str]) -> Dict[str, List[Any]]:
     """What is to be looked at on other hosts: the hosts of sinks, the definitions of consumers, and the hosts of gates.
 
-    :param watched: whether the credential's own gates are asked.
+    :param gates: the hosts that gates are asked on for this purpose.
     """
     hosts = {
         sink.host
@@ -317,8 +321,8 @@ def elsewhere(what: str, defined: Definitions, watched: bool) -> Dict[str, List[
         for consumer in looked_at(what, defined.consumers)
         if consumer.host and consumer.type != "none"
     ]
-    gates = asked_elsewhere(defined.conditions) if watched and what != "nothing" else []
-    return {"sinks": sorted(hosts), "consumers": consumers, "gates": gates}
+    asked = [] if what == "nothing" else gates
+    return {"sinks": sorted(hosts), "consumers": consumers, "gates": asked}
 
 
 def lagging_consumers(
@@ -360,7 +364,10 @@ def closed_conditions(
     params: Options, document: Optional[Document], context: Context, problems: Problems
 ) -> Tuple[str, ...]:
     """Which of the credential's own gates are closed, as sentences."""
-    found = problems.attempt("gates", lambda: closed(params["gates"], context, document))
+    purpose = params["purpose"]
+    found = problems.attempt(
+        "gates", lambda: closed(params["gates"], context, document, purpose=purpose)
+    )
     return (*(found or ()), *params["closed"])
 
 

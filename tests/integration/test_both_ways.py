@@ -31,6 +31,7 @@ from estate.postgres import VERSIONS, PostgresServer
 BESIDE_THEIR_SERVERS = {
     "gate": "test_stream_reload.py",
     "k8s_secret": "test_k8s_ways.py",
+    "reencrypt": "test_reencrypt.py",
     "stream_probe": "test_stream_module.py",
     "ssm_secret": "test_ssm_playbook.py",
     "vault_kv": "test_vault_kv.py",

@@ -166,6 +166,8 @@ class NotConnected:
     tables: Path = TABLES
     processes: Path = PROCESSES
 
+    ends = False
+
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any], option: str) -> NotConnected:
         """The gate that a definition describes.

@@ -75,6 +75,8 @@ class NotPublishing:
     option: str
     on: str = ""
 
+    ends = False
+
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any], option: str) -> NotPublishing:
         """The gate that a definition describes.

@@ -31,6 +31,8 @@ class Reachable:
     seconds: float
     on: str = ""
 
+    ends = False
+
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any], option: str) -> Reachable:
         """The gate that a definition describes.
