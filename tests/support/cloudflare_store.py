@@ -41,12 +41,12 @@ class Store:
     """See the top of this file.
 
     :ivar asked: method and path of each call, and who signed it.
-    :ivar slow: while it is set, what the API made or ended is not known here yet, as at R2 for up to a minute.
+    :ivar late: what the API makes or ends is known here after so many further calls, as at R2 it takes up to a minute.
     """
 
     def __init__(self, api: CloudflareApi, *buckets: str) -> None:
         self.api, self.asked = api, list[tuple[str, str, str]]()
-        self.slow = False
+        self.late = 0
         self._iam = iam_backends[ACCOUNT]["aws"]
         self._iam.reset()
         s3_backends[ACCOUNT]["aws"].reset()
@@ -71,7 +71,7 @@ class Store:
 
     def know(self) -> None:
         """Hear of what the API made and ended."""
-        if self.slow:
+        if self.late:
             return
         for name in [user.name for user in self._iam.list_users("/", None, None)]:
             self._forget(name)
@@ -107,6 +107,8 @@ class Store:
         with self._lock:
             self.asked.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], who))
             answer = list(self._serve(environ, start))
+            self.late = max(self.late - 1, 0)
+            self.know()
         if told and told[-1].startswith("2"):
             self.api.used(who)
         return answer

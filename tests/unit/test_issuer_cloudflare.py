@@ -66,7 +66,7 @@ class World:
 
     @property
     def issuer(self) -> Issuer:
-        login = {"token": "ref+envsubst://$TOKEN", "api": self.api.api, "timeout": "3s"}
+        login = {"token": "ref+envsubst://$TOKEN", "api": self.api.api, "timeout": "10s"}
         own = {"type": "cloudflare_r2", "account": self.api.account, "settle": "0s"}
         login.update(self.login)
         return open_issuer({**own, "login": login, **self.definition}, self.context)
