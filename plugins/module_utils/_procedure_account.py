@@ -22,6 +22,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts import TELLING
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
+    AGAIN,
+    BACK,
     CHECK,
     GLANCE,
     LOOK,
@@ -185,7 +187,7 @@ class Account:
         self.progress.staged = self.progress.staged or step.key == "stage"
         if step.key == "stage":
             self.progress.intended = self._pending().get("status") == "intended"
-        self.progress.turned = self.progress.turned or step.key == "back"
+        self.progress.turned = self.progress.turned or step.key in (AGAIN, BACK)
         self._note_use(step, done)
 
     def _note_failed(self, step: Step, said: Mapping[str, Any]) -> None:
@@ -194,7 +196,8 @@ class Account:
         self.changed = self.changed or bool(said.get("changed"))
         self.diffs += diffs_of(said)
         self.keyring = said.get("keyring") or self.keyring
-        self.progress.turned = self.progress.turned or (step.key == "back" and "keyring" in said)
+        turned = step.key in (AGAIN, BACK) and "keyring" in said
+        self.progress.turned = self.progress.turned or turned
         shown = {"step": step.name, "changed": bool(said.get("changed")), "failed": True}
         self.steps.append({**shown, "msg": said["msg"]})
 

@@ -134,6 +134,21 @@ def _at_once(name: str) -> Callable[[Progress], bool]:
     return lambda progress: progress.todo == name and progress.cutover
 
 
+def _both(
+    one: Callable[[Progress], bool], other: Callable[[Progress], bool]
+) -> Callable[[Progress], bool]:
+    return lambda progress: one(progress) and other(progress)
+
+
+def _accepts_both(progress: Progress) -> bool:
+    return progress.overlap
+
+
+def _told_again(progress: Progress) -> bool:
+    """Whether the issuer has to be told the previous value before it accepts that again, and can be before anybody uses it."""
+    return not (progress.overlap or progress.cutover)
+
+
 def _intended(progress: Progress) -> bool:
     """Whether the pending value is yet to be made by somebody else."""
     return progress.todo == "rotate" and progress.intended
@@ -215,6 +230,8 @@ RELEASE = _keyring("release", "Let other runs in again")
 NOTE = _keyring("note", "Write it down in the keyring and the ledger")
 TELL = Step("tell", "Tell the contacts", _notify.MODULE, ("policy", "owner"))
 
+AGAIN, BACK = "again", "back"
+"""The steps that write the return to the previous value in the keyring."""
 LOOK, GLANCE = "look", "glance"
 """The steps that only look; where another host has a part in that, it is asked there."""
 
@@ -228,9 +245,22 @@ _LOOK = Step(
 
 _LIVE = {"live": _probe.ENOUGH}
 _IN_USE = {"stage": "current", "transition": "observed", **_LIVE}
+_AGAIN = (
+    # Like a cutover, but with a proof before anything is written: the keyring's step comes before the issuer's, and both can be repeated.
+    Step(
+        AGAIN,
+        "Have the issuer accept the previous value again",
+        _deliver.MODULE,
+        ("issuer",),
+        {"transition": "rollback"},
+        when=_told_again,
+    ),
+    _proof("accepted", "Prove that it is accepted again", {"stage": "current"}, when=_told_again),
+)
 RETURN = (
+    *_AGAIN,
     _places(
-        "back", "Make the previous value current again, everywhere", own={"transition": "rollback"}
+        BACK, "Make the previous value current again, everywhere", own={"transition": "rollback"}
     ),
     _proof("observed", "Prove that it is back in use", _IN_USE),
 )
@@ -328,9 +358,9 @@ _ROLLBACK = (
         "prove",
         "Prove that the previous value is still accepted",
         {"stage": "previous"},
-        when=_stepwise("rollback"),
+        when=_both(_stepwise("rollback"), _accepts_both),
     ),
-    *(replace(step, when=_todo("rollback", "use")) for step in RETURN),
+    *(replace(step, when=_both(step.when, _todo("rollback", "use"))) for step in RETURN),
 )
 
 _ADOPT = (

@@ -19,7 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
 )
 from api_server import CUT, Fault, Reply
 from estate.playbook import Ansible, PlaybookResult
-from stream_api import StreamApi
+from stream_api import SET, StreamApi
 from youtube_api import BROADCASTS, INSERT, LIST, TOKEN, FakeStream, YouTubeApi, refusal
 
 QUOTA = Fault(refusal(403, "quotaExceeded"))
@@ -57,7 +57,7 @@ class Credential:
             "keyturn_interval": "1s",
         }
         place = self.folder / "inventory"
-        (place / "host_vars").mkdir(parents=True)
+        (place / "host_vars").mkdir(parents=True, exist_ok=True)
         hosts = {"all": {"children": {"stream_platforms": {"hosts": {"platform": None}}}}}
         (place / "hosts.yml").write_text(yaml.safe_dump(hosts))
         (place / "host_vars" / "platform.yml").write_text(yaml.safe_dump(variables))
@@ -247,7 +247,8 @@ def test_a_platform_whose_reset_ends_the_key_in_use(platform: Credential) -> Non
     assert isinstance(api, StreamApi)
     login = {"base_url": f"{api.url}/v1", "token": platform.secret_file("token", api.token)}
     issue = {"path": "/reset", "body": {}, "key": "/key"}
-    platform.define({"type": "generic_http", "overlap": False, "login": login, "issue": issue})
+    issuer = {"type": "generic_http", "overlap": False, "login": login, "issue": issue}
+    platform.define(issuer)
     old = api.single
     platform.adopt(old)
     predicted = platform.run("rotate", "--check", keyturn_force=True).check()
@@ -257,3 +258,30 @@ def test_a_platform_whose_reset_ends_the_key_in_use(platform: Credential) -> Non
     assert platform.key() == api.single == platform.key_file.read_text().strip()
     refused = platform.run("rollback").check(2)
     assert "was ended by the issuer when it made this one" in refused.stdout
+    told = {"path": "/key", "body": {"key": "{stage.key}"}}
+    platform.define({**issuer, "apply": told, "returns": True})
+    is_told_its_old_key(platform, old)
+
+
+def is_told_its_old_key(platform: Credential, old: str) -> None:
+    """Before it was told, it accepts that key as little as any; so it is told first, and what is live waits for the proof."""
+    api = platform.api
+    assert isinstance(api, StreamApi)
+    new, writes = api.single, api.writes
+    platform.run("rollback", "--check").check()
+    assert (api.writes, api.single, platform.key_file.read_text().strip()) == (writes, new, new)
+    # It says that it was done, and does it later.
+    api.fail(SET, Fault(Reply(200, {})))
+    refused = platform.run("rollback").check(2)
+    assert "Prove that it is accepted again" in refused.stdout
+    assert platform.key_file.read_text().strip() == new == api.single
+    assert platform.key() == old
+    platform.run("rollback").check()
+    assert platform.key() == old == api.single == platform.key_file.read_text().strip()
+    platform.run("retire_due").check()
+    assert platform.document().previous is None and api.single == old
+    same = f'[ "$(cat {platform.key_file})" = "$(cat {platform.folder / "in-use"})" ]'
+    relay = {"name": "relay", "type": "command", "argv": ["sh", "-c", same], "reads": ["key_file"]}
+    returned = platform.run("rotate", keyturn_force=True, keyturn_consumers=[relay]).check(2)
+    assert "The previous value was made current again and proved" in returned.stdout
+    assert platform.key() == old == api.single == platform.key_file.read_text().strip()

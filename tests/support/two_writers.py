@@ -328,7 +328,8 @@ def acts_of(step: Step, overlap: bool) -> list[Act]:
     """One step of a procedure as single acts, between any two of which something else may happen."""
     key, own = step.key, step.own
     recorded = [("open",), ("step", str(own["transition"]))] if own.get("transition") else []
-    if key in ("show", "hide"):
+    # The last two are for an issuer that has one value and still is no cutover, which none of these is.
+    if key in ("show", "hide", "again", "accepted"):
         return []
     if "operation" in own:
         return [("open",), ("issuer", own["operation"], own["stage"]), *recorded]
