@@ -35,6 +35,7 @@ _ASSIGNED = re.compile(r"(?:^| )([A-Za-z_]\w{0,80})=(.*?)(?= [A-Za-z_]\w{0,80}=|
 _IN_SHELL = re.compile(
     r"(?<![\w.$-])(-{0,2}[A-Za-z_][\w.-]{0,59})(?:=|:\s+|\s+(?=[^-\s=]))([\"']?)([^\s\"'`;&|<>]{4,})"
 )
+_QUOTED = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]{0,59})=\"([^\"]{4,})\"")
 _USER = re.compile(r"(?:^|\s)(?:-u|--user)[ =]([^\s:]{1,60}):([^\s\"']{4,})")
 _INSTRUCTIONS = frozenset(
     (
@@ -163,6 +164,9 @@ def _tells(name: str) -> bool:
 
 def _in_shell(where: Text) -> Iterator[Seen]:
     """Values of variables and options whose name tells."""
+    for name, value in _QUOTED.findall(where.text):
+        if _tells(name) and not is_placeholder(value):
+            yield Seen(where, BY_NAME, value, name)
     for match in _IN_SHELL.finditer(where.text):
         name, value = match.group(1).lstrip("-"), match.group(3)
         said = match.group(0)
@@ -193,8 +197,21 @@ def _look_at(where: Text, rules: Rules, expected: Sequence[str]) -> List[Seen]:
         known = where.place == BUILD_ARG and any(fnmatchcase(where.name, it) for it in expected)
         found = [] if known else _named(where, rules)
     elif not where.name and not found:
-        found = list({it.name: it for it in _in_shell(where)}.values())
+        found = list({it.name: it for it in reversed(list(_in_shell(where)))}.values())
     return found
+
+
+def _once(found: Sequence[Seen]) -> Iterator[Seen]:
+    """Without what the history says again: of what is there at the end, and of a build argument at each step after it."""
+    told = {
+        (seen.name, seen.value) for seen in found if seen.where.place not in (HISTORY, BUILD_ARG)
+    }
+    for seen in found:
+        if seen.where.place in (HISTORY, BUILD_ARG):
+            if (seen.name, seen.value) in told:
+                continue
+            told.add((seen.name, seen.value))
+        yield seen
 
 
 def look(
@@ -202,7 +219,8 @@ def look(
 ) -> Tuple[List[Seen], List[Text]]:
     """What looks like a secret, and all texts that were looked at."""
     everything = list(texts(configuration))
-    return [seen for where in everything for seen in _look_at(where, rules, expected)], everything
+    found = [seen for where in everything for seen in _look_at(where, rules, expected)]
+    return list(_once(found)), everything
 
 
 def look_at_annotations(given: Mapping[str, Any], rules: Rules) -> Tuple[List[Seen], List[Text]]:
