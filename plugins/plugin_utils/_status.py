@@ -209,7 +209,7 @@ def brief(report: Result) -> dict[str, Any]:
     return {"at": report["at"], "summary": report["summary"], "credentials": credentials}
 
 
-def _is_left(entry: Mapping[str, Any]) -> bool:
+def is_left(entry: Mapping[str, Any]) -> bool:
     """Whether something was begun that no run is at work on."""
     claim = (entry["keyring"] or {}).get("claim")
     # Of a run on another machine nobody here can see whether it lives.
@@ -222,7 +222,7 @@ def failing(report: Result, fail_on: str) -> dict[str, str]:
     found = {}
     for name, entry in report["credentials"].items():
         # What was begun and not ended keeps the value before it accepted for as long as nobody goes on with it.
-        left = fail_on in ("overdue", "due") and _is_left(entry)
+        left = fail_on in ("overdue", "due") and is_left(entry)
         if left or entry["state"] in _NO_MORE_THAN_STATES[fail_on]:
             why = entry["error"]["message"] if entry["error"] else entry["due"]["text"]
             state = "left in the middle of a rotation" if left else entry["state"].replace("_", " ")

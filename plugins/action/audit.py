@@ -1,0 +1,156 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action ``audit``: all credentials of an estate in one task, on the screen, in a file, and as a verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from ansible.utils.display import Display
+from ansible_collections.keyturn.runbooks.plugins.module_utils._audit import audit
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
+    ModuleCore,
+    Params,
+    Result,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._process import describe_process
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._audit_report import (
+    CLASSES,
+    DEFAULT_FAIL_ON,
+    audit_table,
+    brief,
+    build_audit,
+    checked_classes,
+    failing,
+)
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._direct import (
+    DirectAction,
+    untagged,
+)
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_file import write_file
+
+_READ = ("keyring", "policy", "issuer", "generate", "owner", "sinks")
+_GROUPS = ("credentials", "postgres_roles", "stream_platforms")
+_TEMPLATE = ("{{", "{%", "{#")
+_TELLING = 20
+_WIDEST = 120
+_TYPES = (str, int, float, bool, type(None))
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a variable is what it says: it holds no template, and nothing that Ansible would decrypt."""
+    if isinstance(value, str):
+        known = not hasattr(value, "_ciphertext") and not getattr(value, "__ENCRYPTED__", False)
+        return known and not any(mark in value for mark in _TEMPLATE)
+    if isinstance(value, Mapping):
+        return all(is_plain(name) and is_plain(item) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return isinstance(value, _TYPES)
+
+
+def _unused(_params: Params, _context: Context) -> Result:
+    """The action does it all: it has the definitions of many hosts, and no module has."""
+    raise Refused("audit: this runs on the controller alone")
+
+
+MODULE = ModuleCore(
+    "audit",
+    {
+        "prefixes": {"type": "list", "elements": "str", "default": []},
+        "expected": {"type": "list", "elements": "str", "default": []},
+        "notice": {"type": "str", "default": "14d"},
+        "fail_on": {"type": "list", "elements": "str", "default": list(DEFAULT_FAIL_ON)},
+        "output": {"type": "str", "default": "table", "choices": ["table", "json"]},
+        "output_file": {"type": "str", "default": ""},
+        "threads": {"type": "int", "default": 12},
+    },
+    _unused,
+)
+
+
+class ActionModule(DirectAction):
+    """Reads the definitions of the play's hosts, and looks at all of them in this one task."""
+
+    module = MODULE
+    _requires_connection = False
+
+    def _dispatch(self, variables: dict[str, Any], context: Context) -> dict[str, Any]:
+        params = self._validated(self._arguments(variables))
+        fail_on = checked_classes(params["fail_on"], "fail_on")
+        notice = parse_duration(params["notice"], "notice") if params["notice"] else timedelta(0)
+        chosen = [str(name) for name in variables["ansible_play_hosts_all"]]
+        names = self._claiming(variables) if params["prefixes"] else []
+        definitions = {
+            name: self._definition(variables["hostvars"], name)
+            for name in dict.fromkeys([*chosen, *names])
+        }
+        run = {**describe_process(os.getppid()), "who": "", "why": ""}
+        prefixes, expected = params["prefixes"], params["expected"]
+        found = audit(
+            definitions, chosen, prefixes, expected, run, context, max(1, params["threads"])
+        )
+        return self._report(build_audit(found, context.now(), notice), params, fail_on)
+
+    def _claiming(self, variables: Mapping[str, Any]) -> Iterator[str]:
+        """Whoever may claim a parameter, also beside ``--limit``."""
+        groups = variables.get("groups") or {}
+        return (str(name) for group in _GROUPS for name in groups.get(group, ()))
+
+    def _definition(self, hostvars: Any, name: str) -> dict[str, Any]:
+        """A credential's variables; a failed result where one cannot be filled."""
+        found: dict[str, Any] = {}
+        try:
+            host = hostvars[name]
+            raw = getattr(host, "_vars", {})
+            for option in _READ:
+                variable = f"keyturn_{option}"
+                if variable in host:
+                    plain = variable in raw and is_plain(raw[variable])
+                    found[option] = untagged(raw[variable] if plain else host[variable])
+        except Exception as error:
+            said = " ".join(str(error).split()).partition(" The error appears to be in ")[0]
+            owner = found.get("owner") or ""
+            return {"failed": True, "kind": "BadInput", "msg": f"{name}: {said}", "owner": owner}
+        return self._typed(name, found)
+
+    def _typed(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
+        kinds = {"policy": Mapping, "issuer": Mapping, "generate": Mapping, "sinks": (list, tuple)}
+        for option, kind in kinds.items():
+            if option in found and not isinstance(found[option], kind):  # type: ignore[arg-type]
+                wanted = "a list" if option == "sinks" else "a mapping"
+                said = f"keyturn_{option}: expected {wanted}"
+                return {"failed": True, "kind": "BadInput", "msg": said, "owner": ""}
+        return found
+
+    def _report(
+        self, report: Mapping[str, Any], params: Mapping[str, Any], fail_on: tuple[str, ...]
+    ) -> dict[str, Any]:
+        as_json, path = params["output"] == "json", params["output_file"]
+        document = json.dumps(report, indent=2) if as_json or path else ""
+        columns = os.environ.get("COLUMNS", "")
+        measured = int(columns) if columns.isdigit() else int(Display().columns or 79)
+        lines = [] if as_json else audit_table(report, min(_WIDEST, measured))
+        Display().display(document if as_json else "\n".join(lines))
+        if path and not self._task.check_mode:
+            write_file(os.path.abspath(os.path.expanduser(path)), document + "\n")
+        told = failing(report, fail_on)
+        more = len(told) - _TELLING
+        said = told[:_TELLING] + ([f"and {more} more, which the report names"] if more > 0 else [])
+        return {
+            "changed": bool(path),
+            "summary": report["summary"],
+            "brief": brief(report),
+            "failing": said,
+        }
+
+
+__all__ = ["CLASSES", "ActionModule"]
