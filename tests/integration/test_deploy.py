@@ -36,7 +36,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Denied,
     KeyturnError,
-    ProbeFailed,
     Refused,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
@@ -261,7 +260,7 @@ class Estate:
             "keyturn_policy": {"rotate": "age", "max_age": "90d", "grace": "0s"},
             "keyturn_issuer": {"type": "generated", "fields": ["id", "value"], "overlap": False},
             "keyturn_sinks": [{"name": "pair", "group": sinks}],
-            "keyturn_consumers": [self.definition(timeout="3s")],
+            "keyturn_consumers": [self.definition(timeout="4s", services=["hub"])],
             "keyturn_probes": [{"type": "http", "url": f"{self.address}/work", "headers": shown}],
             "keyturn_wait": "3s",
             "keyturn_interval": "1s",
@@ -312,18 +311,13 @@ class Estate:
         ended = os.waitpid(child, 0)[1]
         assert os.waitstatus_to_exitcode(ended) == -signal.SIGKILL
 
-    def refuses(self, kind: type[KeyturnError], text: str, **changes: Any) -> None:
-        with pytest.raises(kind) as caught:
-            self.pick_up(**changes)
-        assert text in caught.value.message
-
     def notes(self, service: str) -> list[str]:
         return (self.data / service / "notes").read_text().splitlines()
 
     def held(self) -> dict[str, str]:
         return {name: self.aws.held(name)[0] for name in self.first}
 
-    def is_everywhere(self, values: Mapping[str, str]) -> bool:
+    def is_everywhere(self, values: Mapping[str, str], *services: str) -> bool:
         """Parameters, env file and what both containers were started with last."""
         lines = {f"{name}={value}" for name, value in values.items()}
         seen = f"{digest(values['TOKEN_ID'])} {digest(values['TOKEN'])}"
@@ -331,7 +325,7 @@ class Estate:
             self.held() == values
             and lines <= set(self.file.read_text().splitlines())
             and self.file.stat().st_mode & 0o777 == 0o600
-            and all(self.notes(name)[-1] == seen for name in self.ports)
+            and all(self.notes(name)[-1] == seen for name in services or self.ports)
         )
 
     def answers(self, token: str) -> int:
@@ -369,7 +363,34 @@ BY_HAND = {"unmarked": "take"}
 """As long as no rotation has written the pair."""
 
 
-def test_it_is_rendered_recreated_and_gone_on_with(estate: Estate) -> None:
+def test_a_pair_is_deployed_rotated_and_returned_to(estate: Estate, scratch: Path) -> None:
+    """One estate for all of it: to make containers anew takes longer than everything else here."""
+    is_deployed(estate)
+    goes_on_where_a_run_was_killed(estate)
+    second = estate.held()
+    given = {}
+    for name, field in (("TOKEN_ID", "id"), ("TOKEN", "value")):
+        (scratch / name).touch(mode=0o600)
+        (scratch / name).write_text(second[name])
+        given[field] = f"ref+file://{scratch}/{name}"
+    estate.run("adopt", keyturn_adopt=given).check()
+    before = estate.containers()
+    predicted = estate.run("rotate", "--check", "--diff", keyturn_force=True).check()
+    assert "TOKEN (another value)" in predicted.stdout
+    assert (estate.held(), estate.containers()) == (second, before)
+    rotated = estate.run("rotate", "--diff", keyturn_force=True).check()
+    third = estate.held()
+    assert third["TOKEN"] != second["TOKEN"]
+    assert estate.is_everywhere(third, "hub")
+    assert (estate.answers(second["TOKEN"]), estate.answers(third["TOKEN"])) == (401, 200)
+    assert estate.containers()[1] == before[1], "the definition names one service"
+    failed = is_returned_to(estate)
+    for value in (*estate.first.values(), *second.values(), *third.values()):
+        assert value not in predicted.output + rotated.output + failed.output + estate.ansible.log()
+    assert not estate.ansible.leftovers()
+
+
+def is_deployed(estate: Estate) -> None:
     for name, value in estate.first.items():
         estate.aws.put(name, value)
     done = estate.pick_up(check_mode=True, **BY_HAND)
@@ -382,53 +403,50 @@ def test_it_is_rendered_recreated_and_gone_on_with(estate: Estate) -> None:
     before = estate.containers()
     assert estate.pick_up(**BY_HAND)["action"] == "none"
     assert estate.containers() == before
+
+
+def is_returned_to(estate: Estate) -> PlaybookResult:
+    """A rotation whose application is never well with another value than the one in use."""
+    before = estate.held()
+    (estate.data / "hub" / "healthy").write_text(digest(before["TOKEN"]))
+    failed = estate.run("rotate", keyturn_force=True).check(2)
+    assert "did not answer as expected" in failed.stdout
+    assert len(set(estate.notes("hub"))) == 4, "the new value was deployed, too"
+    assert estate.is_everywhere(before, "hub")
+    assert estate.answers(before["TOKEN"]) == 200
+    return failed
+
+
+def goes_on_where_a_run_was_killed(estate: Estate) -> None:
     second = {name: secrets.token_urlsafe(16) for name in estate.first}
+    before = estate.containers()
     for name, value in second.items():
         estate.aws.put(name, value)
     estate.dies_before_recreating()
     assert f"TOKEN={second['TOKEN']}" in estate.file.read_text()
     assert estate.containers() == before
-    done = estate.pick_up(**BY_HAND)
-    assert (done["updated"], done["recreated"]) == ([], ["hub", "runner"])
-    assert estate.is_everywhere(second)
-    estate.podman.remove(estate.container("runner"))
-    assert estate.pick_up(**BY_HAND)["recreated"] == ["runner"], "as 'up -d' does"
-    estate.refuses(Refused, "carries no rotation's id")
-    (estate.data / "hub" / "healthy").write_text("none")
-    estate.refuses(
-        ProbeFailed,
-        "/health did not answer as expected within 1 s: status 503",
-        timeout="1s",
-        **BY_HAND,
-    )
-    assert estate.is_everywhere(second)
+    # This time the host reads the parameters itself.
+    done = estate.pick_up(read_from="host", services=["hub"], **BY_HAND)
+    assert (done["updated"], done["recreated"]) == ([], ["hub"])
+    assert estate.is_everywhere(second, "hub")
 
 
-def test_a_pair_is_rotated_and_returned_to(estate: Estate, scratch: Path) -> None:
-    for name, value in estate.first.items():
-        estate.aws.put(name, value)
-        (scratch / name).touch(mode=0o600)
-        (scratch / name).write_text(value)
-    with required():
-        estate.pick_up(**BY_HAND)
-    given = {"id": f"ref+file://{scratch}/TOKEN_ID", "value": f"ref+file://{scratch}/TOKEN"}
-    estate.run("adopt", keyturn_adopt=given).check()
-    before = estate.containers()
-    predicted = estate.run("rotate", "--check", "--diff", keyturn_force=True).check()
-    assert "TOKEN (another value)" in predicted.stdout
-    assert (estate.held(), estate.containers()) == (estate.first, before)
-    done = estate.run("rotate", "--diff", keyturn_force=True).check()
-    second = estate.held()
-    assert second["TOKEN"] != estate.first["TOKEN"]
-    assert estate.is_everywhere(second)
-    assert (estate.answers(estate.first["TOKEN"]), estate.answers(second["TOKEN"])) == (401, 200)
-    assert "changed=0" in estate.run("rotate").check().stdout
-    # From now on nobody is well with another value.
-    (estate.data / "hub" / "healthy").write_text(digest(second["TOKEN"]))
-    failed = estate.run("rotate", keyturn_force=True).check(2)
-    assert "did not answer as expected" in failed.stdout
-    assert estate.is_everywhere(second)
-    assert estate.answers(second["TOKEN"]) == 200
-    for value in (*estate.first.values(), *second.values()):
-        assert value not in predicted.output + done.output + failed.output + estate.ansible.log()
-    assert not estate.ansible.leftovers()
+def test_the_module_does_the_same_on_a_host(files: Files, ansible: Ansible, scratch: Path) -> None:
+    value = secrets.token_urlsafe(24)
+    files.aws.put("TOKEN", value)
+    tasks: list[dict[str, Any]] = []
+    for reader, way in (("controller", {}), ("host", {"keyturn_direct": False})):
+        given = {"path": f"/{files.aws.prefix}/", "env_file": f"{scratch}/{reader}.env"}
+        for check_mode, changed in ((True, True), (False, True), (False, False)):
+            task = {"keyturn.runbooks.env_render": {**given, "read_from": reader}}
+            wrong = f"done.changed != {changed} or done.variables != ['TOKEN']"
+            told = {"register": "done", "failed_when": wrong}
+            tasks.append({**task, "check_mode": check_mode, "vars": way, **told})
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    book = scratch / "play.yml"
+    book.write_text(yaml.safe_dump([play]))
+    env = {**files.aws.environ, "ANSIBLE_PIPELINING": "1"}
+    done = ansible.run(str(book), "-vvv", "--diff", env=env).check()
+    assert [path.read_text() for path in sorted(scratch.glob("*.env"))] == [f"TOKEN={value}\n"] * 2
+    assert value not in done.output + ansible.log()
+    assert not ansible.leftovers()
