@@ -4,27 +4,29 @@
 """The core of the module ``consumer``: have one consumer pick up what it reads, and keep the receipt.
 
 The controller finds out whether the consumer lags (:func:`prepare`), its machine makes it read the
-value and sees that it did (:func:`run`), and the controller writes the receipt (:func:`conclude`).
+value and sees that it did (``_consumer_part``), and the controller writes the receipt (:func:`conclude`).
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
-from typing import Any, Dict, Iterator, Mapping, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils import (
     _pgbouncer,
-    _pgbouncer_change,
     _pgbouncer_keyring,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
     open_keyring,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumer_part import (
+    OPTION,
+    named,
+    run,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
     Consumer,
@@ -39,22 +41,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._defin
     KEYS,
     clean,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import (
-    check,
-    pick_up,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import (
-    prepare as make_ready,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import Task
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._together import (
-    Member,
-    tell_together,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
-    KeyturnError,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     SALT_BYTES,
@@ -70,22 +59,18 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._receipts import behind
 from ansible_collections.keyturn.runbooks.plugins.module_utils._redact import (
     seal_values,
-    unseal_values,
     values_of,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
     Secret,
-    reveal,
     to_plain,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import Sink, parse_sinks
 
-OPTION = "definition"
-
 
 class Prepared(Dict[str, Any]):
-    """What :func:`prepare` hands to :func:`run` and :func:`conclude`.
+    """What :func:`prepare` hands to the machine and to :func:`conclude`.
 
     :ivar receipts: what the consumers were seen using before.
     """
@@ -146,22 +131,8 @@ def _for_deploy(consumer: Consumer, params: Params, context: Context, look: bool
 
     document = open_keyring(params, context).document if params.get("keyring") else None
     sinks = parse_sinks(params["sinks"], "keyturn_sinks")
-    with _named(consumer):
+    with named(consumer):
         return sealed_for(consumer, document, sinks, context, look)
-
-
-@contextmanager
-def _named(consumer: Consumer) -> Iterator[None]:
-    """Errors inside of it name the consumer and its host: whoever is told of one has nothing else beside the message."""
-    bare = f"consumer {consumer.name}: "
-    where = f"consumer {consumer.name} on {consumer.host}: " if consumer.host else bare
-    try:
-        yield
-    except KeyturnError as error:
-        if error.message.startswith(where):
-            raise
-        told = error.message[len(bare) :] if error.message.startswith(bare) else error.message
-        raise type(error)(f"{where}{told}", **error.details) from None
 
 
 def _looks_at_log(consumer: Consumer) -> bool:
@@ -247,7 +218,7 @@ def prepare(params: Params, context: Context) -> Params:
     bare = Prepared(params)
     bare.update(definition=definition, consumers=[], sinks=[], issuer={})
     if params["look"]:
-        with _named(consumer):
+        with named(consumer):
             return _prepare_look(consumer, params, bare, context)
     if not params.get("keyring"):
         if consumer.type == "deploy":
@@ -266,7 +237,7 @@ def prepare(params: Params, context: Context) -> Params:
     if due:
         sealed = {member.name: _sealed(member, known, params, context) for member in due}
         if any(sealed.values()):
-            more = [sealed.get(member.name) or Secret("") for member in others]
+            more = [sealed.get(member.name) or seal_values(()) for member in others]
             bare["contents"] = {"sealed": sealed.get(consumer.name), "more": more}
         _pgbouncer.guard(access)
         bare.receipts = _take_back_receipts(access, [member.name for member in due])
@@ -283,114 +254,6 @@ def _take_back_receipts(access: KeyringAccess, names: Sequence[str]) -> Dict[str
         again = {name: "" for name, text in seen.items() if text}
         access.step(Request("receive", access.run, receipts=again))
     return seen
-
-
-def _unsealed(sealed: Secret | None) -> Params:
-    if not sealed:
-        raise BadInput(
-            f"{OPTION}: type pgbouncer follows from a keyring; give 'keyring', or use the module "
-            "pgbouncer"
-        )
-    options: Params = json.loads(base64.b64decode(reveal(sealed)))
-    return options
-
-
-def _run_pgbouncer(sealed: Secret | None, context: Context) -> Result:
-    result = _pgbouncer_change.run(_unsealed(sealed), context)
-    action = "reload" if result["reloaded"] else "none"
-    seen = not (context.check_mode and result["changed"])
-    return {**result, "action": action, "coalesced": False, "seen": seen}
-
-
-def _look(consumer: Consumer, task: Task, params: Params, context: Context) -> Result:
-    """See whether the consumer could be told now, or how it is doing; it is not touched."""
-    verify = params["look"] == "verify"
-    with _named(consumer):
-        if consumer.type == "pgbouncer":
-            options = _unsealed((params.get("contents") or {}).get("sealed"))
-            _pgbouncer_change.look(options, context, options["second"], options["line"])
-        elif verify and consumer.type == "systemd":
-            # Imported where it is used, as in _open: Ansible compiles each module of a collection anew in every run.
-            from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._systemd import (
-                SystemdUnit,
-            )
-
-            SystemdUnit(task).verify()
-        elif consumer.type != "none":
-            check(task)
-    return {"changed": False, "consumer": consumer.name, **task.told}
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One consumer on its machine, as :func:`prepare` told of it.
-
-    :param sealed: what no log may show.
-    """
-
-    consumer: Consumer
-    task: Task
-    due: bool
-    sealed: Secret | None
-
-    def ready(self) -> None:
-        """See whether it can be told, and make it ready.
-
-        :raises KeyturnError: it cannot.
-        """
-        adapted = self.consumer.type not in ("pgbouncer", "none")
-        if self.due and adapted and not self.task.context.check_mode:
-            with _named(self.consumer):
-                if check(self.task):
-                    make_ready(self.task)
-
-    def tell(self, prepared: bool = False) -> Result:
-        """Have it pick up its value.
-
-        :param prepared: it was made ready.
-        :raises KeyturnError: it was not seen using it.
-        """
-        result: Result = {"changed": False, "consumer": self.consumer.name, "due": self.due}
-        if not self.due or self.consumer.type == "none":
-            return {**result, "action": "none", "coalesced": False, "seen": True}
-        if self.consumer.type == "pgbouncer":
-            return {**result, **_run_pgbouncer(self.sealed, self.task.context)}
-        with _named(self.consumer):
-            done = pick_up(self.task, prepared=prepared)
-        return {**result, **self.task.told, **done, "changed": done["action"] != "none"}
-
-
-def _parts(params: Params, context: Context) -> list[_Part]:
-    """The consumer, and those that are told together with it."""
-    contents = params.get("contents") or {}
-    more = contents.get("more") or [None] * len(params["together"])
-    found = []
-    told = [(OPTION, params, contents.get("sealed"))]
-    told += [("together", it, more[index]) for index, it in enumerate(params["together"])]
-    for option, given, sealed in told:
-        definition = clean(given["definition"])
-        consumer = parse_consumer(definition, option)
-        hidden = unseal_values({"sealed": sealed}) if consumer.type != "pgbouncer" else ()
-        files = tuple(given.get("files") or ())
-        task = Task(consumer.name, definition, context, files=files, hidden=hidden)
-        found.append(_Part(consumer, task, bool(given.get("due", True)), sealed))
-    return found
-
-
-def run(params: Params, context: Context) -> Result:
-    """Have the consumer pick up its value, on its machine, together with those of ``together``.
-
-    :raises KeyturnError: one was not seen using it.
-    """
-    first, *rest = _parts(params, context)
-    if params.get("look"):
-        return _look(first.consumer, first.task, params, context)
-    if not rest:
-        return first.tell()
-    members = [Member(it.ready, partial(it.tell, prepared=True)) for it in (first, *rest)]
-    told, *others = tell_together(members)
-    changed = any(result["changed"] for result in (told, *others))
-    return {**told, "changed": changed, "together": others}
 
 
 def conclude(params: Params, result: Result, context: Context) -> Result:

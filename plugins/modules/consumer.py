@@ -62,8 +62,8 @@ options:
       barrier:
         description:
           - Consumers with the same one are told together, such as two services that share a token. All of them that are on one host are
-            first seen to be ready, and O(definition.prepare) is run. Then all are told at once. None of them has picked up the value
-            before all were seen using it. See O(together).
+            first seen to be ready, and O(definition.prepare) is run. Then all are told at once. None of them gets its receipt before all
+            were seen using the value. See O(together).
           - Those on other hosts follow right after, host by host.
         type: str
       timeout:

@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _receipts
-from ansible_collections.keyturn.runbooks.plugins.module_utils._consumer import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumer import (
+    MODULE,
+    prepare,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumer_part import parts
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
     parse_consumers,
     turns,
@@ -131,6 +135,21 @@ def test_what_is_prepared_comes_before_any_telling(pair: Pair) -> None:
         consumer["argv"] = ["sh", "-c", f"echo told >> {order}"]
     pair.tell()
     assert order.read_text().split() == ["ready", "ready", "told", "told"]
+
+
+def test_each_gets_what_it_alone_may_know(pair: Pair) -> None:
+    """A unit whose log is read needs the values to hide them; a command beside it gets none."""
+    unit = {"name": "unit", "type": "systemd", "unit": "app", "barrier": "pair", "log": {}}
+    for order in ([unit, pair.consumers[0]], [pair.consumers[0], unit]):
+        access = {"keyring": f"ref+file://{pair.keyring}", "credential": "token"}
+        options = {name: spec.get("default") for name, spec in MODULE.argument_spec.items()}
+        first, second = order
+        wanted = {"definition": first, "together": [{"definition": second}], "consumers": order}
+        ready = prepare({**options, **access, **wanted}, Context(environ={}))
+        found = {part.consumer.name: part.task.hidden for part in parts(ready, Context(environ={}))}
+        assert len(found["unit"]) == 1 and found["hub"] == ()
+        told = [part.task.files for part in parts(ready, Context(environ={}))]
+        assert told == [(), ()]
 
 
 def test_a_turn_is_of_one_barrier_on_one_host() -> None:
