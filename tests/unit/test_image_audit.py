@@ -1,0 +1,282 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is found in an image and told of it, with archives made here; a real podman's are in the integration tests."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import image_archives as images
+import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    MissingLibrary,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._image_audit import MODULE, prepare
+from ansible_collections.keyturn.runbooks.plugins.module_utils._image_rules import Rules
+from ansible_collections.keyturn.runbooks.plugins.module_utils._image_values import Known, Marks
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    Document,
+    Stage,
+    dump_text,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+
+NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
+REASON = {"reason": "made by the tests", "expires": "2026-11-22"}
+Audit = Callable[..., dict[str, Any]]
+
+
+def params(**given: Any) -> dict[str, Any]:
+    defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
+    return {**defaults, **given}
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Audit:
+    """Looks at an image of one layer with these files."""
+
+    def call(
+        files: dict[str, bytes], config: dict[str, Any] | None = None, **given: Any
+    ) -> dict[str, Any]:
+        path = images.docker(tmp_path / "image.tar", [images.tar(files)], **(config or {}))
+        return execute(MODULE, params(archive=str(path), **given), Context(now=lambda: NOW))
+
+    return call
+
+
+def keyring(path: Path, **stages: dict[str, str]) -> str:
+    """A reference to a keyring with these stages."""
+    statuses = {"current": "observed", "previous": "grace", "pending": "issued"}
+    made = {
+        name: Stage(
+            rotation_id=f"r-{name}",
+            status=statuses[name],
+            fields={key: it if key == "username" else Secret(it) for key, it in fields.items()},
+        )
+        for name, fields in stages.items()
+    }
+    document = Document("app", secrets.token_bytes(32))
+    for name, stage in made.items():
+        document = document.__class__(**{**vars(document), name: document.with_fingerprints(stage)})
+    path.write_text(dump_text(document))
+    path.chmod(0o600)
+    return f"ref+file://{path}"
+
+
+def test_values_of_all_stages_are_found_in_every_form(audit: Audit, tmp_path: Path) -> None:
+    value, old, symbols = secrets.token_hex(16), "correct horse 9", 'a"b\\c d/e:f@' + secrets.token_hex(4)  # fmt: skip
+    reference = keyring(
+        tmp_path / "k",
+        current={"username": "hub", "password": value},
+        previous={"username": "hub", "password": old},
+        pending={"username": "hub", "password": symbols},
+    )
+    basic = base64.b64encode(f"hub:{value}".encode())
+    files = {
+        "a/plain": f"x {value}, y".encode(),
+        "a/old": f"phrase: {old}\n".encode(),
+        "a/json": json.dumps({"a": symbols}).encode(),
+        "a/base64": b"data: " + base64.b64encode(symbols.encode()),
+        "a/basic": b"Authorization: Basic " + basic,
+        f"a/{value}.txt": b"hello",
+        "a/none": f"x {value[:-1]} {value}0 {old[:-1]}".encode(),
+    }
+    done = audit(files, keyrings={"db": reference})
+    found = {
+        (item["path"], item["stage"], item["field"])
+        for item in done["findings"]
+        if item["rule"] == "value of the estate"
+    }
+    assert found == {
+        ("a/plain", "current", "password"),
+        ("a/old", "previous", "password"),
+        ("a/json", "pending", "password"),
+        ("a/base64", "pending", "password"),
+        ("a/basic", "current", "password"),
+        ("a/********.txt", "current", "password"),
+    }
+    assert not [it for it in (value, old, symbols, basic.decode()) if it in json.dumps(done)]
+
+
+def test_the_host_gets_no_value_and_cannot_confirm_a_guess(tmp_path: Path) -> None:
+    value = "hunter-2-hunter"
+    reference = keyring(tmp_path / "k", current={"password": value})
+    context = Context()
+    ready = prepare(params(archive="/a", keyrings={"db": reference}), context)
+    sent = json.dumps(ready)
+    assert value not in sent and reference not in sent
+    assert all(len(begin) == 4 for begin in ready["marks"]["begins"]), "16 bits"
+    guesses = "\n".join(f"{number:08d}abcdefg" for number in range(40000)).encode()
+    assert len(list(Marks(ready["marks"]).digests(guesses))) > 0, "guesses fit as well"
+    known = context.sessions["image_audit"]
+    assert not [it for _at, it in Marks(ready["marks"]).digests(guesses) if known.of_digest(it)[0]]
+    context.close()
+    assert known.marks()["begins"] == []
+
+
+def test_a_keyring_that_cannot_be_read_is_never_taken_for_one_without_values(
+    audit: Audit, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").write_text("{}")
+    references = {"a": f"ref+file://{tmp_path}/broken", "b": f"ref+file://{tmp_path}/absent"}
+    done = audit({"a": b"b"}, keyrings=references, values={"c": f"ref+file://{tmp_path}/no"})
+    assert [it.split(":")[0] for it in done["unknown"]] == ["keyring of a", "value 'c'"]
+    with pytest.raises(BadInput):
+        audit({"a": b"b"}, values={"c": "no-reference"})
+
+
+def test_short_values_are_told(audit: Audit, tmp_path: Path) -> None:
+    reference = keyring(tmp_path / "k", current={"pin": "1234567"})
+    assert audit({"a": b"1234567"}, keyrings={"door": reference})["not_looked_at"][
+        "short_values"
+    ] == ["door/current/pin"]
+
+
+def test_files_that_are_too_large_or_skipped_are_told(audit: Audit) -> None:
+    key = b"AKIA" + secrets.token_hex(8).upper().encode()
+    files = {"app/.env": key * 9, "app/large": key * 9, "app/skip": key}
+    done = audit(files, max_file_size=100, skip=["app/skip*"])
+    assert [(it["path"], it["rule"]) for it in done["findings"]] == [("app/.env", "env file")]
+    skipped = done["not_looked_at"]
+    assert (skipped["too_large"], skipped["skipped"]) == (["app/.env", "app/large"], 1)
+
+
+def test_names_of_the_environment_are_a_list(audit: Audit) -> None:
+    env = ["PYTHONPATH=/app", "LC_ALL=C", "APP_MODE=fast", "APP_TOKEN=abcd", "GPG_KEY=A035C8C1"]
+    config = {"config": {"Env": env}}
+    told = {it["name"]: it["rule"] for it in audit({}, config)["findings"]}
+    assert told == {"APP_MODE": "unexpected name", "APP_TOKEN": "secret by its name"}
+    assert audit({}, config, expected_env=["*"])["findings"] == []
+    github = "ghp_" + secrets.token_hex(18)
+    hidden = audit({}, {"config": {"Env": [f"LANG={github}"]}})["findings"]
+    assert [it["rule"] for it in hidden] == ["GitHub Token"], "a format counts under any name"
+
+
+def test_every_text_of_the_configuration_is_looked_at(audit: Audit) -> None:
+    secret = [f"{secrets.token_urlsafe(9)}-{number}" for number in range(9)]
+    history = [
+        {"created_by": f"RUN |2 TOKEN={secret[0]} VERSION=1.2 /bin/sh -c make # buildkit"},
+        {"created_by": f"/bin/sh -c curl -u ci:{secret[1]} https://r.internal/x"},
+        {"created_by": f"/bin/sh -c #(nop)  ARG NPM_TOKEN={secret[2]}", "empty_layer": True},
+        {"created_by": "COPY /build /app", "comment": f"api_key={secret[3]}"},
+        {"created_by": f"RUN /bin/sh -c export DB_PASSWORD={secret[4]}; {'x' * 4000} && y"},
+    ]
+    inner = {
+        "Labels": {"build.secret": secret[5], "org.opencontainers.image.revision": secrets.token_hex(20)},
+        "Entrypoint": ["run", "--token", secret[6]],
+        "Cmd": ["serve", f"postgres://hub:{secret[7]}@db1/hub"],
+        "Healthcheck": {"Test": ["CMD", "curl", f"--password={secret[8]}"]},
+    }  # fmt: skip
+    config = {"config": inner, "history": history, "author": "somebody"}
+    done = audit({"a": b"b"}, config)
+    told = [(it["place"], it["name"], it.get("step")) for it in done["findings"]]
+    assert sorted(told, key=str) == sorted(
+        [
+            ("build_arg", "TOKEN", 1),
+            ("history", "", 2),
+            ("build_arg", "NPM_TOKEN", 3),
+            ("history", "api_key", 4),
+            ("history", "DB_PASSWORD", 5),
+            ("label", "build.secret", None),
+            ("entrypoint", "token", None),
+            ("command", "hub", None),
+            ("configuration", "password", None),
+        ],
+        key=str,
+    )
+    assert not [it for it in secret if it in json.dumps(done)]
+
+
+def test_the_list_of_false_positives(audit: Audit, tmp_path: Path) -> None:
+    key = secrets.token_hex(24)
+    files = {"app/conf/a.ini": f"password = {key}\n".encode()}
+    plain = audit(files)["findings"][0]
+    for fits in ({"path": "app/conf/*"}, {"name": "password"}, {"fingerprint": plain["fingerprint"]}):  # fmt: skip
+        done = audit(files, allow=[{**fits, **REASON}])
+        assert (done["findings"], len(done["allowed"]), done["unused"]) == ([], 1, [])
+        assert done["allowed"][0]["allowed"]["reason"] == REASON["reason"]
+    over = audit(files, allow=[{"path": "app/*", **REASON, "expires": "2026-11-21"}])
+    assert [it["allowed_until"] for it in over["findings"]] == ["2026-11-21"]
+    assert len(over["expired"]) == 1
+    assert len(audit(files, allow=[{"path": "srv/*", **REASON}])["unused"]) == 1
+    both = {"path": "app/*", "name": "other", **REASON}
+    assert len(audit(files, allow=[both])["findings"]) == 1, "all that is given has to fit"
+    changed = {"app/conf/a.ini": f"\npassword = {secrets.token_hex(24)}\n".encode()}
+    other = audit(changed)["findings"][0]["fingerprint"]
+    assert other[:10] == plain["fingerprint"][:10], "the place is the same"
+    # A real value is no false positive because of where it is.
+    reference = keyring(tmp_path / "k", current={"password": key})
+    entries = [{"path": "app/*", **REASON}]
+    own = audit(files, allow=entries, keyrings={"db": reference})["findings"]
+    assert [it["credential"] for it in own] == ["db"]
+    entries = [{"fingerprint": own[0]["fingerprint"], **REASON}]
+    assert audit(files, allow=entries, keyrings={"db": reference})["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"path": "a", "expires": "2027-01-01"}, "entry 1: 'reason' is missing"),
+        ({"path": "a", "reason": " ", "expires": "2027-01-01"}, "entry 1: 'reason' is missing"),
+        ({"path": "a", "reason": "b"}, "entry 1: 'expires' is missing"),
+        ({"path": "a", "reason": "b", "expires": "soon"}, "'expires' is no date"),
+        ({"reason": "b", "expires": "2027-01-01"}, "say what it is about"),
+        ({"path": "**", "reason": "b", "expires": "2027-01-01"}, "and not everything"),
+        ({"file": "a", "reason": "b", "expires": "2027-01-01"}, "'file' is unknown"),
+    ],
+)
+def test_an_entry_that_cannot_be_meant_is_refused(
+    audit: Audit, entry: dict[str, str], told: str
+) -> None:
+    with pytest.raises(BadInput, match=told):
+        audit({}, allow=[entry])
+
+
+def test_a_project_without_a_service_is_refused() -> None:
+    with pytest.raises(BadInput, match="it belongs to 'service'"):
+        prepare(params(image="a", project="b"), Context())
+
+
+def test_the_package_that_is_missing_is_named(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "detect_secrets.plugins.keyword", None)
+    with pytest.raises(MissingLibrary, match="pip install bc-detect-secrets"):
+        audit({})
+
+
+def test_nothing_that_is_found_is_asked_for_at_its_provider(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_words: object, **_more: object) -> None:
+        raise AssertionError("a request")
+
+    monkeypatch.setattr("requests.Session.request", refuse)
+    digits = "".join(secrets.choice("123456789") for _n in range(12))
+    text = (
+        f"a xoxb-{digits}-{digits}-{secrets.token_hex(12)}\nb = 'sk_live_{secrets.token_hex(12)}'\n"
+    )
+    assert [hit.rule for hit in Rules().of_file("a.py", text, False)] == ["Slack Token", "Stripe Access Key"]  # fmt: skip
+
+
+def test_hostile_names_do_no_harm_to_a_screen(audit: Audit) -> None:
+    done = audit({"app/\x1b[2J\n/.env": b"A=b"})
+    assert [it["path"] for it in done["findings"]] == ["app/?[2J?/.env"]
+
+
+def test_a_value_is_hidden_wherever_it_is_told() -> None:
+    known = Known(secrets.token_bytes(32))
+    value = secrets.token_hex(8)
+    known.add("a/current/b", Secret(value))
+    assert known.hide(f"x/{value}/y") == "x/********/y"
