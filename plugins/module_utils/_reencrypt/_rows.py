@@ -131,7 +131,7 @@ SELECT i.indisprimary, (SELECT array_agg(a.attname::text ORDER BY k.place)
   FROM pg_index i WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
  ORDER BY i.indisprimary DESC
 """
-_DIGESTS_SINCE = 110000
+_GENERATED_SINCE = 120000
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ def read_table(server: Server, rows: Rows) -> Table:
     if not found:
         raise Absent(f"{rows.option}.table: there is no table {rows.schema}.{rows.table} there")
     oid, is_table, hidden, standby, inherited, version = found[0]
-    if version < _DIGESTS_SINCE:
-        raise BadInput(f"{rows.option}.login: the server is older than PostgreSQL 11; upgrade it")
+    if version < _GENERATED_SINCE:
+        raise BadInput(f"{rows.option}.login: the server is older than PostgreSQL 12; upgrade it")
     if not is_table or inherited:
         what = "it has tables that inherit from it" if is_table else "it is no table"
         raise BadInput(f"{rows.option}.table: {what}; name each table of its own")
