@@ -102,11 +102,11 @@ class Credential:
         def hold() -> None:
             know()
             made.set()
-            over.wait(60)
+            over.wait(120)
 
         self.api.changed = hold
         running = self.ansible.start("keyturn.runbooks.rotate", **self._arguments(FORCE))
-        assert made.wait(60), running.stdout()
+        assert made.wait(120), running.stdout()
         killed = running.kill()
         self.api.changed = know
         over.set()

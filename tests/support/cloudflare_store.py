@@ -53,7 +53,7 @@ class Store:
         for bucket in buckets:
             s3_backends[ACCOUNT]["aws"].create_bucket(bucket, "us-east-1")
         one: Any = DomainDispatcherApplication(create_backend_app)
-        self._serve, self._lock = one, threading.Lock()
+        self._serve, self._lock = one, threading.RLock()
         self._server: BaseWSGIServer = make_server(
             "127.0.0.1", 0, self._call, threaded=True, request_handler=_Handler
         )
@@ -71,12 +71,13 @@ class Store:
 
     def know(self) -> None:
         """Hear of what the API made and ended."""
-        if self.late:
-            return
-        for name in [user.name for user in self._iam.list_users("/", None, None)]:
-            self._forget(name)
-        for token in self.api.tokens.values():
-            self._register(token)
+        with self._lock:
+            if self.late:
+                return
+            for name in [user.name for user in self._iam.list_users("/", None, None)]:
+                self._forget(name)
+            for token in list(self.api.tokens.values()):
+                self._register(token)
 
     def _forget(self, name: str) -> None:
         self._iam.delete_user_policy(name, "own")

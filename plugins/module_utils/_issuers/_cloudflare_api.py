@@ -16,6 +16,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Denied,
     KeyturnError,
+    Refused,
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
@@ -139,7 +140,8 @@ class Cloudflare:
                 body = self._ask(
                     Ask("verify the login's token", path=f"{self._path(owner)}/verify")
                 )
-            except Denied as error:
+            except (Denied, Refused, BadInput) as error:
+                # How the other kind is answered is not documented; where neither is accepted, the first answer counts.
                 refused = refused or error
                 continue
             status, found = _part(body, "result", "status"), _part(body, "result", "id")
