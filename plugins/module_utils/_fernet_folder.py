@@ -44,7 +44,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors impo
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import refusal_of, takes_files
 from ansible_collections.keyturn.runbooks.plugins.module_utils._generate import generate
-from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import fingerprint
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import Result
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -69,7 +68,6 @@ class Task:
     files: Like
     folder: Like
     salt: bytes
-    guard: Guard
     context: Context
     now: datetime
 
@@ -139,15 +137,15 @@ def _write(task: Task, folder: Folder, found: Found, plan: Plan, drift: _Drift) 
         with folder.prepared(new, _like(task, found), task.now) as ready:
             _dress(task, folder, drift)
             if plan.promote is not None:
-                _wanted(task)
+                task.context.still_wanted()
                 folder.promote(plan.promote, found.keys.by_number[STAGED])
             for number in new:
-                _wanted(task)
+                task.context.still_wanted()
                 ready.put(number)
     else:
         _dress(task, folder, drift)
     if plan.prune:
-        _wanted(task)
+        task.context.still_wanted()
         folder.remove(plan.prune)
     wanted = plan.after(found.keys, new, task.now)
     if _values(folder.read().keys) != _values(wanted):
@@ -160,11 +158,6 @@ def _write(task: Task, folder: Folder, found: Found, plan: Plan, drift: _Drift) 
 
 def _values(keys: Keys) -> Dict[int, Secret]:
     return {number: key.secret for number, key in keys.by_number.items()}
-
-
-def _wanted(task: Task) -> None:
-    task.context.still_wanted()
-    task.guard()
 
 
 def _dress(task: Task, folder: Folder, drift: _Drift) -> None:
@@ -209,7 +202,7 @@ def _locked(task: Task) -> Tuple[Found, Keys, Plan, _Drift]:
             f"{task.where}: there is no such folder; state 'present' makes it and its first keys"
         )
     if task.writing:
-        _wanted(task)
+        task.context.still_wanted()
         make_folder(task.path, task.where, task.folder)
         return _settled(task)
     plan, drift = task.plan(NOTHING.keys), _Drift({}, [])
@@ -228,7 +221,7 @@ def _settled(task: Task) -> Tuple[Found, Keys, Plan, _Drift]:
         if not task.writing:
             _foresee(task, found, drift)
             return found, _predicted(plan, found.keys, task.now), plan, drift
-        _wanted(task)
+        task.context.still_wanted()
         return found, _write(task, folder, found, plan, drift), plan, drift
 
 

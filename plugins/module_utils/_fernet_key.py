@@ -15,6 +15,10 @@ import os
 import re
 from typing import Any, Dict, Optional, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
+    KeyringAccess,
+    open_keyring,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
@@ -33,7 +37,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._fernet_folder im
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._fernet_like import Like
 from ansible_collections.keyturn.runbooks.plugins.module_utils._fernet_plan import Rules
-from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard, no_guard
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import SALT_BYTES
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -43,14 +47,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
     looks_like_reference,
     parse_reference,
-    resolve,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
     Attributes,
     owners_of,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import given
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._task import value_of
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     parse_duration,
 )
@@ -58,15 +60,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
 _MODE = re.compile(r"0?[0-7]{3}\Z")
 _FEWEST = 2
 _OTHERS = 0o007
-
-
-class Sealed(Dict[str, Any]):
-    """What :func:`prepare` hands to :func:`run`.
-
-    :ivar guard: makes sure that the keyring's claim is still held, in the same process only.
-    """
-
-    guard: Guard = no_guard
 
 
 def _where(params: Params) -> str:
@@ -129,17 +122,14 @@ def _check_options(params: Params) -> None:
     _mode(params, "directory_mode")
 
 
-def _listed(params: Params, salt: bytes, context: Context) -> Optional[Dict[str, Any]]:
-    value = params.get("value")
-    if value is None:
+def _listed(
+    params: Params, access: Optional[KeyringAccess], salt: bytes, context: Context
+) -> Optional[Dict[str, Any]]:
+    secret = value_of(params.get("value"), context, "value", access)
+    if secret is None:
         return None
-    if looks_like_reference(value):
-        secret, where = (
-            resolve(value, context, "value"),
-            f"value ({parse_reference(value, 'value').text})",
-        )
-    else:
-        secret, where = Secret(value), "value"
+    reference = looks_like_reference(params["value"])
+    where = f"value ({parse_reference(params['value'], 'value').text})" if reference else "value"
     facts = list_facts(parse_list(secret, params["separator"], where), salt)
     for positions in facts["duplicates"]:
         context.warn(f"{where}: positions {' and '.join(map(str, positions))} are the same key")
@@ -153,28 +143,29 @@ def prepare(params: Params, context: Context) -> Params:
     :raises KeyturnError: as reference and keyring give cause.
     """
     _check_options(params)
-    found = given(params, context)
+    access = open_keyring(params, context) if params.get("keyring") else None
+    document = access.document if access else None
+    salt = document.salt if document else context.randbytes(SALT_BYTES)
     body = {
-        "salt": base64.b64encode(found.salt).decode(),
-        "listed": _listed(params, found.salt, context),
+        "salt": base64.b64encode(salt).decode(),
+        "listed": _listed(params, access, salt, context),
     }
-    contents = Sealed(sealed=base64.b64encode(json.dumps(body).encode()).decode())
-    contents.guard = found.guard
-    return {**params, "value": None, "contents": contents}
+    # One opaque text: Ansible would mask each text of a secret option in the result.
+    sealed = base64.b64encode(json.dumps(body).encode()).decode()
+    return {**params, "value": None, "contents": {"sealed": sealed}}
 
 
-def _unsealed(params: Params) -> Tuple[bytes, Any, Guard]:
-    contents = params.get("contents") or {}
-    if not contents.get("sealed"):
+def _unsealed(params: Params) -> Tuple[bytes, Any]:
+    sealed = (params.get("contents") or {}).get("sealed")
+    if not sealed:
         raise BadInput(
             "fernet_key: this module gets what it needs from its action plugin; call it as keyturn.runbooks.fernet_key in a task"
         )
-    body = json.loads(base64.b64decode(contents["sealed"]))
-    guard = contents.guard if isinstance(contents, Sealed) else no_guard
-    return base64.b64decode(body["salt"]), body["listed"], guard
+    body = json.loads(base64.b64decode(sealed))
+    return base64.b64decode(body["salt"]), body["listed"]
 
 
-def _task(params: Params, salt: bytes, guard: Guard, context: Context) -> Task:
+def _task(params: Params, salt: bytes, context: Context) -> Task:
     where = _where(params)
     owners = Attributes(None, params.get("owner") or None, params.get("group") or None)
     uid, gid = owners_of(owners, where)
@@ -186,7 +177,6 @@ def _task(params: Params, salt: bytes, guard: Guard, context: Context) -> Task:
         files=Like(_mode(params, "mode"), uid, gid),
         folder=Like(_mode(params, "directory_mode"), uid, gid),
         salt=salt,
-        guard=guard,
         context=context,
         now=context.now(),
     )
@@ -197,10 +187,10 @@ def run(params: Params, context: Context) -> Result:
 
     :raises KeyturnError: as the folder gives cause.
     """
-    salt, listed, guard = _unsealed(params)
+    salt, listed = _unsealed(params)
     result: Result = {"changed": False}
     if params.get("path") is not None:
-        result = folder_result(_task(params, salt, guard, context))
+        result = folder_result(_task(params, salt, context))
     if listed is not None:
         result["key_list"] = listed
     return result

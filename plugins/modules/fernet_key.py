@@ -93,7 +93,8 @@ options:
     type: str
   value:
     description:
-      - A key, or a list of keys of which the first encrypts, as a reference such as V(ref+awsssm://app/prod/WEBHOOK_SECRET_KEY).
+      - A key, or a list of keys of which the first encrypts, as a reference such as V(ref+awsssm://app/prod/WEBHOOK_SECRET_KEY) or, with
+        O(keyring), V(keyring#/current/value).
       - It is only looked at, in every O(state). A text that is no reference is the value itself; it then travels through Ansible.
     type: str
   separator:

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
+import secrets
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -26,11 +29,17 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     KeyturnError,
     Refused,
+    Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._fernet_key import MODULE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._fernet_open import opened
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    Document,
+    Stage,
+    dump_text,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute, prepared
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import to_plain
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, to_plain
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 T0 = datetime(2026, 1, 31, 22, 0, tzinfo=timezone.utc)
@@ -245,6 +254,8 @@ def test_a_rotation_that_is_killed_at_each_write_converges(tmp_path: Path) -> No
         folder = copied(start, tmp_path / f"killed-{point}")
         died = doomed(point, lambda folder=folder: call(folder, now, **WEEKLY))  # type: ignore[misc]
         there = values(folder)
+        # Keystone opens every file of the folder before it looks whether its name is a number.
+        assert {path.name for path in folder.iterdir() if path.is_file()} == {str(n) for n in there}
         assert reader(folder).decrypt(token) == b"row" and 0 in there
         assert there[max(there)] == (was[3] if max(there) == 3 else was[0])
         seen.add(tuple(sorted(there)))
@@ -338,6 +349,20 @@ def test_a_number_that_something_else_takes_meanwhile_is_left(
     monkeypatch.setattr(os, "link", race)
     assert "keystone-manage" in refusal(Conflict, made, **WEEKLY | {"max_age": "0s"})
     assert values(made)[2] == other and sorted(os.listdir(made)) == ["0", "1", "2"]
+
+
+def test_a_full_disk_leaves_the_folder_as_it_is(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_given: object) -> int:
+        raise OSError(errno.ENOSPC, "")
+
+    was = images(made)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        assert "no space left" in refusal(Unreachable, made, **WEEKLY | {"max_age": "0s"})
+    now = images(made)
+    assert {name for name in was if was[name] != now[name]} <= {"."} and set(now) == set(was)
 
 
 # Owners and modes
@@ -533,6 +558,20 @@ def test_a_list_in_a_file_is_looked_at_and_stays_on_the_controller(tmp_path: Pat
         prepared(MODULE, {**defaults, "value": f"ref+file://{place}"}, Context(environ={}))
     )
     assert sent["value"] is None and new not in json.dumps(sent)
+
+
+def test_fingerprints_are_those_of_the_keyring(made: Path) -> None:
+    key = values(made)[1]
+    empty = Document("webhook_key", secrets.token_bytes(32))
+    stage = empty.with_fingerprints(Stage("r1", "observed", {"value": Secret(key)}, "d"))
+    place = made.parent / "keyring.json"
+    place.touch(mode=0o600)
+    place.write_text(dump_text(replace(empty, current=stage)))
+    keyring = {"keyring": f"ref+file://{place}", "credential": "webhook_key"}
+    told = call(made, value="keyring#/current/value", **keyring)
+    assert told["key_files"][1]["fingerprint"] == stage.fingerprints["value"]
+    assert told["key_list"]["members"][0]["fingerprint"] == stage.fingerprints["value"]
+    assert call(made)["key_files"][1]["fingerprint"] != stage.fingerprints["value"]
 
 
 def test_a_host_needs_no_library(folder: Path) -> None:
