@@ -12,7 +12,7 @@ import pytest
 from aws_world import AwsWorld
 from estate.moto import MotoServer
 from estate.playbook import Ansible, PlaybookResult
-from two_services import Counted, TwoServices, a_barrier, a_list, a_restart
+from two_services import MACHINE, Counted, TwoServices, a_barrier, a_list, a_restart
 
 
 @pytest.fixture
@@ -64,10 +64,10 @@ def test_both_behind_a_barrier_change_together_and_go_back_together(pair: TwoSer
     dry = pair.run("rotate", "--check", "--diff").check()
     assert "hub and runner are told at once, behind the barrier pair" in dry.output
     assert pair.counted().refused == 0
-    # The server reloads and the runner does not: neither keeps the new token.
+    # The server takes the new token and the runner fails its reload: neither keeps it.
     pair.stick("runner", True)
     failed = pair.run("rotate").check(2)
-    assert "consumer runner: its proof" in failed.output
+    assert "consumer runner: 'sh' ended with exit code 1" in failed.output
     assert "The previous value was made current again and proved" in failed.output
     assert pair.value("current") == pair.first == pair.aws.held("RUNNER_TOKEN")[0]
     assert pair.asks(pair.first) == 200
@@ -81,7 +81,15 @@ def test_both_behind_a_barrier_change_together_and_go_back_together(pair: TwoSer
     after = pair.counted()
     assert pair.counted().refused == after.refused, "calls are still refused"
     saw(pair, done, before, after)
-    nothing_told(pair, dry, failed, done)
+    # The same where both are on another host, which is told by a task there.
+    pair.define(a_barrier, on=MACHINE)
+    away = pair.run("rotate").check()
+    assert f"on {MACHINE}" not in away.output and "item=hub, runner" in away.output
+    assert (pair.asks(second), pair.asks(pair.value("current"))) == (401, 200)
+    at_last = pair.counted()
+    assert pair.counted().refused == at_last.refused, "calls are still refused"
+    saw(pair, away, after, at_last)
+    nothing_told(pair, dry, failed, done, away)
 
 
 def test_a_restart_of_both_tells_how_long_it_took(pair: TwoServices) -> None:

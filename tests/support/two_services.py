@@ -32,7 +32,7 @@ from estate.processes import Daemon, wait_until
 
 PROGRAM = Path(__file__).parent / "programs" / "two_services.py"
 PYTHON = [sys.executable, "-I", "-S", str(PROGRAM)]
-HOST = "runner_token"
+HOST, MACHINE = "runner_token", "app1"
 LIST, ONE = "{current,pending,previous.value|join:,}", "{current.value}"
 
 
@@ -51,7 +51,7 @@ def a_barrier(pair: TwoServices) -> dict[str, Any]:
     return {
         "keyturn_issuer": {"type": "generated", "overlap": False},
         "keyturn_sinks": [pair.sink("hub")],
-        "keyturn_consumers": [{**one, "reads": ["hub"], "timeout": "2s"} for one in both],
+        "keyturn_consumers": [{**one, "reads": ["hub"]} for one in both],
     }
 
 
@@ -133,9 +133,9 @@ class TwoServices:
         self.port.release()
 
     def stick(self, name: str, stuck: bool) -> None:
-        """Whether a service takes no notice of a reload."""
+        """Whether a service fails its reload with any other token than the one that it has."""
         path = self._env(name).with_name("stuck")
-        path.touch() if stuck else path.unlink()
+        path.write_text(self._env(name).read_text()) if stuck else path.unlink()
 
     # --- the credential
 
@@ -163,7 +163,10 @@ class TwoServices:
 
     def told(self, name: str) -> dict[str, Any]:
         """A service that is reloaded by a command."""
-        reload = ["sh", "-c", f"kill -HUP $(cat {shlex.quote(str(self.folder / name))}.pid)"]
+        pid, env = (shlex.quote(str(it)) for it in (self.folder / f"{name}.pid", self._env(name)))
+        stuck = shlex.quote(str(self._env(name).with_name("stuck")))
+        told = f"kill -HUP $(cat {pid}) && {{ test ! -e {stuck} || cmp -s {stuck} {env}; }}"
+        reload = ["sh", "-c", told]
         return {
             "name": name,
             "type": "command",
@@ -176,8 +179,23 @@ class TwoServices:
     def defined(self, way: Any) -> None:
         """Write the inventory, and take over the token that is in use."""
         self._list = way is a_list
+        place = self.folder / "inventory"
+        (place / "host_vars").mkdir(parents=True)
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        groups = {
+            "credentials": {"hosts": {HOST: None}},
+            "machines": {"hosts": {MACHINE: local}},
+        }
+        (place / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
+        self._adopt(self.define(way))
+
+    def define(self, way: Any, on: str = "") -> dict[str, Any]:
+        """Write the credential's definition.
+
+        :param on: the host that the services are on; this one when none is given.
+        """
         url = f"http://127.0.0.1:{self.port.number}/work"
-        variables = {
+        variables: dict[str, Any] = {
             "keyturn_keyring": f"ref+file://{self.keyring}",
             "keyturn_ledger": f"ref+file://{self.ledger}",
             "keyturn_policy": {"rotate": "age", "max_age": "90d", "grace": "0s"},
@@ -193,12 +211,11 @@ class TwoServices:
             "keyturn_interval": "1s",
             **way(self),
         }
-        place = self.folder / "inventory"
-        (place / "host_vars").mkdir(parents=True)
-        hosts = {"all": {"children": {"credentials": {"hosts": {HOST: None}}}}}
-        (place / "hosts.yml").write_text(yaml.safe_dump(hosts))
-        (place / "host_vars" / f"{HOST}.yml").write_text(yaml.safe_dump(variables))
-        self._adopt(variables)
+        for consumer in variables["keyturn_consumers"]:
+            consumer.update({"host": on} if on else {})
+        path = self.folder / "inventory" / "host_vars" / f"{HOST}.yml"
+        path.write_text(yaml.safe_dump(variables))
+        return variables
 
     def _adopt(self, variables: dict[str, Any]) -> None:
         """What the adopt playbook leaves, without running it."""

@@ -11,10 +11,10 @@ Usage::
     two_services.py accepts ENV_FILE PORT
     two_services.py works COUNTS
 
-An env file has one line, ``TOKENS=`` with commas between several. Both services read it anew on SIGHUP, unless a file ``stuck`` lies
-beside it, and start all over on SIGUSR1. The runner calls all the time and keeps in COUNTS how often it did, when it was refused,
-and how often in a row it was not. ``fetch`` brings a parameter of AWS into an env file; ``accepts`` and
-``works`` end with 0 when the server takes what the env file says, and when the runner is not refused any more.
+An env file has one line, ``TOKENS=`` with commas between several. Both services read it anew on SIGHUP, and start all over on SIGUSR1.
+Where a file ``stuck`` lies beside it, a service takes that text and no other. The runner calls all the time and keeps in COUNTS how
+often it did, when it was refused, and how often in a row it was not. ``fetch`` brings a parameter of AWS into an env file; ``accepts``
+and ``works`` end with 0 when the server takes what the env file says, and when the runner is not refused any more.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Tokens:
         signal.signal(signal.SIGUSR1, self.begin_anew)
 
     def read(self, *_signal: object) -> None:
-        if not self.path.with_name("stuck").exists():
+        stuck = self.path.with_name("stuck")
+        if not stuck.exists() or stuck.read_text() == self.path.read_text():
             self.now = tokens_of(self.path)
 
     def begin_anew(self, *_signal: object) -> None:
@@ -106,7 +107,7 @@ def runner(path: Path, port: int, counts: Path) -> None:
         if not accepted:
             found["refused"].append(time.time())
         written(counts, json.dumps(found))
-        time.sleep(0.005)
+        time.sleep(0.01)
 
 
 def parameter(address: str, name: str) -> str:
@@ -132,12 +133,11 @@ def fetch(address: str, name: str, path: Path) -> None:
 def works(counts: Path) -> bool:
     """Whether the runner is accepted again and again from now on."""
     before = json.loads(counts.read_text())["calls"]
-    for _turn in range(200):
+    while True:
         now = json.loads(counts.read_text())
         if now["calls"] >= before + 5:
             return bool(now["in_a_row"] >= 4)
-        time.sleep(0.005)
-    return False
+        time.sleep(0.01)
 
 
 def main(role: str, *rest: str) -> int:
