@@ -74,6 +74,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open impo
     open_place,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import (
+    MARKED,
     ROTATION,
     Options,
 )
@@ -210,7 +211,8 @@ def _sent_places(
 
 def _address(sink: Sink, rotation: str) -> Dict[str, Any]:
     ref = sink.ref
-    params = {**ref.params, ROTATION: rotation} if rotation else dict(ref.params)
+    carried = {ROTATION: rotation} if rotation and ref.scheme in MARKED else {}
+    params = {**ref.params, **carried}
     where = described(ref.place, sink.name, sink.host)
     return {
         "scheme": ref.scheme,

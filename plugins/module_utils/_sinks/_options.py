@@ -28,6 +28,9 @@ FILE_ONLY = ("format", "dialect", "mode", "owner", "file_group", "backup")
 ROTATION = "rotation"
 """What :mod:`_publish` calls the rotation's id among the parameters of a reference, for places that keep it beside the value."""
 
+MARKED = ("awsssm",)
+"""Those places."""
+
 _ONE_TEXT = ("awssecrets", "awsssm")
 """Stores whose value is one text, which may hold keys as JSON."""
 _MODE = re.compile(r"0?[0-7]{3}\Z")
