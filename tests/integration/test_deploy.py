@@ -260,20 +260,24 @@ class Estate:
             "keyturn_policy": {"rotate": "age", "max_age": "90d", "grace": "0s"},
             "keyturn_issuer": {"type": "generated", "fields": ["id", "value"], "overlap": False},
             "keyturn_sinks": [{"name": "pair", "group": sinks}],
-            "keyturn_consumers": [self.definition(timeout="4s", services=["hub"])],
+            "keyturn_consumers": [self.definition(timeout="4s", services=["hub"], host="app1")],
             "keyturn_probes": [{"type": "http", "url": f"{self.address}/work", "headers": shown}],
             "keyturn_wait": "3s",
             "keyturn_interval": "1s",
         }
         (place / "host_vars").mkdir(parents=True)
-        hosts = {"all": {"children": {"credentials": {"hosts": {"token": None}}}}}
+        # By another name, so that its tasks do not run in Ansible's own process.
+        python = str(Path(sys.executable).with_name("python3"))
+        app1 = {"ansible_connection": "local", "ansible_python_interpreter": python}
+        groups = {"credentials": {"hosts": {"token": None}}, "machines": {"hosts": {"app1": app1}}}
+        hosts = {"all": {"children": groups}}
         (place / "hosts.yml").write_text(yaml.safe_dump(hosts))
         (place / "host_vars" / "token.yml").write_text(yaml.safe_dump(variables))
         self.inventory = place
 
     @property
     def environ(self) -> dict[str, str]:
-        return {**self.podman.own_environ, **self.aws.environ}
+        return {**self.podman.own_environ, **self.aws.environ, "ANSIBLE_PIPELINING": "1"}
 
     def run(self, playbook: str, *arguments: str, **extra: Any) -> PlaybookResult:
         name = f"keyturn.runbooks.{playbook}"
