@@ -26,6 +26,8 @@ from typing import Any
 import psycopg2
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+KEPT = 300
+
 
 def digest(text: str) -> str:
     """What a value can be known by."""
@@ -80,7 +82,14 @@ class Application:
                 self.faults.append(f"row {number} holds another value")
             # Somebody else may meet the lock of this row.
             time.sleep(0.002)
-            what = secrets.choice(("looked", "changed", "changed", "removed", "added"))
+            # Every third row of the first ones stays as it is, whatever the time that this has.
+            kept = number % 3 == 0 and number <= KEPT
+            others = (
+                ("looked", "added")
+                if kept
+                else ("looked", "changed", "changed", "removed", "added")
+            )
+            what = secrets.choice(others)
             self.counts[what] += 1
             if what == "changed":
                 row = (*self.new(), number)
