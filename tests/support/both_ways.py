@@ -363,6 +363,10 @@ def publishing_lane(place: Path, values: Values) -> Lane:
     key = {"path": f"{lane.work}/stream.key", "value": "keyring#/current/password", "backup": False}
     lane.add("stream_key", keyring, key)
     lane.add("vault_export", keyring, {"dest": f"{lane.work}/export.env", "variables": fields})
+    keys = {"path": f"{lane.work}/fernet"}
+    first = {"modes": QUARTET[:2], "changed": (True, True), "fresh": True}
+    lane.add("fernet_key first", keyring, keys, **first)
+    lane.add("fernet_key", keyring, {**keys, "state": "rotated", "from_primary": 1}, fresh=True)
     told = [sys.executable, "-c", program, str(lane.work / "notices")]
     contacts = [{"type": "command", "argv": told}]
     lane.add("notify", keyring, {"event": "success", "contacts": contacts}, changed=ALWAYS)
