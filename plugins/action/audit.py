@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -42,19 +43,56 @@ _GROUPS = ("credentials", "postgres_roles", "stream_platforms")
 _TEMPLATE = ("{{", "{%", "{#")
 _TELLING = 20
 _WIDEST = 120
-_TYPES = (str, int, float, bool, type(None))
+_TYPES = (int, float, bool, type(None))
+_NAMED = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a variable is what it says: it holds no template, and nothing that Ansible would decrypt."""
-    if isinstance(value, str):
-        known = not hasattr(value, "_ciphertext") and not getattr(value, "__ENCRYPTED__", False)
-        return known and not any(mark in value for mark in _TEMPLATE)
+def _is_text(value: Any) -> bool:
+    """Whether a text is what it says, and nothing that Ansible would decrypt."""
+    encrypted = hasattr(value, "_ciphertext") or getattr(value, "__ENCRYPTED__", False)
+    return isinstance(value, str) and not encrypted
+
+
+def _is_template(text: str) -> bool:
+    return any(mark in text for mark in _TEMPLATE)
+
+
+def _may_be_filled(text: str) -> bool:
+    """Whether Ansible would take it for a template: what is marked as unsafe stays as it is."""
+    try:
+        from ansible.template import is_trusted_as_template
+    except ImportError:
+        return not hasattr(text, "__UNSAFE__")
+    return bool(is_trusted_as_template(text))
+
+
+def filled(value: Any, variables: Mapping[str, Any]) -> Any:
+    """A variable without its templates, where those only name other variables that are plain texts.
+
+    Ansible compiles each template once more for each host: for thousands of them that takes longer than all else.
+
+    :raises LookupError: when Ansible has to do it.
+    """
+    if _is_text(value):
+        if not _is_template(value):
+            return str(value)
+        text = _NAMED.sub(lambda found: _text_of(variables.get(found[1])), value)
+        if _is_template(text) or not _may_be_filled(value):
+            raise LookupError
+        return text
     if isinstance(value, Mapping):
-        return all(is_plain(name) and is_plain(item) for name, item in value.items())
+        return {filled(name, {}): filled(item, variables) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return isinstance(value, _TYPES)
+        return [filled(item, variables) for item in value]
+    if not isinstance(value, _TYPES):
+        raise LookupError
+    return value
+
+
+def _text_of(value: Any) -> str:
+    if not _is_text(value) or _is_template(value):
+        raise LookupError
+    return str(value)
 
 
 def _unused(_params: Params, _context: Context) -> Result:
@@ -109,20 +147,24 @@ class ActionModule(DirectAction):
         """A credential's variables; a failed result where one cannot be filled."""
         found: dict[str, Any] = {}
         try:
-            host = hostvars[name]
-            raw = getattr(host, "_vars", {})
+            raw = hostvars.raw_get(name)
             for option in _READ:
                 variable = f"keyturn_{option}"
-                if variable in host:
-                    plain = variable in raw and is_plain(raw[variable])
-                    found[option] = untagged(raw[variable] if plain else host[variable])
+                if variable in raw:
+                    found[option] = self._variable(hostvars, name, raw, variable)
         except Exception as error:
             said = " ".join(str(error).split()).partition(" The error appears to be in ")[0]
             owner = found.get("owner") or ""
             return {"failed": True, "kind": "BadInput", "msg": f"{name}: {said}", "owner": owner}
-        return self._typed(name, found)
+        return self._typed(found)
 
-    def _typed(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
+    def _variable(self, hostvars: Any, name: str, raw: Mapping[str, Any], variable: str) -> Any:
+        try:
+            return filled(raw[variable], raw)
+        except LookupError:
+            return untagged(hostvars[name][variable])
+
+    def _typed(self, found: dict[str, Any]) -> dict[str, Any]:
         kinds = {"policy": Mapping, "issuer": Mapping, "generate": Mapping, "sinks": (list, tuple)}
         for option, kind in kinds.items():
             if option in found and not isinstance(found[option], kind):  # type: ignore[arg-type]

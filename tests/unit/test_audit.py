@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.action.audit import is_plain
+from ansible.utils.unsafe_proxy import wrap_var as unsafe
+from ansible_collections.keyturn.runbooks.plugins.action.audit import filled
 from ansible_collections.keyturn.runbooks.plugins.module_utils._audit import audit
 from ansible_collections.keyturn.runbooks.plugins.module_utils._audit_ahead import (
     Ahead,
@@ -45,6 +46,11 @@ from ansible_collections.keyturn.runbooks.plugins.plugin_utils._audit_report imp
     checked_classes,
     failing,
 )
+
+try:
+    from ansible.template import trust_as_template as trusted
+except ImportError:
+    trusted = str
 
 NOW = datetime.now(timezone.utc)
 DAY = timedelta(days=1)
@@ -267,16 +273,30 @@ def test_the_verdict_names_what_was_asked_for(estate: Estate) -> None:
     assert audit_table(build_audit(nobody, NOW))[-1] == "0 credentials: none"
 
 
+VARIABLES = {"inventory_hostname": "db", "port": 5, "other": "{{ port }}"}
+
+
 @pytest.mark.parametrize(
-    ("value", "plain"),
+    ("value", "wanted"),
     [
-        ("text", True),
-        ({"a": ["b", 1, None, True]}, True),
-        ("{{ host }}", False),
-        ({"a": [{"b": "{% if x %}"}]}, False),
-        ({"{# x #}": 1}, False),
-        (object(), False),
+        ("text", "text"),
+        ({"a": ["b", 1, None, True]}, {"a": ["b", 1, None, True]}),
+        (trusted("x/{{ inventory_hostname }}"), "x/db"),
+        ([trusted("{{inventory_hostname}}-{{ inventory_hostname }}")], ["db-db"]),
+        # All else is Ansible's: filters, numbers, other templates, what is marked as unsafe.
+        (trusted("{{ inventory_hostname | upper }}"), None),
+        (trusted("{{ port }}"), None),
+        (trusted("{{ other }}"), None),
+        (trusted("{{ nowhere }}"), None),
+        ({"a": [{"b": trusted("{% if x %}")}]}, None),
+        ({trusted("{{ inventory_hostname }}"): 1}, None),
+        (object(), None),
+        (unsafe("{{ inventory_hostname }}"), None),
     ],
 )
-def test_only_what_holds_no_template_is_taken_as_it_is(value: Any, plain: bool) -> None:
-    assert is_plain(value) is plain
+def test_only_plain_names_are_filled_without_ansible(value: Any, wanted: Any) -> None:
+    if wanted is None:
+        with pytest.raises(LookupError):
+            filled(value, VARIABLES)
+    else:
+        assert filled(value, VARIABLES) == wanted
