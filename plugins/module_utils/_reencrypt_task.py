@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import timedelta
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
@@ -41,6 +42,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt import
     reencrypt,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+
+_QUIET = timedelta(seconds=30)
 
 
 class Contents(Dict[str, Any]):
@@ -133,6 +136,20 @@ def _unsealed(contents: Optional[Mapping[str, Any]]) -> List[Mapping[str, Any]]:
     return found
 
 
+def _telling(guard: Guard, place: Place, counts: Counts, context: Context) -> Guard:
+    """The guard, and from time to time a line for whoever waits."""
+    told = context.now()
+
+    def tell() -> None:
+        nonlocal told
+        guard()
+        if context.now() - told > _QUIET:
+            told = context.now()
+            context.progress(f"{place.where}: {counts.reencrypted} re-encrypted so far")
+
+    return tell
+
+
 def _do(
     place: Place, sealed: Mapping[str, Any], guard: Guard, counts: Counts, context: Context
 ) -> None:
@@ -147,7 +164,8 @@ def _do(
         if context.check_mode:
             vars(counts).update(vars(count(store, cipher)))
         else:
-            reencrypt(store, cipher, guard, counts, place.definition.pause)
+            telling = _telling(guard, place, counts, context)
+            reencrypt(store, cipher, telling, counts, place.definition.pause)
 
 
 def run(params: Params, context: Context) -> Result:
@@ -168,6 +186,8 @@ def run(params: Params, context: Context) -> Result:
             faults.append(error)
         else:
             faults += map(Refused, place.faults(counts))
+            for note in place.notes(counts):
+                context.warn(note)
             closed += place.closed(counts)
         found.append({"place": place.where, "type": place.type, **counts.result()})
     key = "to_do" if context.check_mode else "reencrypted"

@@ -141,6 +141,7 @@ def test_a_file_that_no_key_opens(tmp_path: Path, folder: Path) -> None:
     assert told.value.details["places"][0]["reencrypted"] == 2
     done = call(tmp_path, files(folder / "*" / "*.enc", on_unreadable="report"))
     assert done["places"][0]["unreadable_keys"] == [str(strange)]
+    assert any("1 that no key of the keyring opens" in line for line in WARNED)
     assert strange.read_bytes()[:6] == b"gAAAAA"
 
 

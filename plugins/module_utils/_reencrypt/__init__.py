@@ -28,6 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._ferne
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._options import (
     FAIL,
+    REPORT,
     check_common,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._port import (
@@ -138,14 +139,16 @@ class Place:
         """
         return FernetCipher(keys[0], keys[1], f"{self.option}.field")
 
-    def _unreadable(self, counts: Counts) -> List[str]:
-        if not counts.unreadable or self.on_unreadable != FAIL:
+    def _unreadable(self, counts: Counts, how: str) -> List[str]:
+        if not counts.unreadable or self.on_unreadable != how:
             return []
-        said = (
-            f"{len(counts.unreadable)} that no key of the keyring opens ({some(counts.unreadable)}), and they stay as they are. Find out "
-            "what they are; where they may stay so, set on_unreadable: report"
-        )
-        return [f"{self.where}: {said}"]
+        said = f"{len(counts.unreadable)} that no key of the keyring opens ({some(counts.unreadable)}), and they stay as they are"
+        mend = ". Find out what they are; where they may stay so, set on_unreadable: report"
+        return [f"{self.where}: {said}{mend if how == FAIL else ''}"]
+
+    def notes(self, counts: Counts) -> List[str]:
+        """What a person should know although nothing is wrong."""
+        return self._unreadable(counts, REPORT)
 
     def faults(self, counts: Counts) -> List[str]:
         """Why a run did not go well, each a sentence with what to do."""
@@ -154,14 +157,14 @@ class Place:
             "run again"
         )
         left = [f"{self.where}: {said}"] if counts.left else []
-        return [*left, *self._unreadable(counts)]
+        return [*left, *self._unreadable(counts, FAIL)]
 
     def closed(self, counts: Counts) -> List[str]:
         """Why the previous value may not end yet, each a sentence with what to do."""
         said = f"{counts.to_do} are under an older key, and would be lost with it"
         how = "run the playbook reencrypt, then run again"
         to_do = [f"{self.where}: {said}: {how}"] if counts.to_do else []
-        return [*to_do, *self._unreadable(counts)]
+        return [*to_do, *self._unreadable(counts, FAIL)]
 
 
 def read_place(definition: Any, option: str) -> Place:

@@ -30,6 +30,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._rows 
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
+_SETTINGS = (
+    "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)"
+)
+_LONGEST = "10min"
+"""To find the next page of a large table that holds little takes longer than other statements of ours."""
 _READ = "SELECT {texts}, {column} FROM {table} t WHERE {column} IS NOT NULL AND octet_length({column}) > 0 {rest}"
 _REPLACE = """
 WITH n ({names}, old, new) AS (VALUES {values}),
@@ -128,7 +133,7 @@ class RowStore:
         self._server = Server(_login(rows, admin, context), context)
         wait = f"{int(rows.lock_timeout * 1000)}ms"
         try:
-            self._server.rows("SELECT set_config('lock_timeout', %s, false)", (wait,))
+            self._server.rows(_SETTINGS, (wait, _LONGEST))
             self._table = read_table(self._server, rows)
         except KeyturnError:
             self.close()
