@@ -171,7 +171,7 @@ def _in_shell(where: Text) -> Iterator[Seen]:
         name, value = match.group(1).lstrip("-"), match.group(3)
         said = match.group(0)
         assigned = "=" in said or said.startswith("--") or bool(re.search(r"[0-9]", value))
-        shaped = not value.startswith(("/", "$", "-", "http")) and not re.search(r"[(){}]", value)
+        shaped = not value.startswith(("/", "$", "http")) and not re.search(r"[(){}]", value)
         if assigned and shaped and _tells(name) and not is_placeholder(value):
             yield Seen(where, BY_NAME, value, name)
     for match in _USER.finditer(where.text):

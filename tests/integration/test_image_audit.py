@@ -126,7 +126,7 @@ def built(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("images")
     specimens = make_specimens()
     specimens.planted[DELETED] = specimens.planted["app/tls/server.pem"]
-    texts = {kind: f"{secrets.token_urlsafe(12)}-7" for kind in filter(None, SPOTS.values())}
+    texts = {kind: f"k{secrets.token_urlsafe(12)}-7" for kind in filter(None, SPOTS.values())}
     _write(folder / "planted", specimens.planted)
     _write(folder / "benign", specimens.benign)
     _write(folder / "values", {name: text.encode() for name, text in specimens.estate.items()})

@@ -138,7 +138,7 @@ def _settings(made: Specimens) -> None:
     made.plant(
         "app/worker.py", f'def sign():\n    return Signer("x", secret_key="{fernet}")\n', fernet
     )
-    odd = pick(_ALNUM, 12) + "7aZ" + pick(_ALNUM, 25)
+    odd = secrets.token_hex(21)
     made.plant("app/start.py", f"client = connect(\n    seed='{odd}',\n)\n", odd)
     url = pick(_ALNUM, 20)
     made.plant("app/queue.conf", f"broker amqp://worker:{url}@mq1:5672/jobs\n", url)
