@@ -58,8 +58,10 @@ class Team:
         self.define(name)
         current = self.stage("observed", age)
         document = Document(name, secrets.token_bytes(32), current=current, **stages)
-        given = {name: document.with_fingerprints(stage) for name, stage in document.stages.items()}
-        text = dump_text(replace(document, **given))  # type: ignore[arg-type]
+        given: dict[str, Any] = {
+            name: document.with_fingerprints(stage) for name, stage in document.stages.items()
+        }
+        text = dump_text(replace(document, **given))
         packed = pack(text, secrets.token_hex(8))
         self.aws.put(f"keyrings/{name}/0000000007", packed)
         held = current.fields["value"]

@@ -92,11 +92,16 @@ class Estate:
         keyring, place = self.folder / f"{name}.json", self.folder / f"{name}.value"
         value = Secret(secrets.token_urlsafe(20))
         made = NOW - age * DAY
-        parts = {"current": Stage("r1", "observed", {"value": value}, made=made), **stages}
-        document = Document(name, secrets.token_bytes(32), **parts)  # type: ignore[arg-type]
-        given = {key: document.with_fingerprints(stage) for key, stage in document.stages.items()}
+        parts: dict[str, Any] = {
+            "current": Stage("r1", "observed", {"value": value}, made=made),
+            **stages,
+        }
+        document = Document(name, secrets.token_bytes(32), **parts)
+        given: dict[str, Any] = {
+            key: document.with_fingerprints(stage) for key, stage in document.stages.items()
+        }
         for path, text in (
-            (keyring, dump_text(replace(document, **given))),  # type: ignore[arg-type]
+            (keyring, dump_text(replace(document, **given))),
             (place, (held or value).reveal()),
         ):
             path.touch(0o600)
@@ -269,7 +274,7 @@ def test_the_verdict_names_what_was_asked_for(estate: Estate) -> None:
     lines = "\n".join(audit_table(report))
     assert "1 more: nothing to do" in lines and "/x: String, version 1" in lines
     assert "--limit changed --tags reload" in " ".join(lines.split())
-    nobody = {"results": {}, "unknown": [], "unlisted": []}
+    nobody: dict[str, Any] = {"results": {}, "unknown": [], "unlisted": []}
     assert audit_table(build_audit(nobody, NOW))[-1] == "0 credentials: none"
 
 

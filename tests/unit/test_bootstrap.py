@@ -36,7 +36,7 @@ def stage(status: str) -> Stage:
 
 
 def document(**stages: str) -> Document:
-    parts = {name: stage(status) for name, status in stages.items()}
+    parts: dict[str, Any] = {name: stage(status) for name, status in stages.items()}
     return Document("token", secrets.token_bytes(32), **parts)
 
 
