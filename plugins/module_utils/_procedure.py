@@ -233,10 +233,11 @@ class Procedure(Account):
         last = self.progress.results.get(PROCEDURES[purpose][-1].key, {}).get("keyring")
         if last:
             text = outcome(purpose, last, self.progress.returns)
-            # A dry run waits for nobody, so what it measures is not what a real one takes.
-            measured = cut_over(last) and not self.context.check_mode
-            if purpose in ("rotate", "rollback") and (returned_from(last) or measured):
+            if purpose in ("rotate", "rollback") and returned_from(last):
                 self.tell(text)
+            elif purpose == "rotate" and cut_over(last) and not self.context.check_mode:
+                # A dry run waits for nobody, so what it would measure is not what a real one takes.
+                self.context.progress(text)
             self.notify("success", text, phase=purpose)
         # What was found before this run did something may have been settled by it.
         if self.progress.todo == NOTHING:
