@@ -39,6 +39,7 @@ from ansible_collections.keyturn.runbooks.plugins.plugin_utils._direct import (
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_file import write_file
 
 _READ = ("keyring", "policy", "issuer", "generate", "owner", "sinks")
+_NAMING = ("consumers", "probes", "gates")
 _GROUPS = ("credentials", "postgres_roles", "stream_platforms")
 _TEMPLATE = ("{{", "{%", "{#")
 _TELLING = 20
@@ -127,8 +128,9 @@ class ActionModule(DirectAction):
         notice = parse_duration(params["notice"], "notice") if params["notice"] else timedelta(0)
         chosen = [str(name) for name in variables["ansible_play_hosts_all"]]
         names = self._claiming(variables) if params["prefixes"] else []
+        more = _NAMING if params["prefixes"] else ()
         definitions = {
-            name: self._definition(variables["hostvars"], name)
+            name: self._definition(variables["hostvars"], name, more)
             for name in dict.fromkeys([*chosen, *names])
         }
         run = {**describe_process(os.getppid()), "who": "", "why": ""}
@@ -143,8 +145,11 @@ class ActionModule(DirectAction):
         groups = variables.get("groups") or {}
         return (str(name) for group in _GROUPS for name in groups.get(group, ()))
 
-    def _definition(self, hostvars: Any, name: str) -> dict[str, Any]:
-        """A credential's variables; a failed result where one cannot be filled."""
+    def _definition(self, hostvars: Any, name: str, more: tuple[str, ...]) -> dict[str, Any]:
+        """A credential's variables; a failed result where one cannot be filled.
+
+        :param more: options that are read for the parameters that they name alone.
+        """
         found: dict[str, Any] = {}
         try:
             raw = hostvars.raw_get(name)
@@ -156,7 +161,17 @@ class ActionModule(DirectAction):
             said = " ".join(str(error).split()).partition(" The error appears to be in ")[0]
             owner = found.get("owner") or ""
             return {"failed": True, "kind": "BadInput", "msg": f"{name}: {said}", "owner": owner}
+        if more:
+            found["reads"] = [self._named(hostvars, name, raw, option) for option in more]
         return self._typed(found)
+
+    def _named(self, hostvars: Any, name: str, raw: Mapping[str, Any], option: str) -> Any:
+        """What an option says; nothing where that cannot be known, which a rotation tells of."""
+        variable = f"keyturn_{option}"
+        try:
+            return self._variable(hostvars, name, raw, variable) if variable in raw else None
+        except Exception:
+            return None
 
     def _variable(self, hostvars: Any, name: str, raw: Mapping[str, Any], variable: str) -> Any:
         try:

@@ -9,6 +9,7 @@ Nothing is written. Parameters of AWS are read ahead, ten with a call; other sto
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -55,6 +56,7 @@ class Defined:
     :param options: those of ``keyring_info``.
     :param failed: why it could not be read, as a failed result; empty otherwise.
     :param wrong: why its sinks could not be read.
+    :param reads: what else it names, such as the logins of its consumers.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Defined:
     sinks: Tuple[Sink, ...] = ()
     failed: Mapping[str, Any] = field(default_factory=dict)
     wrong: str = ""
+    reads: Any = None
 
     @property
     def near(self) -> bool:
@@ -76,14 +79,14 @@ def defined(name: str, given: Mapping[str, Any]) -> Defined:
     if given.get("failed"):
         return Defined(name, {}, failed=given)
     options = {key: given[key] for key in given if key in _DEFAULTS}
+    one = Defined(name, options, reads=given.get("reads"))
+    # Whoever opens the keyring tells what is wrong with its reference.
+    with suppress(KeyturnError):
+        one = replace(one, keyring=parse_reference(str(given.get("keyring") or ""), OPTION))
     try:
-        reference = parse_reference(str(given.get("keyring") or ""), OPTION)
-    except KeyturnError:
-        reference = None
-    try:
-        return Defined(name, options, reference, parse_sinks(given.get("sinks") or (), SINKS))
+        return replace(one, sinks=parse_sinks(given.get("sinks") or (), SINKS))
     except KeyturnError as error:
-        return Defined(name, options, reference, wrong=error.message)
+        return replace(one, wrong=error.message)
 
 
 def _read_ahead(everything: Sequence[Defined], context: Context, threads: int) -> None:
@@ -173,15 +176,15 @@ def _name_who(results: Mapping[str, Result], context: Context) -> None:
         ref = places[0].ref
         if ref is None:
             continue
-        names = {f"/{place.ref.path}": place for place in places if place.ref}
+        names = sorted({f"/{place.ref.path}" for place in places if place.ref})
         try:
-            described = Account(ref, context, SINKS).described(list(names))
+            described = Account(ref, context, SINKS).described(names)
         except KeyturnError as error:
             context.warn(f"who changed places is not told: {error.message}")
             continue
-        for name, item in described.items():
-            if name in names:
-                names[name].told.update(_told(item))
+        for place in places:
+            item = described.get(f"/{place.ref.path}") if place.ref else None
+            place.told.update(_told(item) if item else {})
 
 
 def _unknown(
@@ -193,7 +196,7 @@ def _unknown(
     """Parameters below the prefixes that nobody claims, and why a prefix could not be listed."""
     known = Known(context)
     for one in everything:
-        known.claim(one.keyring, one.sinks, one.options)
+        known.claim(one.keyring, one.sinks, {**one.options, "reads": one.reads})
     found: List[Dict[str, Any]] = []
     problems = Problems()
     for number, prefix in enumerate(prefixes):
@@ -215,7 +218,7 @@ def audit(
 ) -> Dict[str, Any]:
     """Look at everything.
 
-    :param definitions: by credential, the options of ``keyring_info`` and ``sinks``; or a failed result.
+    :param definitions: by credential, the options of ``keyring_info``, ``sinks``, and ``reads``, what else it names; or a failed result.
     :param chosen: the credentials to be reported; the others only claim what is theirs.
     :param prefixes: references below which everything is to be claimed.
     :param expected: patterns of names that need not be claimed.

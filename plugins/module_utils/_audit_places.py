@@ -99,6 +99,14 @@ def _named(fields: Sequence[str]) -> str:
     return ", ".join(f"field '{name}'" if name else "its text" for name in fields)
 
 
+def is_settled(document: Document) -> bool:
+    """Whether places are to hold what the keyring says: a value is in use, and nothing is begun, undone or ended just now."""
+    previous = document.previous
+    ending = previous is not None and previous.status == "retiring"
+    moving = bool(document.pending) or under_way(document) or ending
+    return document.current is not None and not moving
+
+
 def look_at_places(
     document: Optional[Document], sinks: Sequence[Sink], context: Context
 ) -> List[PlaceFound]:
@@ -108,7 +116,7 @@ def look_at_places(
         for sink in sinks
         if sink.host
     ]
-    if document is None or document.current is None or under_way(document):
+    if document is None or not is_settled(document):
         return found
     here = [item for item in render_sinks(document, sinks) if not item.sink.host]
     for item in here:

@@ -126,6 +126,9 @@ def estate(team: Team) -> str:
     by_somebody = secrets.token_urlsafe(24)
     team.aws.put("production/CHANGED", by_somebody)
     team.aws.put("production/OLD_TOKEN", by_somebody)
+    team.aws.put("production/POOLER", by_somebody)
+    admin = f"ref+awsssm:/{team.aws.name('production/POOLER')}"
+    team.hosts["fresh"]["keyturn_consumers"] = [{"type": "pgbouncer", "host": "x", "admin": admin}]
     team.aws.put("production/FEATURE_X", "on", Type="String")
     return by_somebody
 

@@ -141,12 +141,14 @@ def test_each_class_is_told_once(estate: Estate) -> None:
     estate.add("changed", held=OTHER)
     # What is under way differs from the keyring for a while.
     estate.add("left", held=OTHER, pending=pending)
+    retiring = Stage("r0", "retiring", {"value": Secret(secrets.token_urlsafe(20))}, made=NOW)
+    estate.add("ending", held=OTHER, previous=retiring)
     estate.add("gone")
     (estate.folder / "gone.value").unlink()
     estate.definitions["never"] = dict(estate.definitions["fresh"], keyring="ref+file:///none/k")
     wanted = {name: [name] for name in ("soon", "due", "overdue", "changed", "left", "gone")}
     found = estate.classes()
-    assert found == {**wanted, "fresh": [], "notice": [], "never": ["never_rotated"]}
+    assert found == {**wanted, "fresh": [], "ending": [], "notice": [], "never": ["never_rotated"]}
     assert estate.classes(30 * DAY)["notice"] == ["soon"]
 
 
