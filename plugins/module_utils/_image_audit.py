@@ -91,13 +91,13 @@ def _read_known(params: Params, context: Context) -> Tuple[Known, List[str]]:
     ]
     told += [
         _read(f"value '{name}'", partial(_read_value, name, str(it), known, context))
-        for name, it in params["values"].items()
+        for name, it in params["extra_values"].items()
     ]
     return known, [why for why in told if why]
 
 
 def _read_value(name: str, reference: str, known: Known, context: Context) -> None:
-    known.add(f"{name}//", resolve(reference, context, f"values, {name}"))
+    known.add(f"{name}//", resolve(reference, context, f"extra_values, {name}"))
 
 
 def prepare(params: Params, context: Context) -> Params:
@@ -111,7 +111,7 @@ def prepare(params: Params, context: Context) -> Params:
     known, unread = _read_known(params, context)
     context.sessions[_KNOWN] = known
     marks = {**known.marks(), "unread": unread, "short": known.short}
-    return {**params, "allow": allow, "marks": marks, "keyrings": {}, "values": {}}
+    return {**params, "allow": allow, "marks": marks, "keyrings": {}, "extra_values": {}}
 
 
 # On the host
@@ -179,7 +179,7 @@ def _of_values(result: Result, known: Known) -> List[Dict[str, Any]]:
     for suspect in result.get("suspects") or []:
         what, bits = known.of_digest(suspect["digest"])
         if what:
-            credential, stage, key = what.split("/", 2)
+            credential, stage, key = what.rsplit("/", 2)
             whose = {"credential": credential, "stage": stage, "field": key}
             finding = {**suspect["where"], "rule": "value of the estate", **whose}
             found.append({**finding, "fingerprint": fingerprint(finding, bits)})
@@ -243,7 +243,7 @@ SPEC: Mapping[str, Any] = {
     "expected_env": {"type": "list", "elements": "str", "default": list(config.EXPECTED_ENV)},
     "allow": {"type": "list", "elements": "dict", "default": []},
     "keyrings": {"type": "dict", "default": {}, "no_log": False},
-    "values": {"type": "dict", "default": {}, "no_log": False},
+    "extra_values": {"type": "dict", "default": {}, "no_log": False},
     "skip": {"type": "list", "elements": "str", "default": []},
     "max_file_size": {"type": "int", "default": 10 << 20},
     "timeout": {"type": "str", "default": "30m"},

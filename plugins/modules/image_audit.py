@@ -85,7 +85,7 @@ options:
     description: Names of credentials, and references to their keyrings. The values of all their stages are looked for.
     type: dict
     default: {}
-  values:
+  extra_values:
     description: Names, and references to further values that are looked for.
     type: dict
     default: {}
@@ -103,7 +103,7 @@ options:
     type: str
     default: 30m
   marks:
-    description: What the controller tells the host of the values to look for. It is made of O(keyrings) and O(values); leave it out.
+    description: What the controller tells the host of the values to look for. It is made of O(keyrings) and O(extra_values); leave it out.
     type: dict
     default: {}
 seealso:

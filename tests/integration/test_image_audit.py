@@ -23,7 +23,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Ba
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_audit import MODULE
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
 from estate.playbook import Ansible
-from image_specimens import Specimens, make_specimens
+from image_specimens import Specimens, keyring, make_specimens
 from machines import Podman
 
 # A shell, which steps of a build need, and what takes a file away: with the libraries that they are linked to.
@@ -83,7 +83,7 @@ class Built:
         defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
         values = {name: f"ref+file://{self.folder}/values/{name}" for name in self.specimens.estate}
         context = Context(environ=self.podman.environ)
-        done = execute(MODULE, {**defaults, "values": values, **given}, context)
+        done = execute(MODULE, {**defaults, "extra_values": values, **given}, context)
         self.tells_no_value(json.dumps(done))
         return done
 
@@ -195,6 +195,23 @@ def test_an_image_that_is_not_there_is_named(built: Built) -> None:
         built.audit(service="no-such")
 
 
+def _inventory(built: Built, wanted: dict[str, Any]) -> Path:
+    """A machine with the images, and the credentials whose values may be in them."""
+    host: dict[str, Any] = {"ansible_connection": "local", "keyturn_image_audit": wanted}
+    # As on a machine of its own: the module runs in a process of its own, and what it returns comes back to the controller.
+    host.update(keyturn_direct=False, ansible_python_interpreter=sys.executable)
+    credentials = {
+        "hosts": dict.fromkeys(built.specimens.estate),
+        "vars": {"keyturn_keyring": f"ref+file://{built.folder}/{{{{ inventory_hostname }}}}.json"},
+    }
+    for name, text in built.specimens.estate.items():
+        keyring(built.folder / f"{name}.json", current={"value": text})
+    groups = {"machines": {"hosts": {"app1": host}}, "credentials": credentials}
+    inventory = built.folder / "hosts.yml"
+    inventory.write_text(yaml.safe_dump(groups))
+    return inventory
+
+
 def test_the_playbook_audits_what_a_service_runs_and_ends_with_an_error(
     built: Built, ansible: Ansible
 ) -> None:
@@ -204,19 +221,12 @@ def test_the_playbook_audits_what_a_service_runs_and_ends_with_an_error(
     container = built.podman.call("create", *words, built.secretive).strip()
     wanted = {
         "images": [{"service": "musehub", "project": project}, {"image": built.clean}],
-        "values": {
-            name: f"ref+file://{built.folder}/values/{name}" for name in built.specimens.estate
-        },
         "allow": [
             {"path": "app/tls/*", "reason": "made by the tests", "expires": "2999-12-31"},
             {"name": "API_TOKEN", "reason": "was a dummy", "expires": "2020-01-31"},
         ],
     }
-    host: dict[str, Any] = {"ansible_connection": "local", "keyturn_image_audit": wanted}
-    # As on a machine of its own: the module runs in a process of its own, and what it returns comes back to the controller.
-    host.update(keyturn_direct=False, ansible_python_interpreter=sys.executable)
-    inventory = built.folder / "hosts.yml"
-    inventory.write_text(yaml.safe_dump({"machines": {"hosts": {"app1": host}}}))
+    inventory = _inventory(built, wanted)
     report = built.folder / "report.json"
     try:
         run = ansible.run(
@@ -239,5 +249,7 @@ def test_the_playbook_audits_what_a_service_runs_and_ends_with_an_error(
     }
     assert "allowed only until 2020-01-31, and counts again: name API_TOKEN" in run.stdout
     assert f"{DELETED}:1 (layer 2, deleted later)" in run.stdout
-    assert "value of the estate: notes" in run.stdout
+    assert "value of the estate: notes current value" in run.stdout
+    owned = {item["credential"] for item in images[0]["findings"] if item.get("credential")}
+    assert owned == set(built.specimens.estate)
     assert f"on app1: {len(images[0]['findings'])} findings" in run.stdout

@@ -11,9 +11,17 @@ import json
 import secrets
 import string
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    Document,
+    Stage,
+    dump_text,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -239,3 +247,23 @@ def make_specimens() -> Specimens:
     for part in (_tokens, _keys, _settings, _of_the_estate, _digests, _public, _placeholders):
         part(made)
     return made
+
+
+def keyring(path: Path, **stages: dict[str, str]) -> str:
+    """A reference to a keyring with these stages."""
+    statuses = {"current": "observed", "previous": "grace", "pending": "issued"}
+    made = {
+        name: Stage(
+            rotation_id=f"r-{name}",
+            status=statuses[name],
+            fields={key: it if key == "username" else Secret(it) for key, it in fields.items()},
+        )
+        for name, fields in stages.items()
+    }
+    document = Document("app", secrets.token_bytes(32))
+    whole: dict[str, Any] = {
+        name: document.with_fingerprints(stage) for name, stage in made.items()
+    }
+    path.write_text(dump_text(replace(document, **whole)))
+    path.chmod(0o600)
+    return f"ref+file://{path}"

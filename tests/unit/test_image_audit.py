@@ -24,13 +24,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_audit import MODULE, prepare
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_rules import Rules
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_values import Known, Marks
-from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
-    Document,
-    Stage,
-    dump_text,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from image_specimens import keyring
 
 NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
 REASON = {"reason": "made by the tests", "expires": "2026-11-22"}
@@ -53,25 +49,6 @@ def audit(tmp_path: Path) -> Audit:
         return execute(MODULE, params(archive=str(path), **given), Context(now=lambda: NOW))
 
     return call
-
-
-def keyring(path: Path, **stages: dict[str, str]) -> str:
-    """A reference to a keyring with these stages."""
-    statuses = {"current": "observed", "previous": "grace", "pending": "issued"}
-    made = {
-        name: Stage(
-            rotation_id=f"r-{name}",
-            status=statuses[name],
-            fields={key: it if key == "username" else Secret(it) for key, it in fields.items()},
-        )
-        for name, fields in stages.items()
-    }
-    document = Document("app", secrets.token_bytes(32))
-    for name, stage in made.items():
-        document = document.__class__(**{**vars(document), name: document.with_fingerprints(stage)})
-    path.write_text(dump_text(document))
-    path.chmod(0o600)
-    return f"ref+file://{path}"
 
 
 def test_values_of_all_stages_are_found_in_every_form(audit: Audit, tmp_path: Path) -> None:
@@ -132,10 +109,10 @@ def test_a_keyring_that_cannot_be_read_is_never_taken_for_one_without_values(
 ) -> None:
     (tmp_path / "broken").write_text("{}")
     references = {"a": f"ref+file://{tmp_path}/broken", "b": f"ref+file://{tmp_path}/absent"}
-    done = audit({"a": b"b"}, keyrings=references, values={"c": f"ref+file://{tmp_path}/no"})
+    done = audit({"a": b"b"}, keyrings=references, extra_values={"c": f"ref+file://{tmp_path}/no"})
     assert [it.split(":")[0] for it in done["unknown"]] == ["keyring of a", "value 'c'"]
     with pytest.raises(BadInput):
-        audit({"a": b"b"}, values={"c": "no-reference"})
+        audit({"a": b"b"}, extra_values={"c": "no-reference"})
 
 
 def test_short_values_are_told(audit: Audit, tmp_path: Path) -> None:
