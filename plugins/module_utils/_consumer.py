@@ -336,6 +336,7 @@ _DEFINITION = {
     "names": {"type": "dict"},
     "skip": _LIST,
     "recursive": {"type": "bool"},
+    "watch_marks": {"type": "bool"},
     "others": {"type": "str"},
     "read_from": {"type": "str"},
     "wait": {"type": "str"},

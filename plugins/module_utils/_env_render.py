@@ -209,6 +209,7 @@ RENDER_OPTIONS: Mapping[str, Any] = {
     "names": {"type": "dict", "default": {}},
     "skip": {"type": "list", "elements": "str", "default": []},
     "recursive": {"type": "bool", "default": False},
+    "watch_marks": {"type": "bool", "default": True},
     "others": {"type": "str", "choices": [REMOVE, KEEP], "default": REMOVE},
     "read_from": {"type": "str", "choices": [CONTROLLER, HOST], "default": CONTROLLER},
     "wait": {"type": "str", "default": WAIT},

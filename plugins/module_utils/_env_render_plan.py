@@ -19,6 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._env_text 
     quote,
     values,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import Mark
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 CONTROLLER, HOST = "controller", "host"
@@ -51,6 +52,7 @@ class Rules:
     :param pairs: parameters that are taken only when all of them are of one rotation.
     :param unmarked: ``take`` a pair of which no part carries a rotation's id, or ``refuse`` it.
     :param recursive: also what is further down; a slash becomes an underscore.
+    :param watch_marks: also look by itself at what the sinks of one group have written.
     :param wait: seconds that a pair that is being written is waited for.
     """
 
@@ -59,6 +61,7 @@ class Rules:
     pairs: Tuple[Tuple[str, ...], ...] = ()
     unmarked: str = REFUSE
     recursive: bool = False
+    watch_marks: bool = True
     wait: float = 10.0
 
 
@@ -112,15 +115,17 @@ def read_rules(given: Mapping[str, Any], where: str) -> Rules:
     unmarked = given.get("unmarked") or REFUSE
     if unmarked not in (REFUSE, TAKE):
         raise BadInput(f"{begin}unmarked: expected {REFUSE} or {TAKE}")
-    recursive = given.get("recursive") or False
-    if not isinstance(recursive, bool):
-        raise BadInput(f"{begin}recursive: expected true or false")
+    recursive, watch_marks = given.get("recursive", False), given.get("watch_marks", True)
+    for name, value in (("recursive", recursive), ("watch_marks", watch_marks)):
+        if not isinstance(value, bool):
+            raise BadInput(f"{begin}{name}: expected true or false")
     rules = Rules(
         _names(given.get("names") or {}, f"{begin}names"),
         tuple(_part(name, f"{begin}skip") for name in skip),
         _pairs(given.get("pairs") or [], f"{begin}pairs"),
         unmarked,
         recursive,
+        watch_marks,
         parse_duration(given.get("wait") or WAIT, f"{begin}wait").total_seconds(),
     )
     paired = {name for pair in rules.pairs for name in pair}
@@ -170,25 +175,34 @@ def refuse_keyrings(found: Mapping[str, Held], rules: Rules, where: str) -> None
 
 
 def unsettled(
-    rules: Rules, there: Mapping[str, int], rotations: Mapping[str, str], ignored: Sequence[str]
+    rules: Rules, there: Mapping[str, int], marks: Mapping[str, Mark], ignored: Sequence[str]
 ) -> List[str]:
     """Why pairs cannot be taken now, one text for each; none when all is well.
 
     :param there: version by parameter.
-    :param rotations: the rotation that a parameter's version is from, where it is known.
+    :param marks: what is known of a parameter's version.
     :param ignored: parameters whose pairs do not count.
     """
     found = []
+    rotations = {name: mark.rotation for name, mark in marks.items()}
     for pair in rules.pairs:
         if set(pair) & set(ignored) or not set(pair) & set(there):
             continue
         told = {name: rotations.get(name, "") if name in there else None for name in pair}
-        alike = len(set(told.values())) == 1
-        if alike and (told[pair[0]] or rules.unmarked == TAKE):
+        if len(set(told.values())) == 1 and (told[pair[0]] or rules.unmarked == TAKE):
             continue
-        shown = ", ".join(f"{name} {_shown(rotation)}" for name, rotation in told.items())
-        found.append(f"{shown}{'' if any(told.values()) else _UNMARKED}")
+        found.append(f"{_listed(told)}{'' if any(told.values()) else _UNMARKED}")
+    named = {name for pair in rules.pairs for name in pair}
+    for group in sorted({mark.group for mark in marks.values()} if rules.watch_marks else ()):
+        names = [name for name in sorted(marks) if marks[name].group == group]
+        several = {name: rotations[name] for name in names if name not in rules.skip}
+        if len(set(several.values())) > 1 and not set(names) & {*ignored, *named}:
+            found.append(f"{_listed(several)} (they belong together, of {group})")
     return found
+
+
+def _listed(told: Mapping[str, Optional[str]]) -> str:
+    return ", ".join(f"{name} {_shown(rotation)}" for name, rotation in told.items())
 
 
 _UNMARKED = (
@@ -203,8 +217,10 @@ def _shown(rotation: Optional[str]) -> str:
     return f"is of rotation {rotation}" if rotation else "carries no rotation's id"
 
 
-def paired(rules: Rules, there: Mapping[str, int]) -> List[str]:
+def looked_up(rules: Rules, there: Mapping[str, int]) -> List[str]:
     """The parameters whose rotation has to be known."""
+    if rules.watch_marks:
+        return sorted(there)
     return [name for pair in rules.pairs for name in pair if name in there]
 
 

@@ -27,7 +27,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._env_render_plan import (
     Held,
     Rules,
-    paired,
+    looked_up,
     refuse_keyrings,
     refused,
     unsettled,
@@ -43,6 +43,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import
     parse_reference,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import Mark
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
     check_parameter_name,
 )
@@ -149,6 +150,7 @@ class Source:
         self._caller = AwsCaller(aws_settings(reference, context, option), context, option, "ssm")
         self._parameters = Parameters(self._caller)
         self._sleep, self._clock = sleep, clock
+        self._warn = context.warn
         self.where = self._caller.where(f"parameters below {self._path}")
 
     def _held(self, recursive: bool) -> Dict[str, Held]:
@@ -170,28 +172,33 @@ class Source:
         self.where = self._caller.where(place)
         return held
 
-    def _rotations(self, versions: Mapping[str, int]) -> Dict[str, str]:
+    def _marks(self, versions: Mapping[str, int], rules: Rules) -> Dict[str, Mark]:
         full = {f"{self._path}/{name}": version for name, version in versions.items()}
         names, found = sorted(full), {}
         for start in range(0, len(names), DESCRIBED_AT_ONCE):
             some = {name: full[name] for name in names[start : start + DESCRIBED_AT_ONCE]}
             try:
-                found.update(self._parameters.rotations(some))
+                found.update(self._parameters.marks(some))
             except Denied as error:
-                raise Denied(
-                    f"{self.where}: AWS denies this identity ssm:DescribeParameters, so it cannot be seen whether 'pairs' belong together; "
-                    "allow that on *, or keep the pair in one parameter (?mode=singleparam)",
-                    **error.details,
-                ) from None
-        return {name[len(self._path) + 1 :]: rotation for name, rotation in found.items()}
+                told = f"{self.where}: AWS denies this identity ssm:DescribeParameters, so it cannot be seen whether"
+                if rules.pairs:
+                    raise Denied(
+                        f"{told} 'pairs' belong together; allow that on *, or keep the pair in one parameter (?mode=singleparam)",
+                        **error.details,
+                    ) from None
+                self._warn(
+                    f"{told} what belongs together is of one rotation; allow that on *, or say 'watch_marks: false'"
+                )
+                return {}
+        return {name[len(self._path) + 1 :]: mark for name, mark in found.items()}
 
     def _problems(
         self, held: Mapping[str, Held], rules: Rules, expected: Expected
     ) -> Tuple[str, ...]:
         there = {name: item.version for name, item in held.items()}
         mended = sorted(expected.digests) if expected.dry or expected.look else ()
-        needed = [name for name in paired(rules, there) if name not in mended]
-        told = self._rotations({name: there[name] for name in needed}) if needed else {}
+        needed = looked_up(rules, there)
+        told = self._marks({name: there[name] for name in needed}, rules) if needed else {}
         late = [
             f"{name} does not hold what the keyring says (publish the sinks first; AWS may also be slow to show it)"
             for name in expected.late(held)

@@ -54,7 +54,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
     RenderedSink,
     Sink,
     digests,
-    group_rotations,
+    group_stamps,
     is_first,
     parse_sinks,
     render_sinks,
@@ -75,7 +75,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._open impo
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import (
     MARKED,
-    ROTATION,
+    STAMP,
     Options,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
@@ -197,11 +197,11 @@ def _sent_places(
     :param first: what is there is to be told where it is a value that the keyring does not know.
     """
     seen = digests(document, rendered)
-    rotations = group_rotations(document, [item.sink for item in rendered])
+    stamps = group_stamps(document, [item.sink for item in rendered])
     places: Dict[Tuple[str, ...], Dict[str, Any]] = {}
     for item in rendered:
         sink = item.sink
-        address = _address(sink, rotations.get(sink.group, ""))
+        address = _address(sink, stamps.get(sink.group, ""))
         empty = {"address": address, "options": asdict(sink.options), "sinks": []}
         places.setdefault(sink.place, empty)["sinks"].append(
             _sent_sink(document, item, seen[sink.name], first)
@@ -209,9 +209,9 @@ def _sent_places(
     return list(places.values())
 
 
-def _address(sink: Sink, rotation: str) -> Dict[str, Any]:
+def _address(sink: Sink, stamped: str) -> Dict[str, Any]:
     ref = sink.ref
-    carried = {ROTATION: rotation} if rotation and ref.scheme in MARKED else {}
+    carried = {STAMP: stamped} if stamped and ref.scheme in MARKED else {}
     params = {**ref.params, **carried}
     where = described(ref.place, sink.name, sink.host)
     return {

@@ -28,7 +28,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import rotation_of
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import (
+    Mark,
+    mark_of,
+)
 
 STANDARD, ADVANCED = 4096, 8192
 """The bytes that a parameter of each tier holds, as AWS documents them."""
@@ -158,19 +161,19 @@ class Parameters:
             for name, item in self._described(names).items()
         }
 
-    def rotations(self, versions: Mapping[str, int]) -> Dict[str, str]:
-        """The rotations that versions of up to fifty parameters are from, of those that are known: see :mod:`_ssm_mark`.
+    def marks(self, versions: Mapping[str, int]) -> Dict[str, Mark]:
+        """What is told of the rotations of up to fifty parameters, of those that have a mark: see :mod:`_ssm_mark`.
 
-        :param versions: by the parameter's name. Where AWS tells of another version by now, nothing is known.
+        :param versions: by the parameter's name. Where AWS tells of another version by now, it is not known which rotation it is of.
         :raises Denied, Unreachable, BadInput: as the error says.
         """
-        described = self._described(list(versions))
-        found = {
-            name: rotation_of(str(item.get("Description") or ""), versions[name])
-            for name, item in described.items()
-            if name in versions and int(item["Version"]) == versions[name]
-        }
-        return {name: rotation for name, rotation in found.items() if rotation}
+        found = {}
+        for name, item in self._described(list(versions)).items():
+            mark = mark_of(str(item.get("Description") or ""), versions.get(name, 0))
+            if mark and name in versions:
+                same = int(item["Version"]) == versions[name]
+                found[name] = mark if same else Mark("", mark.group)
+        return found
 
     def _described(self, names: Sequence[str]) -> Dict[str, Mapping[str, Any]]:
         wanted = [{"Key": "Name", "Option": "Equals", "Values": list(names)}]

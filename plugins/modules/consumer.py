@@ -212,6 +212,9 @@ options:
       recursive:
         description: As O(keyturn.runbooks.env_render#module:recursive).
         type: bool
+      watch_marks:
+        description: As O(keyturn.runbooks.env_render#module:watch_marks).
+        type: bool
       others:
         description: As O(keyturn.runbooks.env_render#module:others).
         type: str

@@ -19,7 +19,8 @@ description:
     the same rotation.
   - The result and the diff have the names of variables, and no value. Check mode reads for real and predicts exactly.
   - No parameter below the path is an error, and so is what AWS denies; neither empties the file.
-  - Needs C(ssm:GetParametersByPath) on the path and C(kms:Decrypt) on the key; with O(pairs) also C(ssm:DescribeParameters) on C(*).
+  - Needs C(ssm:GetParametersByPath) on the path and C(kms:Decrypt) on the key; for O(pairs) and O(watch_marks) also
+    C(ssm:DescribeParameters) on C(*).
 extends_documentation_fragment:
   - keyturn.runbooks.env
   - keyturn.runbooks.attributes
@@ -57,6 +58,14 @@ options:
     type: str
     choices: [refuse, take]
     default: refuse
+  watch_marks:
+    description:
+      - Also look by itself whether parameters that the sinks of one C(group) have written are of one rotation, and wait, or fail, as for
+        O(pairs). So nobody else's pair is taken half written either, such as one that a killed run has left.
+      - It cannot see a part that is not there, and where no part carries an id any more it takes them; O(pairs) is stricter in both.
+      - Where AWS denies C(ssm:DescribeParameters), this is left out with a warning; for O(pairs) that is an error.
+    type: bool
+    default: true
   names:
     description:
       - Parameters, by their names below the path, that are to be variables of another name, such as C(db-pass) that is to be

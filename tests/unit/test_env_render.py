@@ -15,7 +15,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._env_render_plan 
     Held,
     Rules,
     difference,
-    paired,
+    looked_up,
     read_rules,
     refuse_keyrings,
     refused,
@@ -29,10 +29,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._env_render_sourc
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import Mark
 
 PAIR = ("ID", "KEY")
 RULES = Rules(pairs=(PAIR,))
 THERE = {"ID": 3, "KEY": 7}
+
+
+def marks(**rotations: str) -> dict[str, Mark]:
+    """Those of one group."""
+    return {name: Mark(rotation, "app/pair") for name, rotation in rotations.items()}
 
 
 # --- Names
@@ -79,32 +85,58 @@ def test_a_keyring_is_never_given_to_an_application() -> None:
     ],
 )
 def test_a_pair_is_of_one_rotation(rotations: dict[str, str], told: str) -> None:
-    found = unsettled(RULES, THERE, rotations, ())
+    found = unsettled(RULES, THERE, marks(**rotations), ())
     assert bool(found) == bool(told)
     assert all(text.startswith(told) for text in found)
 
 
 def test_a_part_that_is_missing_is_half_a_pair_and_no_part_is_none() -> None:
-    assert unsettled(RULES, {"ID": 1}, {"ID": "r1"}, ()) == [
+    assert unsettled(RULES, {"ID": 1}, marks(ID="r1"), ()) == [
         "ID is of rotation r1, KEY is not there"
     ]
     assert unsettled(RULES, {"OTHER": 1}, {}, ()) == []
-    assert paired(RULES, {"ID": 1, "OTHER": 2}) == ["ID"]
+    alone = Rules(pairs=(PAIR,), watch_marks=False)
+    assert looked_up(alone, {"ID": 1, "OTHER": 2}) == ["ID"]
+    assert looked_up(RULES, {"ID": 1, "OTHER": 2}) == ["ID", "OTHER"]
 
 
 def test_a_pair_by_hand_is_taken_where_that_is_said_and_never_beside_a_rotation() -> None:
     rules = Rules(pairs=(PAIR,), unmarked="take")
     assert unsettled(rules, THERE, {}, ()) == []
     assert unsettled(rules, {"ID": 1}, {}, ()) != []
-    assert unsettled(rules, THERE, {"KEY": "r1"}, ()) != []
+    assert unsettled(rules, THERE, marks(KEY="r1"), ()) != []
 
 
 def test_the_rotation_that_mends_a_pair_is_not_stopped_by_it() -> None:
-    assert unsettled(RULES, THERE, {"ID": "r2", "KEY": "r1"}, ["KEY"]) == []
+    assert unsettled(RULES, THERE, marks(ID="r2", KEY="r1"), ["KEY"]) == []
+    assert unsettled(Rules(), THERE, marks(ID="r2", KEY="r1"), ["KEY"]) == []
+
+
+@pytest.mark.parametrize(
+    ("rotations", "taken"),
+    [
+        ({"ID": "r1", "KEY": "r1"}, True),
+        ({"ID": "r2", "KEY": "r1"}, False),
+        ({"ID": "r2", "KEY": ""}, False),
+        ({"ID": "", "KEY": ""}, True),
+        ({"ID": "r2"}, True),
+    ],
+)
+def test_what_one_group_has_written_is_seen_to_belong_together(
+    rotations: dict[str, str], taken: bool
+) -> None:
+    found = unsettled(Rules(), THERE, marks(**rotations), ())
+    assert (found == []) == taken
+    assert all("(they belong together, of app/pair)" in text for text in found)
+    assert unsettled(Rules(watch_marks=False), THERE, marks(**rotations), ()) == []
+    assert unsettled(Rules(skip=("KEY",)), THERE, marks(**rotations), ()) == []
+    apart = {**marks(ID=rotations["ID"]), "KEY": Mark("r9", "app/other")}
+    assert unsettled(Rules(), THERE, apart, ()) == []
 
 
 def test_the_refusal_says_both_ids_and_that_nothing_was_written() -> None:
-    problems = unsettled(RULES, THERE, {"ID": "r2", "KEY": "r1"}, ())
+    problems = unsettled(RULES, THERE, marks(ID="r2", KEY="r1"), ())
+    assert len(problems) == 1, "named, and marked"
     message = refused("below /app", problems, 10.0).message
     assert "r2" in message
     assert "r1" in message
@@ -194,6 +226,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"names": ["db-pass"]}, "names: expected parameters and their variables"),
     ({"skip": "TOKEN"}, "skip: expected a list"),
     ({"unmarked": "maybe"}, "unmarked: expected refuse or take"),
+    ({"watch_marks": "often"}, "watch_marks: expected true or false"),
     ({"recursive": "often"}, "recursive: expected true or false"),
     ({"others": "sort"}, "'others' must be one of remove, keep"),
     ({"read_from": "app2"}, "'read_from' must be one of controller, host"),

@@ -10,37 +10,42 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Ba
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks import (
-    group_rotations,
+    group_stamps,
     parse_sinks,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import (
     LONGEST,
+    Mark,
+    mark_of,
     marked,
-    rotation_of,
+    stamp,
 )
 
 
 def test_a_mark_is_of_one_version_and_leaves_the_description() -> None:
-    first = marked("of the app", "r1", 3, "sink")
+    one, other = (stamp(rotation, "app one", "a pair") for rotation in ("r1", "r2"))
+    group = "app%20one/a%20pair"
+    first = marked("of the app", one, 3, "sink")
     assert first.startswith("of the app ")
-    assert (rotation_of(first, 3), rotation_of(first, 4)) == ("r1", "")
-    second = marked(first, "r2", 4, "sink")
+    assert mark_of(first, 3) == Mark("r1", group)
+    assert mark_of(first, 4) == Mark("", group), "somebody else wrote that one"
+    second = marked(first, other, 4, "sink")
     assert second.startswith("of the app ")
     assert second.count("keyturn") == 1
-    assert (rotation_of(second, 4), rotation_of(second, 3)) == ("r2", "")
+    assert mark_of(second, 4) == Mark("r2", group)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "of the app", "[keyturn rotation r1 version x]", "[keyturn rotation r1 version 1] of us"],
-)
+    ["", "of the app", "[keyturn rotation r1 of a version x]", "[keyturn rotation r1 of a version 1] of us"],
+)  # fmt: skip
 def test_what_is_no_mark_tells_no_rotation(text: str) -> None:
-    assert rotation_of(text, 1) == ""
+    assert mark_of(text, 1) is None
 
 
 def test_a_description_without_room_is_named() -> None:
     with pytest.raises(BadInput, match="leaves no room"):
-        marked("x" * LONGEST, "r1", 1, "sink")
+        marked("x" * LONGEST, "r1 of app/a", 1, "sink")
 
 
 def group(*templates: str) -> list[dict[str, object]]:
@@ -61,6 +66,6 @@ def test_all_sinks_of_a_group_write_the_same_id() -> None:
     one = parse_sinks(group("{current.id}", "{current.key}"))
     both = parse_sinks(group("{current.id}", "{current,pending.key|join:,}"))
     alone = parse_sinks([{"ref": "ref+awsssm://app/x", "template": "{current.key}"}])
-    assert group_rotations(document, one) == {"pair": "r1"}
-    assert group_rotations(document, both) == {"pair": "r1+r2"}
-    assert group_rotations(document, alone) == {}
+    assert group_stamps(document, one) == {"pair": "r1 of app/pair"}
+    assert group_stamps(document, both) == {"pair": "r1+r2 of app/pair"}
+    assert group_stamps(document, alone) == {}

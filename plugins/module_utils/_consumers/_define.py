@@ -18,8 +18,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import pars
 COMMON = ("type", "name", "host", "reads", "after", "barrier", "timeout")
 SEEN = ("prepare", "seen", "settle")
 RENDERED = (
-    "pairs", "unmarked", "names", "skip", "recursive", "others", "read_from", "wait", "dialect", "mode", "owner", "group", "backup",
-    "backup_keep", "backup_count",
+    "pairs", "unmarked", "watch_marks", "names", "skip", "recursive", "others", "read_from", "wait", "dialect", "mode", "owner", "group",
+    "backup", "backup_keep", "backup_count",
 )  # fmt: skip
 """What the module ``env_render`` calls alike."""
 

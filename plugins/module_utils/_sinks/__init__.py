@@ -21,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._define im
     parse_group,
     parse_sink,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import stamp
 from ansible_collections.keyturn.runbooks.plugins.module_utils._template import (
     StageAbsent,
     Template,
@@ -157,8 +158,11 @@ def render_sinks(document: Document, sinks: Sequence[Sink]) -> Tuple[RenderedSin
     return _hold_groups([_render(document, sink) for sink in sinks])
 
 
-def group_rotations(document: Document, sinks: Sequence[Sink]) -> Dict[str, str]:
-    """By group, the id of the rotation that its values are from; several, joined by ``+``, where it shows several stages."""
+def group_stamps(document: Document, sinks: Sequence[Sink]) -> Dict[str, str]:
+    """By group, what its sinks write beside their values: the id of the rotation that these are from, and what they belong to.
+
+    Several ids, joined by ``+``, where it shows several stages.
+    """
     found: Dict[str, List[str]] = {}
     for sink in sinks:
         placeholders = [part for it in sink.templates.values() for part in it.placeholders]
@@ -166,7 +170,11 @@ def group_rotations(document: Document, sinks: Sequence[Sink]) -> Dict[str, str]
             ids = found.setdefault(sink.group, [])
             if sink.group and stage.rotation_id not in ids:
                 ids.append(stage.rotation_id)
-    return {group: "+".join(ids) for group, ids in found.items() if group}
+    return {
+        group: stamp("+".join(ids), document.credential, group)
+        for group, ids in found.items()
+        if group
+    }
 
 
 def digests(document: Document, rendered: Sequence[RenderedSink]) -> Dict[str, str]:
@@ -209,7 +217,7 @@ __all__ = [
     "RenderedSink",
     "Sink",
     "digests",
-    "group_rotations",
+    "group_stamps",
     "is_first",
     "parse_sinks",
     "render_sinks",

@@ -25,8 +25,9 @@ WHOLES = ("text", "log")
 """The formats of which a template writes the whole: a text, or a line."""
 
 FILE_ONLY = ("format", "dialect", "mode", "owner", "file_group", "backup")
-ROTATION = "rotation"
-"""What :mod:`_publish` calls the rotation's id among the parameters of a reference, for places that keep it beside the value."""
+STAMP = "rotation"
+"""What :mod:`_publish` calls the rotation's id, and what it is of, among the parameters of a reference: for places that keep it beside
+the value."""
 
 MARKED = ("awsssm",)
 """Those places."""

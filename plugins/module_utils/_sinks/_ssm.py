@@ -32,7 +32,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file impo
     edited,
     known,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import ROTATION
+from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._options import STAMP
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port import (
     Changes,
     Observed,
@@ -55,7 +55,7 @@ class ParameterPlace:
 
     :param key_id: the KMS key that the reference names.
     :param where: how messages name it.
-    :param rotation: the id that its versions are to carry; empty for none.
+    :param stamped: what its versions are to carry, see :func:`_ssm_mark.stamp`; empty for nothing.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class ParameterPlace:
         codec: Codec,
         key_id: str,
         where: str,
-        rotation: str = "",
+        stamped: str = "",
     ) -> None:
         self._parameters = parameters
         self._name = name
         self._codec = codec
         self._key_id = key_id
         self._where = where
-        self._rotation = rotation
+        self._stamped = stamped
 
     def exclusive(self) -> Optional[ContextManager[None]]:
         """Nothing: AWS locks no parameter."""
@@ -107,10 +107,12 @@ class ParameterPlace:
         return Observed(fields, str(found.version), drift=drift, notes=notes, state=found)
 
     def _drift(self, version: int) -> Tuple[str, ...]:
-        if not self._rotation:
+        if not self._stamped:
             return ()
-        told = self._parameters.rotations({self._name: version}).get(self._name, "")
-        return () if told == self._rotation else (f"of rotation {told or '(unknown)'}",)
+        mark = self._parameters.marks({self._name: version}).get(self._name)
+        if mark and self._stamped == f"{mark.rotation} of {mark.group}":
+            return ()
+        return (f"of rotation {mark.rotation if mark and mark.rotation else '(unknown)'}",)
 
     def check_write(self, observed: Observed, changes: Changes) -> None:
         """Find out what would stop a write: the size, and whether the key can be seen that is to be kept.
@@ -133,10 +135,10 @@ class ParameterPlace:
             kept: Dict[str, Any] = self._parameters.kept(self._name, before, self._key_id)
         else:
             kept = {"KeyId": self._key_id} if self._key_id else {}
-        if self._rotation:
+        if self._stamped:
             version = before.version + 1 if isinstance(before, Found) else 1
             told = str(kept.get("Description") or "")
-            kept["Description"] = marked(told, self._rotation, version, self._where)
+            kept["Description"] = marked(told, self._stamped, version, self._where)
         return kept
 
     def write(self, observed: Observed, changes: Changes) -> Optional[str]:
@@ -181,5 +183,5 @@ def open_parameter_place(
     name = check_parameter_name(path if path.startswith("arn:") else f"/{path}", where)
     caller = AwsCaller(aws_settings(reference, context, where), context, where, "ssm")
     key_id = reference.params.get("kms_key_id", "")
-    rotation = reference.params.get(ROTATION, "")
-    return ParameterPlace(Parameters(caller), name, codec, key_id, where, rotation)
+    stamped = reference.params.get(STAMP, "")
+    return ParameterPlace(Parameters(caller), name, codec, key_id, where, stamped)
