@@ -12,6 +12,7 @@ import re
 import secrets
 import signal
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ def age(key: str, token: str) -> int:
         return Fernet(key.encode()).extract_timestamp(token.encode())
     except InvalidToken:
         return 0
+
+
+def forms(text: str) -> list[str]:
+    """A text as it is, and as it shows in base64, wherever it begins there."""
+    return [text, *(b64encode(b"x" * pad + text.encode()).decode()[4:40] for pad in range(3))]
 
 
 class Hooks:
@@ -257,7 +263,7 @@ def test_what_is_stored_outlives_its_key(hooks: Hooks) -> None:
     assert hooks.folder.joinpath("keys").read_text() == second
     assert hooks.told()["faults"] == []
     output = "".join(run.output for run in (predicted, killed, refused, *done, *retired))
-    assert not [text for text in (hooks.first, second) if text in output]
+    assert not [form for text in (hooks.first, second) for form in forms(text) if form in output]
     assert "gAAAAA" not in output
     assert "re-encrypted under the newest key: public.hooks.secret in" in _ledger(hooks)
 
@@ -293,11 +299,14 @@ def _assert_all_is_as_it_was(hooks: Hooks, before: dict[int, tuple[str, str]]) -
 
 
 def _two_at_once(hooks: Hooks) -> list[PlaybookResult]:
-    """One of them as ordinary modules."""
+    """One of them as ordinary modules, of which Ansible then tells all that it knows."""
     inventory = hooks.folder / "inventory"
     runs = [
         hooks.ansible.start(
-            "keyturn.runbooks.reencrypt", inventory=inventory, extra_vars={"keyturn_direct": direct}
+            "keyturn.runbooks.reencrypt",
+            "-vvv",
+            inventory=inventory,
+            extra_vars={"keyturn_direct": direct},
         )
         for direct in (True, False)
     ]
