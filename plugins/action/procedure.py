@@ -41,6 +41,7 @@ _ALIKE = (
     "reason",
     "outside_window",
     "rotation_id",
+    "made_before",
     "resume",
     "found",
 )

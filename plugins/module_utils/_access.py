@@ -68,6 +68,7 @@ def request_to_replay(request: Request) -> Dict[str, Any]:
         "evidence": [dict(item) for item in request.evidence],
         "grace": request.grace.total_seconds(),
         "made": format_time(request.made) if request.made else None,
+        "before": format_time(request.before) if request.before else None,
         "receipts": dict(request.receipts),
         "notices": dict(request.notices),
         "retain": request.retain,
@@ -99,6 +100,7 @@ def _replay_to_request(entry: Mapping[str, Any], run: Run, credential: str) -> R
         evidence=tuple(entry["evidence"]),
         grace=timedelta(seconds=entry["grace"]),
         made=parse_time(entry["made"], "replay") if entry["made"] else None,
+        before=parse_time(entry["before"], "replay") if entry.get("before") else None,
         **{name: entry[name] for name in same},
     )
 

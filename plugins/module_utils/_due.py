@@ -27,11 +27,12 @@ class DueStatus:
     """Where a credential stands against its policy.
 
     :param state: ``never_rotated`` (no value, or one whose age nobody knows), ``fresh``, ``soon`` (from 90 % of the maximum
-        age), ``due``, ``overdue`` (over 110 %, or ended), or ``on_demand`` where the policy knows no age.
+        age), ``due``, ``overdue`` (over 110 %, ended or compromised), or ``on_demand`` where the policy knows no age.
     :param age: since the value was made.
     :param due_at: when it reaches its maximum age.
     :param under_way: a rotation was begun and is not observed yet.
     :param ended: when the issuer ended the value in use.
+    :param compromised: an emergency named the value in use, or took it out of use.
     """
 
     state: str
@@ -40,6 +41,7 @@ class DueStatus:
     due_at: Optional[datetime] = None
     under_way: bool = False
     ended: Optional[datetime] = None
+    compromised: bool = False
 
     @property
     def due(self) -> bool:
@@ -55,6 +57,8 @@ class DueStatus:
             parts.append(f"due at {format_time(self.due_at)}")
         if self.ended:
             parts.append(ended_at_issuer(self.ended))
+        if self.compromised:
+            parts.append("compromised")
         if self.under_way:
             parts.append("a rotation is under way")
         return ", ".join(parts)
@@ -69,6 +73,7 @@ class DueStatus:
             "due_at": None if self.due_at is None else format_time(self.due_at),
             "under_way": self.under_way,
             "ended": None if self.ended is None else format_time(self.ended),
+            "compromised": self.compromised,
             "text": self.describe(),
         }
 
@@ -99,6 +104,25 @@ def cut_over(document: Optional[Document]) -> bool:
     """Whether consumers may already hold the new value while the rotation is not observed: stopping there helps nobody."""
     current = document.current if document else None
     return bool(current and current.status in ("cutover", "promoted"))
+
+
+def exposed(document: Optional[Document]) -> bool:
+    """Whether an emergency asks for a new value: the one in use is compromised, or was taken out of use for that."""
+    if document is None:
+        return False
+    current, previous = document.current, document.previous
+    return current.compromised if current else bool(previous and previous.compromised)
+
+
+def taken_out(document: Optional[Document]) -> bool:
+    """Whether the value that was in use was taken out of use before there is another."""
+    return exposed(document) and bool(document and document.current is None)
+
+
+def in_emergency(document: Optional[Document]) -> bool:
+    """Whether a compromised value is not ended yet, or not replaced."""
+    previous = document.previous if document else None
+    return exposed(document) or bool(previous and previous.compromised)
 
 
 def can_return_to(stage: Optional[Stage]) -> bool:
@@ -142,13 +166,14 @@ def measure(document: Optional[Document], policy: Policy, now: datetime) -> DueS
     made = born(document.current if document else None)
     age = max(now - made, timedelta(0)) if made else None
     going, current = under_way(document), document.current if document else None
-    ended = current.ended if current else None
+    ended, named = current.ended if current else None, exposed(document)
+    late = bool(ended or named)
     if policy.max_age is None:
         state = "on_demand" if current else "never_rotated"
-        return DueStatus("overdue" if ended else state, age, under_way=going, ended=ended)
+        return DueStatus("overdue" if late else state, age, None, None, going, ended, named)
     due_at = made + policy.max_age if made else None
-    state = "overdue" if ended else _state(policy, age, policy.max_age)
-    return DueStatus(state, age, policy.max_age, due_at, going, ended)
+    state = "overdue" if late else _state(policy, age, policy.max_age)
+    return DueStatus(state, age, policy.max_age, due_at, going, ended, named)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import cl
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     cut_over,
     measure,
+    taken_out,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_mends import (
     locked_out,
@@ -57,7 +58,7 @@ def window(case: Case, mends: str = "") -> Gate:
             True,
             f"the maintenance window is open{until}" if until else "no maintenance window is set",
         )
-    if facts.emergency or facts.outside_window:
+    if case.emergency or facts.outside_window:
         return Gate("window", True, "outside the maintenance window, as the user asked")
     if cut_over(case.document):
         return Gate(
@@ -95,7 +96,7 @@ def policy(case: Case) -> Gate:
     status = measure(case.document, policy, case.now)
     if status.under_way:
         return Gate("policy", True, "a rotation is under way: it goes on")
-    if facts.emergency:
+    if facts.emergency or status.compromised:
         return Gate("policy", True, "an emergency")
     if facts.first and status.age is None:
         return Gate("policy", True, "there is no value yet: the first one is made")
@@ -187,6 +188,7 @@ def previous(case: Case) -> Gate:
         or not case.facts.overlap
         or document.pending
         or cut_over(document)
+        or taken_out(document)
     ):
         return Gate("previous", True, "nothing stands in the way of a new value")
     who = f" ({previous.text('username')})" if previous.text("username") else ""
@@ -215,7 +217,7 @@ def alert(case: Case, mends: str = "") -> Gate:
     alert = case.facts.alert
     if alert is None:
         return Gate("alert", True, "no alert is firing")
-    if case.facts.emergency or cut_over(case.document):
+    if case.emergency or cut_over(case.document):
         return Gate(
             "alert",
             True,
@@ -243,7 +245,7 @@ def alert_to_rotate(case: Case) -> Gate:
 def conditions(case: Case) -> Gate:
     """The credential's own gates are open, such as that nobody is live."""
     closed = case.facts.conditions
-    if closed and case.facts.emergency:
+    if closed and case.emergency:
         return Gate("gates", True, f"{some(closed)}; an emergency goes on all the same")
     return Gate("gates", not closed, some(closed) or "the credential's own gates are open")
 
@@ -266,7 +268,7 @@ def unknown(case: Case) -> Gate:
     if not found:
         return Gate("unknown", True, "no place holds a value that the keyring does not know")
     hold = f"these places hold a value that the keyring does not know: {some(found)}"
-    if facts.replace or facts.emergency:
+    if facts.replace or case.emergency:
         return Gate("unknown", True, f"{hold}; it may be replaced, as the user said")
     begun = case.document and case.document.pending
     how = "run the abandon playbook first, then adopt it" if begun else "adopt it first"
@@ -282,7 +284,7 @@ def unknown(case: Case) -> Gate:
 def consumers(case: Case) -> Gate:
     """Every consumer could be told of a new value now."""
     problems = case.facts.unready
-    if problems and (case.facts.emergency or cut_over(case.document)):
+    if problems and (case.emergency or cut_over(case.document)):
         return Gate(
             "consumers",
             True,

@@ -9,6 +9,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     being_rolled_back,
     can_return_to,
     cut_over,
+    in_emergency,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import (
     Case,
@@ -47,6 +48,37 @@ def observed(case: Case) -> Gate:
     )
 
 
+def stands(case: Case) -> Gate:
+    """There is a value to name as compromised, and nothing half made that was made before."""
+    document = case.document
+    if document is None or not (document.current or document.previous):
+        return Gate(
+            "stands",
+            False,
+            f"no value is in use ({describe(document)}): there is nothing to answer for",
+        )
+    if document.pending and not in_emergency(document):
+        return Gate(
+            "stands",
+            False,
+            f"a rotation is begun, and its value may be as exposed as the one in use ({describe(document)}): run the abandon playbook "
+            "first, then this one again",
+        )
+    return Gate("stands", True, "there is a value to name as compromised")
+
+
+def revocable(case: Case) -> Gate:
+    """The value in use can be taken out of use before there is another."""
+    document = case.document
+    if document and document.current and document.previous:
+        return Gate(
+            "revocable",
+            False,
+            f"an older value is not ended yet ({describe(document)}): run the retire_due playbook first",
+        )
+    return Gate("revocable", True, "no older value stands in the way")
+
+
 def grace(case: Case) -> Gate:
     """The grace period is over."""
     previous = case.document.previous if case.document else None
@@ -75,11 +107,16 @@ def _retiring(case: Case) -> bool:
     return bool(previous and previous.status == "retiring")
 
 
+_ALL_THE_SAME = "It is compromised, so it is ended all the same"
+
+
 def behind(case: Case) -> Gate:
     """Every sink holds what the keyring says."""
     behind = () if _retiring(case) else case.facts.behind
     if not behind:
         return Gate("behind", True, "every sink holds what the keyring says")
+    if case.emergency:
+        return Gate("behind", True, f"these sinks are behind: {some(behind)}. {_ALL_THE_SAME}")
     return Gate(
         "behind",
         False,
@@ -92,6 +129,12 @@ def receipts(case: Case) -> Gate:
     lagging = () if _retiring(case) else case.facts.lagging
     if not lagging:
         return Gate("receipts", True, "every consumer was seen using the current value")
+    if case.emergency:
+        return Gate(
+            "receipts",
+            True,
+            f"these consumers were not seen using the current value: {some(lagging)}. {_ALL_THE_SAME}",
+        )
     return Gate(
         "receipts",
         False,
@@ -106,6 +149,12 @@ def sessions(case: Case) -> Gate:
         return Gate("sessions", True, "not counted here")
     if not sessions:
         return Gate("sessions", True, "nobody uses the previous value")
+    if case.emergency:
+        return Gate(
+            "sessions",
+            True,
+            f"the previous value is still used by: {some(sessions)}. {_ALL_THE_SAME}",
+        )
     return Gate(
         "sessions",
         False,

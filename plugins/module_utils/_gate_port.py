@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Optional, Tuple
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import in_emergency
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import Policy
 
@@ -37,7 +38,7 @@ class Facts:
     :param force: the user wants this rotation although the policy does not.
     :param reason: why, in the user's words.
     :param outside_window: the user wants it outside the maintenance window.
-    :param emergency: the order is turned: revoke first.
+    :param emergency: a person says that the value is compromised.
     :param store_time: the secret store's own clock, where it tells it.
     :param returns: whether a value that was replaced can be made accepted again.
     :param handed: a person hands the values over.
@@ -52,6 +53,7 @@ class Facts:
     :param sessions: who still uses the previous value; none when nobody looked.
     :param alert: what is firing; none when no alert is configured or it is quiet.
     :param rotation_id: the rotation that a rollback is meant for; empty: whichever is in use.
+    :param made_before: what was made later is not compromised; none: whatever is in use.
     :param probes: how many proofs the credential has; none when nobody counted.
     :param first: only a credential without a value gets one, which no policy keeps from it.
     :param given: the value that a person was asked for by the rotation under way is there.
@@ -81,6 +83,7 @@ class Facts:
     sessions: Optional[Tuple[str, ...]] = None
     alert: Optional[str] = None
     rotation_id: str = ""
+    made_before: Optional[datetime] = None
     probes: Optional[int] = None
     given: bool = False
     first: bool = False
@@ -94,6 +97,11 @@ class Case:
     policy: Policy
     now: datetime
     facts: Facts
+
+    @property
+    def emergency(self) -> bool:
+        """A person says now that the value is compromised, or said so before and it is not over."""
+        return self.facts.emergency or in_emergency(self.document)
 
 
 def some(items: Tuple[str, ...]) -> str:

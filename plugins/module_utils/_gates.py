@@ -65,6 +65,8 @@ _GATES: Mapping[str, Tuple[Check, ...]] = MappingProxyType(
         ),
         "adopt": (*_COMMON, end.unmanaged, begin.sinks, begin.probes),
         "abandon": (*_COMMON, end.only_value),
+        "compromise": (*_COMMON, begin.reason, end.stands),
+        "revoke_first": (*_COMMON, end.revocable, begin.issuer, begin.sinks, begin.probes),
     }
 )
 _REFRESHING: Tuple[Check, ...] = (*_COMMON, begin.conditions, begin.sinks, begin.consumers)

@@ -85,7 +85,7 @@ class Stage:
     :param retire_after: when its grace ends; only in ``previous``.
     :param ended: when its issuer ended it without being asked to, by making another one.
     :param failed: it was rolled back: no grace, never a rollback target.
-    :param compromised: an emergency named it: never a rollback target.
+    :param compromised: an emergency named it: without grace, never a rollback target, and shown to nobody once it is retained.
     :param reason: why it came into use, in somebody's words.
     :param operator: who brought it into use.
     :param outage: seconds in which consumers could not log in anew, at most, while it was cut over to; none where the issuer
@@ -126,7 +126,8 @@ class Stage:
 
         One that was rolled back stays: whoever was told of it goes on presenting it until told otherwise.
         """
-        return self.status not in ("intended", "abandoning", "retiring") and not self.compromised
+        hidden = ("intended", "abandoning", "retiring")
+        return self.status not in hidden and not (self.compromised and self.status == "retained")
 
     def is_gone(self, overlap: bool, returns: bool) -> bool:
         """Whether its issuer ended it for good.

@@ -154,6 +154,9 @@ def build_request(access: KeyringAccess, params: Params) -> Request:
         evidence=tuple(params["evidence"]),
         grace=parse_duration(params["grace"], "grace"),
         made=parse_time(params["made"], "made") if params["made"] else None,
+        before=parse_time(params["made_before"], "keyturn_made_before")
+        if params["made_before"]
+        else None,
         notices=params["notices"],
         retain=params["retain"],
     )
@@ -196,6 +199,7 @@ SPEC = {
     "evidence": {"type": "list", "elements": "dict", "default": []},
     "grace": {"type": "str", "default": "48h"},
     "made": {"type": "str"},
+    "made_before": {"type": "str", "default": ""},
     "notices": {"type": "dict", "default": {}},
     "retain": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},

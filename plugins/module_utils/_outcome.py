@@ -38,6 +38,15 @@ def cut_over(keyring: Mapping[str, Any]) -> bool:
     return keyring["stages"]["current"]["outage_seconds"] is not None
 
 
+def replaced_dead(keyring: Mapping[str, Any]) -> bool:
+    """Whether the value before the current one was taken out of use before there was another.
+
+    :param keyring: the keyring's state, as results show it.
+    """
+    previous = keyring["stages"].get("previous") or {}
+    return bool(previous.get("compromised")) and previous.get("status") == "retiring"
+
+
 def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
     """How a procedure that was followed to its end left the credential.
 
@@ -47,6 +56,10 @@ def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
         return "The previous value is refused now and was removed"
     if purpose == "abandon":
         return "The pending value is refused now and was removed"
+    if purpose == "revoke_first":
+        return "No value is in use: the compromised one is refused. The rotation comes next"
+    if purpose == "compromise":
+        return _named(keyring["stages"])
     current, previous = keyring["stages"]["current"], keyring["stages"].get("previous")
     text = f"Rotation {current['rotation_id']} is in use"
     if previous and previous["failed"]:
@@ -54,6 +67,8 @@ def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
         text += (
             f" again: the one that failed, {failed}, was returned from and is kept until retire_due"
         )
+    elif replaced_dead(keyring):
+        text += "; the compromised one is refused"
     elif previous and not kept:
         text += "; the issuer ended the previous value when it made this one"
     elif previous:
@@ -63,6 +78,17 @@ def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
         text
         if outage is None
         else f"{text}; new logins and calls could fail for at most {round(outage, 1)} s"
+    )
+
+
+def _named(stages: Mapping[str, Any]) -> str:
+    named = [
+        f"{name} (rotation {stage['rotation_id']})"
+        for name, stage in stages.items()
+        if stage and stage["compromised"]
+    ]
+    return (
+        f"Compromised by the keyring: {', '.join(named)}. No run returns to it, and it has no grace"
     )
 
 

@@ -40,7 +40,7 @@ class Wanted:
 def _kept(stage: Stage) -> bool:
     # A value that was rolled back stays until it is retired: consumers hold it until they have
     # picked up the one that came back.
-    return stage.status not in _GONE and not stage.compromised
+    return stage.status not in _GONE
 
 
 def _kept_stages(document: Document) -> list[Stage]:

@@ -32,6 +32,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     cut_over,
     due_status,
     notices,
+    taken_out,
     was_rolled_back,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError, Refused
@@ -72,6 +73,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts 
     users_of,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time
+from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import is_named
 
 NOTHING = "nothing"
 # The gate that says whether there is anything to do at all, as opposed to something in the way.
@@ -113,8 +116,11 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         first=params["only_missing"],
         reason=params["reason"] or (access.run.why if access else ""),
         outside_window=params["outside_window"],
-        emergency=params["emergency"],
+        emergency=params["emergency"] or params["purpose"] == "compromise",
         rotation_id=params["rotation_id"],
+        made_before=parse_time(params["made_before"], "keyturn_made_before")
+        if params["made_before"]
+        else None,
         probes=defined.presenting,
         unready=tuple(params["unready"]),
         store_time=access.store_time() if access else None,
@@ -130,7 +136,6 @@ def todo(
         observing); or ``nothing``.
     """
     closed = {gate.name: gate.message for gate in found if not gate.passed}
-    current, pending = (document.current, document.pending) if document else (None, None)
     if (
         purpose == REFRESH
         or (purpose == "rotate" and cut_over(document))
@@ -140,22 +145,36 @@ def todo(
     due_gate = _DUE_GATES.get(purpose, "")
     if due_gate in closed:
         return NOTHING, closed[due_gate]
-    if purpose == "rollback" and was_rolled_back(document, facts.rotation_id):
-        return (
-            NOTHING,
+    settled = _settled(purpose, document, facts)
+    return (NOTHING, settled) if settled else (purpose, "")
+
+
+def _settled(purpose: str, document: Optional[Document], facts: Facts) -> str:
+    """Why there is nothing to do for this purpose, by what the keyring says; empty where there is."""
+    current, pending = (document.current, document.pending) if document else (None, None)
+    compromised, out = bool(current and current.compromised), taken_out(document)
+    previous = document.previous if document else None
+    unfinished = out or bool(previous and previous.compromised and cut_over(document))
+    named = document is not None and is_named(document, facts.made_before)
+    adopted = current and current.adopted and not pending and current.definition == facts.definition
+    reasons = {
+        "rollback": (
+            was_rolled_back(document, facts.rotation_id),
             "the last rotation was rolled back before, and the value before it is in use",
-        )
-    if purpose == "abandon" and pending is None:
-        return NOTHING, "nothing is pending"
-    if (
-        purpose == "adopt"
-        and current
-        and current.adopted
-        and not pending
-        and current.definition == facts.definition
-    ):
-        return NOTHING, "the value was adopted before"
-    return purpose, ""
+        ),
+        "retire": (unfinished, "the rotation that replaces what is compromised comes first"),
+        "abandon": (pending is None, "nothing is pending"),
+        "adopt": (adopted, "the value was adopted before"),
+        "compromise": (named, "what was exposed is named, and what is in use was made after it"),
+        "revoke_first": (
+            not facts.overlap or not (compromised or out),
+            "no compromised value is in use"
+            if facts.overlap
+            else "its issuer ends the old value by making the new one: the rotation comes first",
+        ),
+    }
+    settled, why = reasons.get(purpose, (False, ""))
+    return why if settled else ""
 
 
 def _purpose(params: Params, document: Optional[Document]) -> str:
@@ -189,6 +208,11 @@ def _can_return(what: str, document: Optional[Document], facts: Facts) -> bool:
     )
 
 
+def _foreseen_to_end(params: Params) -> bool:
+    """Whether a dry run foresaw that a value ends before this: the issuer still has it, and would tell of what is gone by then."""
+    return any(step["transition"] == "retired" for step in params["replay"] or ())
+
+
 def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> Facts:
     """Ask everybody. What a purpose has no gate for is not asked."""
     params, document, context = case.params, case.document, case.context
@@ -198,14 +222,15 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
     facts = replace(facts, unready=tuple(dict.fromkeys((*facts.unready, *seen))))
     if purpose == "rotate":
         facts = replace(facts, given=is_given(defined.issuer, document, context))
-    if purpose == "rotate" and case.may_stage and what == "rotate":
+    asked = what == "revoke_first" or (what == purpose == "rotate" and case.may_stage)
+    if asked and not _foreseen_to_end(params):
         facts = replace(facts, issuer_problems=issuer_problems(defined.issuer, document, context))
     if purpose == "adopt":
         for sentence in issuer_problems(defined.issuer, document, context):
             context.warn(
                 f"{facts.credential}: it can be adopted, but not be rotated yet: {sentence}"
             )
-    if purpose not in ("abandon", "look"):
+    if purpose not in ("abandon", "look", "compromise"):
         sinks = look_at_sinks(params, what, defined, document, context, problems)
         facts = replace(
             facts,
@@ -249,7 +274,12 @@ def _in_use(case: Case, defined: Definitions) -> Optional[int]:
 
 
 def _interruption(what: str, case: Case, defined: Definitions) -> str:
-    """What a person is told before an issuer without overlap is cut over."""
+    """What a person is told before an issuer without overlap is cut over, or a value taken out of use."""
+    if what == "revoke_first":
+        return (
+            "the value in use is refused and its sessions are ended now: from then until the last consumer was seen using the new one "
+            "nobody can log in"
+        )
     if case.facts.overlap or what not in ("rotate", "rollback", "use"):
         return ""
     if not case.facts.returns:
@@ -487,6 +517,7 @@ SPEC = {
     "reason": {"type": "str", "default": ""},
     "outside_window": {"type": "bool", "default": False},
     "emergency": {"type": "bool", "default": False},
+    "made_before": {"type": "str", "default": ""},
     "refresh": {"type": "bool", "default": False},
     "rotation_id": {"type": "str", "default": ""},
     "not_due": {"type": "str", "default": "skip", "choices": ["skip", "refuse"]},

@@ -502,6 +502,7 @@ SPEC: Mapping[str, Any] = {
     "reason": {"type": "str", "default": ""},
     "outside_window": {"type": "bool", "default": False},
     "rotation_id": {"type": "str", "default": ""},
+    "made_before": {"type": "str", "default": ""},
     "phases": {"type": "list", "elements": "str", "choices": list(PHASES), "default": []},
     "variables": {"type": "list", "elements": "str", "default": []},
     "known_variables": {"type": "list", "elements": "str", "default": []},

@@ -219,6 +219,7 @@ CHECK = Step(
         "reason",
         "outside_window",
         "rotation_id",
+        "made_before",
         "timeout",
         "interval",
         "variables",
@@ -428,6 +429,35 @@ _RETIRE = (
     ),
     _keyring("retired", "Forget it", late=_evidence("refused"), when=_todo("retire")),
 )
+_COMPROMISE = (
+    _keyring(
+        "compromise",
+        "Name what was exposed as compromised",
+        ("made_before",),
+        when=_todo("compromise"),
+    ),
+)
+_REVOKE_FIRST = (
+    _keyring(
+        "revoke_first",
+        "Take the compromised value out of use before there is another",
+        ("issuer", "generate"),
+        when=_todo("revoke_first"),
+    ),
+    _issuer(
+        "revoke",
+        "Have the issuer refuse it",
+        {"operation": "revoke", "stage": "previous"},
+        when=_todo("revoke_first"),
+    ),
+    _places("hide", "Take it out of the sinks", when=_todo("revoke_first")),
+    _proof(
+        "refused",
+        "Prove that it is refused",
+        {"stage": "previous", "expect": "refused"},
+        when=_todo("revoke_first"),
+    ),
+)
 _VERIFY = (
     _proof(
         "prove",
@@ -449,6 +479,8 @@ PROCEDURES: Mapping[str, Tuple[Step, ...]] = MappingProxyType(
         "retire": _RETIRE,
         "abandon": _ABANDON,
         "verify": _VERIFY,
+        "compromise": _COMPROMISE,
+        "revoke_first": _REVOKE_FIRST,
     }
 )
 """The steps of each purpose between the check and the release, in order. The last one says how it ended."""

@@ -41,6 +41,7 @@ class Request:
     :param returns: whether the issuer can make a value that was replaced accepted again.
     :param handed: a person hands the values over, so that one that was abandoned may be read again.
     :param holder_dead: the process that holds the claim is known to be gone.
+    :param before: what was made later is not compromised; none: whatever there is.
     :param receipts: per consumer, the digest of what it was seen using.
     """
 
@@ -59,6 +60,7 @@ class Request:
     evidence: Evidence = ()
     grace: timedelta = timedelta(hours=48)
     made: Optional[datetime] = None
+    before: Optional[datetime] = None
     receipts: Mapping[str, str] = field(default_factory=dict)
     notices: Mapping[str, str] = field(default_factory=dict)
     retain: bool = False

@@ -18,6 +18,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import (
     check_clock,
     same_run,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
+    born,
+    in_emergency,
+    taken_out,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
     Conflict,
@@ -85,7 +90,7 @@ def _stage(document: Document, request: Request, now: datetime) -> Document:
             "A leftover of another definition is pending: run the abandon playbook, then rotate again",
         )
     previous, overlap = document.previous, request.overlap
-    if previous and overlap:
+    if previous and overlap and not taken_out(document):
         until = f" until {format_time(previous.retire_after)}" if previous.retire_after else ""
         raise _refuse(
             document,
@@ -154,8 +159,10 @@ def _proved(document: Document, request: Request, now: datetime) -> Document:
     )
 
 
-def _to_previous(stage: Optional[Stage]) -> Optional[Stage]:
-    return replace(stage, status="grace", retire_after=None) if stage else None
+def _to_previous(document: Document) -> Optional[Stage]:
+    """What is replaced; where it was taken out of use before, it is on its way out already."""
+    stage = document.current
+    return replace(stage, status="grace", retire_after=None) if stage else document.previous
 
 
 def _in_use(stage: Stage, status: str, request: Request, now: datetime) -> Stage:
@@ -175,7 +182,7 @@ def _promote(document: Document, request: Request, now: datetime) -> Document:
             "Only a proved value is promoted: run the rotation playbook with the phases before it",
         )
     current = _in_use(stage, "promoted", request, now)
-    return replace(document, pending=None, current=current, previous=_to_previous(document.current))
+    return replace(document, pending=None, current=current, previous=_to_previous(document))
 
 
 def _cutover(document: Document, request: Request, now: datetime) -> Document:
@@ -189,16 +196,19 @@ def _cutover(document: Document, request: Request, now: datetime) -> Document:
             "Only an issued value of an issuer without overlap is cut over; use promote",
         )
     current = _in_use(stage, "cutover", request, now)
-    return replace(document, pending=None, current=current, previous=_to_previous(document.current))
+    return replace(document, pending=None, current=current, previous=_to_previous(document))
 
 
 def _outage(document: Document, current: Stage, now: datetime) -> Optional[float]:
-    """From the write that came right before the issuer's change, to the moment when the last consumer was seen using the value.
+    """From the write that came right before the value before was refused, to the moment when the last consumer was seen using this one.
 
     Nobody's receipt falls into it when there is no consumer, or when a killed run's successor only had to look: then it ends now.
     """
-    begun = current.promoted
-    if current.status != "cutover" or begun is None:
+    previous = document.previous
+    begun = current.promoted if current.status == "cutover" else None
+    if previous and previous.compromised and previous.status == "retiring":
+        begun = previous.ended
+    if begun is None:
         return None
     seen = [receipt.at for receipt in document.receipts.values() if receipt.at >= begun]
     return round((max(seen, default=now) - begun).total_seconds(), 3)
@@ -289,7 +299,7 @@ def _retire(document: Document, request: Request, now: datetime) -> Document:
             "retire",
             "The current value is not observed yet: run the rotation playbook to its end first",
         )
-    if now < previous.retire_after:
+    if now < previous.retire_after and not previous.compromised:
         left = format_duration(previous.retire_after - now)
         raise _refuse(
             document,
@@ -352,6 +362,58 @@ def _abandoned(document: Document, request: Request, now: datetime) -> Document:
     return replace(document, pending=None, abandoned=kept)
 
 
+def _is_exposed(stage: Optional[Stage], before: Optional[datetime]) -> bool:
+    """Whether a stage was made before a moment; one of unknown age may have been."""
+    made = born(stage)
+    return stage is not None and (before is None or made is None or made < before)
+
+
+def _named(document: Document, before: Optional[datetime]) -> Document:
+    """The document with what was exposed named as compromised.
+
+    While an earlier emergency is under way, what came into use since is the answer to it.
+    """
+    current, previous = document.current, document.previous
+    if previous and not previous.compromised and _is_exposed(previous, before):
+        previous = replace(previous, compromised=True)
+    answered = bool(document.previous and document.previous.compromised)
+    if current and not current.compromised and not answered and _is_exposed(current, before):
+        current = replace(current, compromised=True)
+    return replace(document, current=current, previous=previous)
+
+
+def is_named(document: Document, before: Optional[datetime]) -> bool:
+    """Whether nothing is left to be named as compromised.
+
+    :param before: what was made later was not exposed; none: whatever there is was.
+    """
+    return _named(document, before) == document
+
+
+def _compromise(document: Document, request: Request, now: datetime) -> Document:
+    if document.pending and not in_emergency(document):
+        raise _refuse(
+            document,
+            "compromise",
+            "What is pending may be as exposed as what is in use: run the abandon playbook first",
+        )
+    return document if is_named(document, request.before) else _named(document, request.before)
+
+
+def _revoke_first(document: Document, request: Request, now: datetime) -> Document:
+    current = document.current
+    if taken_out(document):
+        return document
+    if current is None or not current.compromised or document.previous or not request.overlap:
+        raise _refuse(
+            document,
+            "revoke_first",
+            "Only a compromised value that is in use alone is taken out of use before there is another: run the respond_compromise "
+            "playbook, which says what comes first",
+        )
+    return replace(document, current=None, previous=replace(current, status="retiring", ended=now))
+
+
 def _receive(document: Document, request: Request, now: datetime) -> Document:
     stage = document.current or document.pending
     rotation = stage.rotation_id if stage else ""
@@ -393,6 +455,8 @@ _STEPS: Dict[str, Callable[[Document, Request, datetime], Document]] = {
     "abandoned": _abandoned,
     "receive": _receive,
     "note": _note,
+    "compromise": _compromise,
+    "revoke_first": _revoke_first,
 }
 TRANSITIONS = (*_STEPS, "release")
 _BEGINNING = ("stage", "adopt", "claim")

@@ -32,6 +32,8 @@ options:
       - V(retire) marks the previous value, V(retired) removes it when it was proved to be refused.
       - V(abandon) marks a pending value, V(abandoned) removes it.
       - V(adopt) takes over a value that is in use without changing it.
+      - V(compromise) names the value in use and the one before it as compromised, V(revoke_first) takes such a value out of use before
+        there is another.
       - V(claim), V(release) and V(note) keep out other runs, let them in again, and write a line to the ledger.
     type: str
     required: true
@@ -51,6 +53,8 @@ options:
       - abandon
       - abandoned
       - note
+      - compromise
+      - revoke_first
       - release
   issuer:
     description:
@@ -75,6 +79,10 @@ options:
   made:
     description: When an adopted value was made, as RFC 3339 with a zone. Without it its age is unknown and it counts as due.
     type: str
+  made_before:
+    description: For O(transition=compromise), what was made at this time or later is not named, as RFC 3339 with a zone.
+    type: str
+    default: ""
   notices:
     description: Notifications that were sent, with their times, so that they are not sent again.
     type: dict

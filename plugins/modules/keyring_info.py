@@ -175,13 +175,15 @@ keyring:
               description: Whether it was rolled back.
               type: bool
             compromised:
-              description: Whether an emergency named it.
+              description: Whether an emergency named it. No run returns to it, and it has no grace.
               type: bool
             adopted:
               description: Whether it was in use before its credential had a keyring.
               type: bool
             outage_seconds:
-              description: For how long consumers could not log in anew at most, while an issuer without overlap was cut over to it.
+              description:
+                - For how long consumers could not log in anew at most, while an issuer without overlap was cut over to it, or after a
+                  compromised value was refused before there was this one.
               type: float
             evidence:
               description: What proved it, when and against what.
@@ -270,6 +272,9 @@ due:
     ended:
       description: When the issuer ended the value in use, so that nobody can use it. Null where it did not.
       type: str
+    compromised:
+      description: Whether an emergency named the value in use, or took it out of use.
+      type: bool
     text:
       description: All that in one line for people.
       type: str

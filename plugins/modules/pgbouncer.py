@@ -19,7 +19,7 @@ description:
     line. So a file with a broken line is refused before anything is written, with the line's number, and the answer is not relied on.
   - With O(auth=auth_query) PgBouncer asks the database, so nothing is written; the logins are still tried.
   - With O(keyring) it all follows from the credential's keyring. The names and verifiers of the stages that must be accepted are in the
-    userlist, those of retired, abandoned and compromised ones are not, and neither are the other roles that O(issuer) lists. A value that
+    userlist, those of retired and abandoned ones are not, and neither are the other roles that O(issuer) lists. A value that
     was rolled back keeps its line until it is retired, because consumers hold it until they have read the one that came back. A stage
     without a verifier (an adopted one) leaves the line of its name as it is.
   - It never uses C(PAUSE). With SCRAM secrets PgBouncer logs in to the server with the keys of the client that logged in last, so that a

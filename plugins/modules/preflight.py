@@ -33,7 +33,7 @@ options:
     description: What is about to be done.
     type: str
     default: rotate
-    choices: [rotate, look, promote, retire, rollback, verify, adopt, abandon]
+    choices: [rotate, look, promote, retire, rollback, verify, adopt, abandon, compromise, revoke_first]
   policy:
     description:
       - The credential's policy, as in C(keyturn_policy). Keys that it does not know are refused.
@@ -162,7 +162,9 @@ options:
     type: bool
     default: false
   emergency:
-    description: The value is compromised. A reason is demanded, and window, policy and alert do not stop it.
+    description:
+      - The value is compromised. A reason is demanded, and window, policy and alert do not stop it.
+      - The keyring says so, too, from O(purpose=compromise) until the value is ended. Then the reason was given before.
     type: bool
     default: false
   refresh:
@@ -173,6 +175,10 @@ options:
     default: false
   rotation_id:
     description: For O(purpose=rollback), refuse unless this rotation is the one in use.
+    type: str
+    default: ""
+  made_before:
+    description: For O(purpose=compromise), what was made at this time or later was not exposed, as RFC 3339 with a zone.
     type: str
     default: ""
   not_due:

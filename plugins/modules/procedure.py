@@ -36,7 +36,7 @@ options:
     description: What is to be done.
     type: str
     required: true
-    choices: [rotate, rollback, adopt, retire, abandon, verify]
+    choices: [rotate, rollback, adopt, retire, abandon, verify, compromise, revoke_first]
   policy:
     description: The credential's policy, as in M(keyturn.runbooks.preflight).
     type: dict
@@ -116,6 +116,10 @@ options:
     default: false
   rotation_id:
     description: For O(purpose=rollback), refuse unless this rotation is the one in use.
+    type: str
+    default: ""
+  made_before:
+    description: For O(purpose=compromise), what was made at this time or later was not exposed, as RFC 3339 with a zone.
     type: str
     default: ""
   phases:

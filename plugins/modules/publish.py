@@ -61,8 +61,8 @@ options:
         public keys in PEM form, with the field C(kid) of each stage as key id, and needs the Python library cryptography.
       - All other braces are literal. A brace that names a stage and is no placeholder, such as V({current.password | b64}) with its
         blanks, is refused.
-      - A stage counts as absent when it has no value yet, is being abandoned or retired, was rolled back, or is compromised. In a
-        list it is left out.
+      - A stage counts as absent when it has no value yet, is being abandoned or retired, was rolled back, or is a compromised one that is
+        retained. In a list it is left out.
       - C(fields) is a mapping of several fields of one place to their templates.
       - C(group) is a list of sinks that belong together, such as an access key and its secret. When a part of one of them is absent,
         none of them is written. The group gives its C(host), C(create) and C(absent) to its members.

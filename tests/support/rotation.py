@@ -301,6 +301,16 @@ class Estate:
         """The steps that the audit log tells of."""
         return [line["phase"] for line in self.kept.lines(CREDENTIAL)]
 
+    def secrets_by_stage(self) -> list[tuple[str, str]]:
+        """User and password of the value in use, and of the one before it."""
+        found = [self.document().previous, self.document().current]
+        return [
+            (stage.text("username"), secret.reveal())
+            for stage in found
+            for secret in [stage.secret("password") if stage else None]
+            if stage and secret
+        ]
+
     def secrets(self) -> list[str]:
         """Every secret value of the keyring."""
         document = self.document()

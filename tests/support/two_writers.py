@@ -67,6 +67,7 @@ class World:
 
     :ivar accepted: the password that the issuer takes for each user.
     :ivar held: what each consumer presents.
+    :ivar compromised: what an emergency named: whoever holds it may be locked out.
     :ivar taking_over: the run that writes now was told to take over.
     :ivar kill_after_write: the next write of the keyring is the last thing that its run does.
     :ivar lost: runs whose claim another run took.
@@ -80,6 +81,7 @@ class World:
     lines: list[dict[str, Any]] = field(default_factory=list)
     accepted: dict[str, str] = field(default_factory=dict)
     held: dict[str, Login] = field(default_factory=dict)
+    compromised: set[Login] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     taking_over: bool = False
@@ -159,7 +161,8 @@ class World:
             assert stage is None or login(stage)[1] in (ours, LEGACY), "another stage's value"
         if self.overlap:
             for name, (user, password) in self.held.items():
-                assert self.accepted.get(user) == password, f"I1: {name} is locked out"
+                ours = self.accepted.get(user) == password or (user, password) in self.compromised
+                assert ours, f"I1: {name} is locked out"
         if current is None:
             return
         takes = set(self.accepted.items())
@@ -220,7 +223,8 @@ class ModelIssuer:
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Any) -> Outcome:
         self._mind(stage, guard, ("retiring", "abandoning"))
         user, password = login(stage)
-        assert login(stage) not in self._world.held.values(), "revoked what a consumer holds"
+        held = login(stage) in self._world.held.values()
+        assert stage.compromised or not held, "revoked what a consumer holds"
         if self.overlap or self._world.accepted.get(user) == password:
             self._world.accepted.pop(user, None)
         self._world.reached[f"revoke {stage.status}"] += 1
@@ -291,13 +295,18 @@ def _mind_ends(world: World, before: Document, after: Document, phase: str) -> N
         holding = {login(after.current)}
         assert set(world.held.values()) == holding, "observed, but not by all"
         old = after.previous
-        until = old and world.now + (timedelta(0) if old.failed else GRACE)
+        until = old and world.now + (timedelta(0) if old.failed or old.compromised else GRACE)
         assert old is None or old.retire_after == until, "not the grace that was asked for"
+    if phase == "revoke_first" and before.current:
+        assert before.current.compromised, "taken out of use, and nobody named it"
     if phase == "retire":
         old = before.previous
-        assert old and old.retire_after and old.retire_after <= world.now, "retired in its grace"
+        over = old and old.retire_after and (old.retire_after <= world.now or old.compromised)
+        assert over, "retired in its grace"
         assert before.current and before.current.status == "observed", "retired too early"
-        assert world.lagging(before) == (), "retired while a consumer lags"
+        assert (old and old.compromised) or not world.lagging(before), (
+            "retired while a consumer lags"
+        )
 
 
 def mind_write(world: World, before: Document | None, after: Document) -> None:
@@ -309,6 +318,8 @@ def mind_write(world: World, before: Document | None, after: Document) -> None:
     assert head is not None
     phase = str(head.line["phase"])
     world.reached[phase] += 1
+    named = [stage for stage in (after.current, after.previous) if stage and stage.compromised]
+    world.compromised.update(map(login, named))
     number = before.ledger.number if before and before.ledger else 0
     assert head.number == number + 1, "the ledger has a gap"
     assert after.step == (before.step if before else 0) + 1, "a step was lost"

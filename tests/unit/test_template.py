@@ -181,7 +181,7 @@ def test_several_values_must_be_joined_also_when_only_predicted() -> None:
         ("pending", {"status": "intended"}),
         ("pending", {"status": "abandoning"}),
         ("previous", {"status": "retiring"}),
-        ("previous", {"compromised": True}),
+        ("previous", {"compromised": True, "status": "retained"}),
     ],
 )
 def test_a_stage_that_nobody_may_use_renders_as_absent(name: str, marks: dict[str, Any]) -> None:

@@ -59,7 +59,18 @@ Event = tuple[Any, ...]
 # Steps that a module records after it did its work, for the rotation that it did it for.
 RECORDED = ("applied", "proved", "promote", "observed")
 # What asks for nothing that somebody would have to have done first.
-HONEST = ("claim", "stage", "promote", "promote", "abandon", "rollback", "retire", "retire", "note")
+HONEST = (
+    "claim",
+    "stage",
+    "promote",
+    "promote",
+    "abandon",
+    "rollback",
+    "retire",
+    "retire",
+    "note",
+    "revoke_first",
+)
 WRITERS = ("ann", "bob")
 LENGTH = 60
 
@@ -221,6 +232,7 @@ class TwoWriters:
             take_over=writer.take_over,
             definition=writer.definition,
             overlap=self.world.overlap,
+            reason="somebody left" if self.rotations % 3 == 0 else "",
             lagging=self.world.lagging(document) if document else (),
         )
         found = gates(purpose, document, Policy(), self.world.now, facts)
@@ -307,10 +319,10 @@ class TwoWriters:
         return replace(asked, rotation_id=rotation, fields=fields)
 
     def _next_user(self, document: Document | None) -> str:
-        current = document.current if document else None
+        latest = (document.current or document.previous) if document else None
         if not self.world.overlap:
             return "app"
-        return "app_b" if current and current.text("username") == "app_a" else "app_a"
+        return "app_b" if latest and latest.text("username") == "app_a" else "app_a"
 
     def _act_issuer(self, writer: Writer, operation: str, stage: str) -> None:
         issuer = ModelIssuer(self.world, writer.run_id)
@@ -381,7 +393,15 @@ def explore(overlap: bool, examples: int, shorten: bool = True) -> Counter[str]:
 
 EITHER = (
     *("stage", "observed", "receive", "rollback", "adopt", "note", "release"),
-    *("retire", "retired", "abandon", "abandoned", "revoke retiring", "revoke abandoning"),
+    *(
+        "compromise",
+        "retire",
+        "retired",
+        "abandon",
+        "abandoned",
+        "revoke retiring",
+        "revoke abandoning",
+    ),
     *("take-over", "dead holder", "expired claim", "lost guard", "conflict", "Refused"),
     *("killed before the ledger", "recovered line"),
 )
@@ -389,7 +409,7 @@ EITHER = (
 
 @pytest.mark.parametrize(
     ("overlap", "own"),
-    [(True, ("applied", "proved", "promote")), (False, ("cutover",))],
+    [(True, ("applied", "proved", "promote", "revoke_first")), (False, ("cutover",))],
     ids=["overlap", "no overlap"],
 )
 def test_whatever_two_runs_do_every_invariant_holds_and_everything_is_reached(
@@ -427,6 +447,12 @@ def _forgets_grace(document: Document, asked: Request, now: datetime) -> Documen
     return _STEPS["observed"](document, replace(asked, grace=timedelta(0)), now)
 
 
+def _revokes_anything(document: Document, asked: Request, now: datetime) -> Document:
+    current = document.current
+    named = replace(document, current=replace(current, compromised=True)) if current else document
+    return _STEPS["revoke_first"](named, asked, now)
+
+
 def _overwrites(world: World, text: str, expected: str | None) -> str:
     return _WRITE(world, text, str(world.version) if world.text else None)
 
@@ -439,6 +465,12 @@ def _overwrites(world: World, text: str, expected: str | None) -> str:
         (_transitions, "check_claim", lambda *_: None, "claim was not minded"),
         (_transitions._STEPS, "promote", _promotes_unproved, "promoted without proof"),
         (_transitions._STEPS, "observed", _forgets_grace, "not the grace"),
+        (
+            _transitions._STEPS,
+            "revoke_first",
+            _revokes_anything,
+            "nobody named it",
+        ),
         (
             KeyringAccess,
             "guard",
@@ -453,6 +485,7 @@ def _overwrites(world: World, text: str, expected: str | None) -> str:
         "no claim",
         "no proof",
         "no grace",
+        "nobody named it",
         "no guard",
         "no CAS",
     ],

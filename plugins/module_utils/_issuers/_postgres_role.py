@@ -139,8 +139,7 @@ class PostgresRole(Passive):
         if self._definition.strategy != ALTERNATE:
             return "".join(self._definition.roles)
         free = self._free(document)
-        current = document.current.text("username") if document and document.current else ""
-        return free[0] if current in self._definition.roles else ""
+        return free[0] if _latest(document) in self._definition.roles else ""
 
     def _free(self, document: Optional[Document]) -> List[str]:
         taken = _taken(document)
@@ -189,9 +188,9 @@ class PostgresRole(Passive):
 
     def _like(self, server: Server, name: str, document: Optional[Document]) -> str:
         """The role that has the rights now."""
-        current = document.current.text("username") if document and document.current else ""
-        if current and current != name:
-            return current
+        latest = _latest(document)
+        if latest and latest != name:
+            return latest
         if self._definition.like:
             return self._definition.like
         others = [role for role in self._definition.roles if role != name]
@@ -218,7 +217,7 @@ class PostgresRole(Passive):
 
     def _warn_of_another(self, document: Optional[Document], context: Context) -> None:
         """Roles may be renamed on purpose; with a typo, one would be made that nobody wanted, and the one in use be ended."""
-        current = document.current.text("username") if document and document.current else ""
+        current = _latest(document)
         roles = self._definition.roles
         if current and roles and current not in roles:
             context.warn(
@@ -248,7 +247,7 @@ class PostgresRole(Passive):
         with self._server(context) as server:
             job = self._job(server, name, context, guard)
             if self._definition.strategy == SAME:
-                return self._revoke_same(job, stage, guard, context)
+                return self._revoke_same(job, stage, document, guard, context)
             self._refuse_shared(stage, document)
             return job.locked(forget=True)
 
@@ -262,10 +261,13 @@ class PostgresRole(Passive):
                     "rotation first"
                 )
 
-    def _revoke_same(self, job: RoleJob, stage: Stage, guard: Guard, context: Context) -> Outcome:
+    def _revoke_same(
+        self, job: RoleJob, stage: Stage, document: Document, guard: Guard, context: Context
+    ) -> Outcome:
         """The new verifier ended the old password; sessions that logged in with it live on unless it is compromised."""
         role = job.role(job.wish.name)
-        if password_state(job.server, job.admin, role, credential_of(stage)) == "same":
+        state = password_state(job.server, job.admin, role, credential_of(stage))
+        if state == "same" and not _is_foreseen(document):
             raise Refused(
                 f"role {role.name} still accepts this value, and has only one; rotate it before revoking the old value"
             )
@@ -341,6 +343,18 @@ class PostgresRole(Passive):
                 f"role {username} does not accept this password; give the one that is in use"
             )
         return {"username": username, "password": password, "verifier": kept}
+
+
+def _is_foreseen(document: Document) -> bool:
+    """Whether the value in use is one that a dry run predicted, so that the server was not told of it."""
+    password = document.current.secret("password") if document.current else None
+    return password is not None and not password.known
+
+
+def _latest(document: Optional[Document]) -> str:
+    """The role that is in use, or that was until it was taken out of use; empty when there is none."""
+    stage = (document.current or document.previous) if document else None
+    return stage.text("username") if stage else ""
 
 
 def _taken(document: Optional[Document]) -> Set[str]:

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A compromise is answered: what was exposed ends at once, before there is another value or after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from estate.databases import Database
+from estate.pgbouncer import PgBouncer
+from estate.playbook import Ansible, PlaybookResult
+from rotation import FORCE, Estate
+
+pytestmark = pytest.mark.pg_versions("16")
+Maker = Callable[..., Estate]
+NO_FAILURES = {"failed_logins": 0, "failed_transactions": 0, "failed_reloads": 0}
+REASON = {"keyturn_reason": "a laptop was stolen"}
+ROTATE_FIRST = {**REASON, "keyturn_response": "rotate_first"}
+REVOKE_FIRST = {**REASON, "keyturn_response": "revoke_first"}
+# What would stop any other rotation: it is young, and nothing is to be done outside of a window that is closed.
+STRICT = {"rotate": "age", "max_age": "180d", "grace": "48h", "min_age": "90d", "windows": []}
+
+
+@pytest.fixture
+def make(
+    scratch: Path,
+    database: Database,
+    ansible: Ansible,
+    pgbouncer_factory: Callable[..., PgBouncer],
+) -> Maker:
+    """Makes the estate of an adopted credential."""
+
+    def maker(strategy: str, pooled: bool = False) -> Estate:
+        first = f"{database.name}_a"
+        password = database.create_login(first)
+        pooler = None
+        if pooled:
+            users = {first: database.verifier(first) or ""}
+            pooler = pgbouncer_factory(
+                database.server, auth="userlist", database=database.name, users=users
+            )
+        policy = {key: value for key, value in STRICT.items() if value}
+        made = Estate(
+            scratch, database, ansible, pooler, strategy, variables={"keyturn_policy": policy}
+        )
+        made.hand_over(first, password)
+        made.adopt()
+        return made
+
+    return maker
+
+
+def answer(estate: Estate, *arguments: str, extra: dict[str, Any]) -> PlaybookResult:
+    return estate.run("respond_compromise", "--limit", "all", *arguments, extra=extra)
+
+
+def foretold(estate: Estate, extra: dict[str, Any]) -> PlaybookResult:
+    """A dry run that writes nothing and takes the steps of the run after it."""
+    before = estate.snapshot()
+    dry = answer(estate, "--check", "--diff", extra=extra).check()
+    assert estate.snapshot() == before, "the dry run wrote something"
+    real = answer(estate, "--diff", extra=extra).check()
+    assert shown(dry) == shown(real)
+    return real
+
+
+def shown(run: PlaybookResult) -> list[str]:
+    """The steps that a dry run announces, too: that a consumer was seen using a value it cannot."""
+    return [line for line in run.steps if not line.startswith(("consumer ", "Rotation "))]
+
+
+def test_nobody_is_locked_out_where_the_new_value_comes_first(make: Maker) -> None:
+    estate = make("alternate_roles", pooled=True)
+    with estate.client as client:
+        estate.run("rotate_db", extra=FORCE).check()
+        older, exposed = estate.secrets_by_stage()
+        done = foretold(estate, ROTATE_FIRST)
+        client.work(50)
+        assert client.failures() == NO_FAILURES
+    document = estate.document()
+    assert document.current and document.current.status == "observed"
+    assert document.previous is None and not document.current.compromised
+    for user, password in (older, exposed):
+        if user != document.current.text("username"):
+            assert not estate.database.accepts(user, password)
+    assert not {older[1], exposed[1]} & set(estate.secrets())
+    assert estate.ledger_faults() == []
+    assert "a laptop was stolen" in estate.ledger_path.read_text()
+    again = answer(
+        estate, "--check", extra={**ROTATE_FIRST, "keyturn_made_before": "2020-01-01T00:00:00Z"}
+    )
+    assert "changed=0" in again.check().stdout
+    assert not any(secret in done.output for secret in (older[1], exposed[1], *estate.secrets()))
+
+
+@pytest.mark.parametrize("strategy", ["alternate_roles", "same_role"])
+def test_it_is_refused_before_there_is_another(make: Maker, strategy: str) -> None:
+    estate = make(strategy)
+    user, password = estate.first
+    at = "Log in with the pending value, the way consumers do"
+    at = at if strategy == "alternate_roles" else "Watch the health of what uses it"
+    with estate.client:
+        dry = answer(estate, "--check", extra=REVOKE_FIRST).check()
+        assert "nobody can log in" in dry.output or strategy == "same_role"
+        killed = estate.killed(
+            "respond_compromise",
+            at,
+            extra={**REVOKE_FIRST, "keyturn_hosts": "all"},
+        )
+        assert not estate.database.accepts(user, password)
+        done = answer(estate, extra=REVOKE_FIRST).check()
+        document = estate.document()
+        assert document.current and document.current.status == "observed" and not document.previous
+        assert document.current.outage and document.current.outage > 0
+        told = "new logins could fail for at most"
+        assert told in done.output or strategy == "same_role"
+    assert estate.accepts("current")
+    assert not estate.database.accepts(user, password)
+    assert estate.ledger_faults() == []
+    assert not any(
+        secret in killed.output + done.output for secret in (password, *estate.secrets())
+    )
+
+
+def test_nothing_is_ended_by_mistake(make: Maker) -> None:
+    estate = make("alternate_roles")
+    before = estate.document()
+    for said, words in (
+        ({}, "keyturn_response"),
+        ({"keyturn_response": "first"}, "keyturn_response"),
+        ({"keyturn_response": "rotate_first"}, "demands a reason"),
+        ({**ROTATE_FIRST, "keyturn_made_before": "yesterday"}, "made_before"),
+    ):
+        assert words in answer(estate, extra=said).check(2).output
+    assert "--limit" in estate.run("respond_compromise", extra=ROTATE_FIRST).check(2).output
+    assert estate.document().stages == before.stages
+    assert estate.database.accepts(*estate.first)
