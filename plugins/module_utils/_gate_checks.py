@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from ansible_collections.keyturn.runbooks.plugins.module_utils._claims import clock_fault
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     cut_over,
@@ -100,13 +102,12 @@ def policy(case: Case) -> Gate:
         return Gate("policy", True, "an emergency")
     if facts.first and status.age is None:
         return Gate("policy", True, "there is no value yet: the first one is made")
-    if status.ended:
-        return Gate("policy", True, status.describe())
-    if policy.rotate != "age":
+    if policy.rotate != "age" and not status.ended:
         return _policy_on_demand(policy, facts)
-    if status.age is None or status.age >= policy.min_age or facts.force:
+    old = status.age is None or status.age >= policy.min_age
+    if old or status.ended or facts.force:
         return Gate("policy", True, status.describe())
-    left = format_duration(policy.min_age - status.age)
+    left = format_duration(policy.min_age - (status.age or timedelta(0)))
     return Gate(
         "policy",
         False,
