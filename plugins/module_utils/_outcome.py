@@ -35,7 +35,8 @@ def cut_over(keyring: Mapping[str, Any]) -> bool:
 
     :param keyring: the keyring's state, as results show it.
     """
-    return keyring["stages"]["current"]["outage_seconds"] is not None
+    current = keyring["stages"].get("current") or {}
+    return current.get("outage_seconds") is not None
 
 
 def replaced_dead(keyring: Mapping[str, Any]) -> bool:
