@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -116,6 +117,26 @@ MODULE = ModuleCore(
 )
 
 
+class Warnings:
+    """The first few of what may be said of each of thousands of credentials."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn, self._told = warn, 0
+
+    def add(self, text: str) -> None:
+        """One more."""
+        self._told += 1
+        if self._told <= _TELLING:
+            self._warn(text)
+
+    def end(self) -> None:
+        """How many were not told."""
+        if self._told > _TELLING:
+            self._warn(
+                f"{self._told - _TELLING} more warnings are not shown; status shows all of a credential"
+            )
+
+
 class ActionModule(DirectAction):
     """Reads the definitions of the play's hosts, and looks at all of them in this one task."""
 
@@ -135,9 +156,17 @@ class ActionModule(DirectAction):
         }
         run = {**describe_process(os.getppid()), "who": "", "why": ""}
         prefixes, expected = params["prefixes"], params["expected"]
+        warnings = Warnings(context.warn)
         found = audit(
-            definitions, chosen, prefixes, expected, run, context, max(1, params["threads"])
+            definitions,
+            chosen,
+            prefixes,
+            expected,
+            run,
+            replace(context, warn=warnings.add),
+            max(1, params["threads"]),
         )
+        warnings.end()
         return self._report(build_audit(found, context.now(), notice), params, fail_on)
 
     def _claiming(self, variables: Mapping[str, Any]) -> Iterator[str]:

@@ -41,7 +41,7 @@ options:
   prefixes:
     description:
       - References to paths of Parameter Store. What is below one, and is neither a sink nor a keyring of a credential, nor named by an
-        issuer, is told as unknown. Credentials that C(--limit) leaves out claim what is theirs all the same.
+        issuer, a consumer, a probe or a gate, is told as unknown. Credentials that C(--limit) leaves out claim what is theirs all the same.
       - Write them with the parameters that the sinks have, such as C(?region=).
     type: list
     elements: str

@@ -160,15 +160,19 @@ def _unknown_line(item: Result) -> str:
     return f"  {item['name']}{where}: {item['type']}, version {item['version']}{last}"
 
 
+def _credentials(count: int) -> str:
+    return "1 credential" if count == 1 else f"{count} credentials"
+
+
 def audit_table(report: Result, width: int = 100) -> list[str]:
     """The lines for people: what wants something, then what nobody claims, then the counts. What is as it should be is counted."""
     shown = {name: entry for name, entry in report["credentials"].items() if not _is_quiet(entry)}
     quiet = len(report["credentials"]) - len(shown)
     *rows, _blank, _counts = table({**report, "credentials": shown}, width) if shown else ["", ""]
-    lines = [*rows, *([""] if rows else [])]
+    lines = list(rows)
     if quiet:
         lines.append(
-            f"{quiet} more: nothing to do" if shown else f"{quiet} credentials: nothing to do"
+            f"{quiet} more: nothing to do" if shown else f"{_credentials(quiet)}: nothing to do"
         )
     if report["unknown"]:
         lines += ["", "UNKNOWN: no credential claims these parameters"]
@@ -180,4 +184,4 @@ def audit_table(report: Result, width: int = 100) -> list[str]:
     summary = report["summary"]
     counts = {**summary["states"], **summary["findings"]}
     told = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in counts.items())
-    return [*lines, "", f"{summary['credentials']} credentials: {told or 'none'}"]
+    return [*lines, "", f"{_credentials(summary['credentials'])}: {told or 'none'}"]

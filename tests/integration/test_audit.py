@@ -192,5 +192,8 @@ def _ends_as_it_is_told(team: Team, expected: dict[str, Any]) -> None:
         "FEATURE_X",
         "OLD_TOKEN",
     ]
+    (team.folder / "none.yml").write_text("all: {}")
+    nobody = team.ansible.run("keyturn.runbooks.audit", inventory=team.folder / "none.yml")
+    assert "nothing was audited" in nobody.check(2).stdout
     refused = team.run(keyturn_audit_fail_on="due,odd").check(2)
     assert "'odd' is unknown; expected nothing alone" in refused.output
