@@ -30,6 +30,7 @@ from estate.postgres import VERSIONS, PostgresServer
 
 BESIDE_THEIR_SERVERS = {
     "gate": "test_stream_reload.py",
+    "image_audit": "test_image_audit.py",
     "k8s_secret": "test_k8s_ways.py",
     "reencrypt": "test_reencrypt.py",
     "stream_probe": "test_stream_module.py",
@@ -41,7 +42,7 @@ BESIDE_THEIR_SERVERS = {
     "vault_unseal": "test_vault_unseal.py",
 }
 """Modules whose servers are not here, each with the file that runs it both ways."""
-ON_THE_CONTROLLER = {"catalog", "status_report", "vault_posture_report"}
+ON_THE_CONTROLLER = {"catalog", "image_audit_report", "status_report", "vault_posture_report"}
 """Modules that keep no keyring and are of the controller alone."""
 ON_HOSTS = {"log_probe", "systemd_reload"}
 """Modules that work on a machine's units and logs alone; they are run over ssh beside their own tests."""
