@@ -29,6 +29,7 @@ from estate.playbook import Ansible
 from estate.postgres import VERSIONS, PostgresServer
 
 BESIDE_THEIR_SERVERS = {
+    "env_render": "test_deploy.py",
     "gate": "test_stream_reload.py",
     "image_audit": "test_image_audit.py",
     "k8s_secret": "test_k8s_ways.py",
