@@ -104,6 +104,11 @@ class Part:
     due: bool
     sealed: Secret | None
 
+    @property
+    def lane(self) -> str:
+        """What it shares with those that cannot be told at the same moment: the compose command of this machine."""
+        return "compose" if self.consumer.type in ("compose", "deploy") else ""
+
     def ready(self) -> None:
         """See whether it can be told, and make it ready.
 
@@ -158,7 +163,7 @@ def run(params: Params, context: Context) -> Result:
         return _look(first.consumer, first.task, params, context)
     if not rest:
         return first.tell()
-    members = [Member(it.ready, partial(it.tell, prepared=True)) for it in (first, *rest)]
+    members = [Member(it.ready, partial(it.tell, prepared=True), it.lane) for it in (first, *rest)]
     told, *others = tell_together(members)
     changed = any(result["changed"] for result in (told, *others))
     return {**told, "changed": changed, "together": others}

@@ -64,7 +64,8 @@ options:
           - Consumers with the same one are told together, such as two services that share a token. All of them that are on one host are
             first seen to be ready, and O(definition.prepare) is run. Then all are told at once. None of them gets its receipt before all
             were seen using the value. See O(together).
-          - Those on other hosts follow right after, host by host.
+          - Those of V(compose) and V(deploy) follow each other without a pause, because a compose command bears no other beside it. Those
+            on other hosts follow right after, host by host.
         type: str
       timeout:
         description:

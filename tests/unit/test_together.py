@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import
     parse_consumers,
     turns,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._together import (
+    Member,
+    tell_together,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, ProbeFailed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    BadInput,
+    KeyturnError,
+    ProbeFailed,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
     Stage,
@@ -150,6 +159,36 @@ def test_each_gets_what_it_alone_may_know(pair: Pair) -> None:
         assert len(found["unit"]) == 1 and found["hub"] == ()
         told = [part.task.files for part in parts(ready, Context(environ={}))]
         assert told == [(), ()]
+
+
+def test_those_of_one_lane_follow_each_other() -> None:
+    order: list[str] = []
+
+    def member(name: str, lane: str, error: KeyturnError | None = None) -> Member:
+        def tell() -> dict[str, Any]:
+            order.append(name)
+            time.sleep(0.05)
+            order.append(name)
+            if error:
+                raise error
+            return {"consumer": name}
+
+        return Member(lambda: None, tell, lane)
+
+    done = tell_together([member("a", "one"), member("b", ""), member("c", "one")])
+    assert [result["consumer"] for result in done] == ["a", "b", "c"]
+    of_lane = [name for name in order if name != "b"]
+    assert of_lane == ["a", "a", "c", "c"] and order[:4] != of_lane
+    order.clear()
+    with pytest.raises(ProbeFailed, match=r"^a; b$"):
+        tell_together(
+            [
+                member("a", "one", ProbeFailed("a")),
+                member("b", "", ProbeFailed("b")),
+                member("c", "one"),
+            ]
+        )
+    assert "c" not in order
 
 
 def test_a_turn_is_of_one_barrier_on_one_host() -> None:
