@@ -28,7 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._image_values imp
 )
 
 FILE = "file"
-_MOST = 5000
+_MOST, _MOST_SUSPECTS = 5000, 20000
 _MOST_OF_A_FILE = 50
 _BEGIN = 8192
 
@@ -53,6 +53,7 @@ class Look:
     :param marks: what is known of the estate's values; see ``_image_values``.
     :param skip: patterns of paths that are not looked into.
     :ivar skipped: how many files those were.
+    :ivar unseen: how many files came after more findings than anybody reads.
     """
 
     def __init__(self, rules: Rules, marks: Mapping[str, Any], skip: Sequence[str]) -> None:
@@ -64,18 +65,15 @@ class Look:
         self._findings: List[Dict[str, Any]] = []
         self._suspects: List[Dict[str, Any]] = []
         self.skipped = 0
-        self.problems: List[str] = []
+        self.unseen = 0
 
     def see(self, layer: Layer, path: str, data: bytes) -> None:
         """One file of a layer; without data for one that is too large to look into."""
         if any(fnmatchcase(path, pattern) for pattern in self._skip):
             self.skipped += 1
             return
-        if len(self._files) + len(self._file_suspects) > _MOST:
-            if not self.problems:
-                self.problems.append(
-                    f"more than {_MOST} findings: the files after them were not looked into"
-                )
+        if len(self._files) > _MOST or len(self._file_suspects) > _MOST_SUSPECTS:
+            self.unseen += 1
             return
         by_name = name_of_file(path)
         if by_name and (data or path in layer.large):
@@ -128,6 +126,13 @@ class Look:
             where = config.as_finding(config.Seen(text, "", "", printable(text.name, 100)))
             for _start, digest in self._marks.digests(raw):
                 self._suspects.append({"digest": digest, "where": where})
+
+    @property
+    def problems(self) -> List[str]:
+        """What was not looked at, for people."""
+        if not self.unseen:
+            return []
+        return [f"{self.unseen} files: there were more than {_MOST} findings before them"]
 
     def found(self, archive: Archive) -> Dict[str, Any]:
         """All findings, and all texts that may be a value of the estate, each with its layer."""

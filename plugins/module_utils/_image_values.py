@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether values of the estate are in an image, without sending a value to the image's host or its content to the controller.
 
-The controller sends a random key and, of each value, 16 bits of its keyed digest. The host returns the whole keyed digest of
-every text that has the same 16 bits, and the controller sees which are of a value. 16 bits are too few to confirm a guess
-of a weak value on that host, and enough that hardly any other text is returned.
+The controller sends a random key and the first bits of each value's keyed digest. The host returns the whole keyed digest of every
+text that has the same bits, and the controller sees which are of a value. There are so few bits that one text in 4,096 to 8,192 has
+those of some value by chance, however many values there are: nobody on that host can confirm a guess of a weak value, and few other
+texts are returned.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 SHORTEST = 8
 """Characters: shorter values are in any image by chance."""
 
-_PREFIX = 4
+_FITS_BY_CHANCE = 12
+"""Bits beyond those that the number of values takes up: one text in 4,096, at most, begins as one of them."""
+_COMPARED = 32
+
 _LEAST_OF_A_LINE = 16
 
 
@@ -34,6 +38,10 @@ def value_bits(value: str) -> str:
 
 def _digest(key: bytes, text: bytes) -> str:
     return blake2b(text, key=key, digest_size=32).hexdigest()
+
+
+def _begin(digest: str, bits: int) -> int:
+    return int(digest[: _COMPARED // 4], 16) >> (_COMPARED - bits)
 
 
 def _variants(value: str) -> Iterator[str]:
@@ -83,10 +91,12 @@ class Known:
 
     def marks(self) -> Dict[str, Any]:
         """What the host gets to know of them."""
+        bits = min(_FITS_BY_CHANCE + len(self._found).bit_length(), _COMPARED)
         return {
             "key": self.key.hex(),
+            "bits": bits,
             "lengths": sorted({len(text) for text in self._texts}),
-            "begins": sorted({digest[:_PREFIX] for digest in self._found}),
+            "begins": sorted({_begin(digest, bits) for digest in self._found}),
         }
 
     def of_digest(self, digest: str) -> Tuple[str, str]:
@@ -147,7 +157,8 @@ class Marks:
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._key = bytes.fromhex(str(given.get("key", "")))
         self._lengths: FrozenSet[int] = frozenset(int(one) for one in given.get("lengths") or ())
-        self._begins: FrozenSet[str] = frozenset(str(one) for one in given.get("begins") or ())
+        self._bits = int(given.get("bits") or _COMPARED)
+        self._begins: FrozenSet[int] = frozenset(int(one) for one in given.get("begins") or ())
 
     def digests(self, data: bytes) -> Iterator[Tuple[int, str]]:
         """Where a text stands that may be a value, and its whole keyed digest."""
@@ -159,5 +170,5 @@ class Marks:
                 continue
             seen.add(text)
             digest = _digest(self._key, text)
-            if digest[:_PREFIX] in self._begins:
+            if _begin(digest, self._bits) in self._begins:
                 yield start, digest
