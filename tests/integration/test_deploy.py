@@ -31,6 +31,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port 
     run_command,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._env_render import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._env_render_plan import Rules
+from ansible_collections.keyturn.runbooks.plugins.module_utils._env_render_source import (
+    Expected,
+    Source,
+    source_of,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
@@ -211,6 +217,30 @@ def test_a_half_written_pair_is_never_rendered(files: Files) -> None:
     assert f"{first} carries no rotation's id" in files.fails(Refused, pairs=[PAIR])
     files.aws.api.delete_parameter(Name=files.aws.name(first))
     assert f"{first} is not there" in files.fails(Refused, pairs=[PAIR])
+
+
+def test_what_a_rotation_has_written_is_waited_for(aws: AwsWorld) -> None:
+    """A list of AWS's may lag behind a write; a dry run, and a look before anything is begun, have nothing to wait for."""
+    salt, rules = secrets.token_bytes(16), Rules(pairs=(tuple(PAIR),), wait=0.0)
+    source = Source(source_of(f"/{aws.prefix}", "path"), aws.context(), "it", sleep=_never)
+    new, old = (Secret(secrets.token_urlsafe(12)) for _number in range(2))
+    digests = {PAIR[1]: Expected(salt).digest(new)}
+    aws.put(PAIR[0], "half")
+    aws.put(PAIR[1], old.reveal())
+    with pytest.raises(Refused, match="does not hold what the keyring says") as caught:
+        source.settled(rules, Expected(salt, digests))
+    assert "not rendered" in caught.value.message
+    looked = source.settled(rules, Expected(salt, digests, look=True))
+    assert looked[PAIR[1]] == old
+    foreseen = source.settled(rules, Expected(salt, digests, dry=True))
+    assert not foreseen[PAIR[1]].known
+    aws.put(PAIR[1], new.reveal())
+    taken = source.settled(replace(rules, unmarked="take"), Expected(salt, digests))
+    assert taken[PAIR[1]] == new
+
+
+def _never(_seconds: float) -> None:
+    raise AssertionError("there is nothing to wait for")
 
 
 # --- The consumer
