@@ -24,6 +24,7 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 _LONGEST_DOCUMENT = 8 << 20
 _ALL_DOCUMENTS = 64 << 20
+_LONGEST_HEADER = 1 << 20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, RecursionError)
@@ -121,6 +122,23 @@ class Archive:
         ]
 
 
+class _Member(tarfile.TarInfo):
+    """An entry whose name and other headers are short enough to be kept in memory, which tarfile reads as a whole."""
+
+    _HEADERS = (
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    )
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        if self.type in self._HEADERS and self.size > _LONGEST_HEADER:
+            raise tarfile.ReadError("a header is too long")
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+
 SeeFile = Callable[[Layer, str, bytes], None]
 
 
@@ -140,7 +158,7 @@ def _note_whiteout(layer: Layer, path: str) -> bool:
 def _read_layer(source: Readable, most: int, see: SeeFile) -> Layer:
     layer = Layer()
     content = _Begun(b"", source)
-    with tarfile.open(fileobj=content, mode="r|") as inner:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=content, mode="r|", tarinfo=_Member) as inner:  # type: ignore[call-overload]
         for member in inner:
             # A stream keeps all that it has passed otherwise.
             inner.members.clear()
@@ -232,7 +250,7 @@ def read_archive(source: Readable, most: int, see: SeeFile) -> Archive:
     """
     reader = _Reader(most, see)
     try:
-        with tarfile.open(fileobj=source, mode="r|") as outer:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=source, mode="r|", tarinfo=_Member) as outer:  # type: ignore[call-overload]
             for member in outer:
                 opened = outer.extractfile(member) if member.isreg() else None
                 if opened:

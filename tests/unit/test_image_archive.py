@@ -99,6 +99,13 @@ def test_a_document_without_end_is_not_read(tmp_path: Path) -> None:
     assert read(path).problems == [f"a.json: it is a document of {len(long['a.json'])} bytes"]
 
 
+def test_a_header_without_end_is_not_read(tmp_path: Path) -> None:
+    long = images.tar({"a" * (2 << 20): b"b"})
+    path = images.docker(tmp_path / "1", [long])
+    assert "it cannot be read as a layer (ReadError)" in read(path).problems[0]
+    assert read(images.docker(tmp_path / "2", [images.tar({"a" * 4000: b"b"})])).problems == []
+
+
 def test_reading_ends_in_time() -> None:
     with pytest.raises(Unreachable, match="longer 'timeout'"):
         Timed(io.BytesIO(b"x"), time.monotonic() - 1).read()
