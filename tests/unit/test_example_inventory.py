@@ -90,7 +90,7 @@ def test_a_playbook_that_names_the_example_finds_its_hosts_there(
 ) -> None:
     plays = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text())
     groups = manager._inventory.groups
-    for play in plays:
+    for play in (play for play in plays if play["hosts"] != "localhost"):
         named = set(re.findall(r"'(\w+)'", play["hosts"])) & set(groups)
         assert named, f"none of the groups of {play['hosts']} is in the example"
         assert all(groups[group].get_hosts() for group in named)
