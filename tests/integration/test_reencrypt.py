@@ -77,6 +77,7 @@ class Hooks:
         self._write("keeper.json", json.dumps(admin))
         database.execute(TABLE)
         self._store()
+        self.before = self.rows()
         argv = [
             sys.executable,
             str(PROGRAM),
@@ -232,7 +233,6 @@ def hooks(scratch: Path, ansible: Ansible, database: Database) -> Iterator[Hooks
 
 @pytest.mark.pg_versions("16")
 def test_what_is_stored_outlives_its_key(hooks: Hooks) -> None:
-    before = hooks.rows()
     second = hooks.rotate()
 
     hooks.pause()
@@ -257,7 +257,7 @@ def test_what_is_stored_outlives_its_key(hooks: Hooks) -> None:
     )
 
     done = _two_at_once(hooks)
-    _assert_all_is_as_it_was(hooks, before)
+    _assert_all_is_as_it_was(hooks)
 
     retired = _retired_at_last(hooks)
     assert hooks.folder.joinpath("keys").read_text() == second
@@ -281,14 +281,14 @@ def _killed_in_the_midst(hooks: Hooks) -> PlaybookResult:
     return killed
 
 
-def _assert_all_is_as_it_was(hooks: Hooks, before: dict[int, tuple[str, str]]) -> None:
+def _assert_all_is_as_it_was(hooks: Hooks) -> None:
     """Under the new key, and as old as it was."""
     second, rows = hooks.value(), hooks.rows()
     assert [number for number, (secret, _known) in rows.items() if not age(second, secret)] == []
     same = [
         secret
         for number, (secret, known) in rows.items()
-        if before.get(number, ("", ""))[1] == known
+        if hooks.before.get(number, ("", ""))[1] == known
     ]
     assert len(same) >= ROWS // 3
     stamps = [age(second, token) for token in (*hooks.files(), *same)]
