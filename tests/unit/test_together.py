@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shlex
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _receipts
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumer import (
     MODULE,
@@ -40,7 +42,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     parse_document,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import asked, execute
-from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, to_plain
 
 # Tells that it was told, and then waits for the other one: one after the other, the first would wait in vain.
 WAITS = "echo told >> {mine}; for i in $(seq 40); do test -s {other} && exit 0; sleep 0.05; done; exit 9"
@@ -157,8 +159,15 @@ def test_each_gets_what_it_alone_may_know(pair: Pair) -> None:
         ready = prepare({**options, **access, **wanted}, Context(environ={}))
         found = {part.consumer.name: part.task.hidden for part in parts(ready, Context(environ={}))}
         assert len(found["unit"]) == 1 and found["hub"] == ()
-        told = [part.task.files for part in parts(ready, Context(environ={}))]
-        assert told == [(), ()]
+        # As it arrives on another host.
+        sent = {name: to_plain(ready[name]) for name in MODULE.argument_spec}
+        sent = json.loads(json.dumps({name: it for name, it in sent.items() if it is not None}))
+        checked = ArgumentSpecValidator(dict(MODULE.argument_spec)).validate(sent)
+        assert not checked.error_messages
+        there = parts(checked.validated_parameters, Context(environ={}))
+        known = {part.consumer.name: part.task.hidden for part in there}
+        assert [len(known[name]) for name in ("unit", "hub")] == [1, 0]
+        assert known["unit"][0].reveal() == found["unit"][0].reveal()
 
 
 def test_those_of_one_lane_follow_each_other() -> None:
