@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -26,8 +28,9 @@ from estate.playbook import Ansible
 from image_specimens import Specimens, keyring, make_specimens
 from machines import Podman
 
-# A shell, which steps of a build need, and what takes a file away: with the libraries that they are linked to.
-SHELL = ("/bin/sh", "/bin/rm", "/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2")
+PROGRAMS = ("/bin/sh", "/bin/rm")
+"""A shell, which the steps of a build need, and what takes a file away."""
+
 DELETED = "app/old/deploy.pem"
 LEAST_PRECISION, LEAST_RECALL = 0.97, 1.0
 """Of the specimens. They are of the kinds that docs/image-audit.md says are found; a kind that is not found any more fails."""
@@ -113,12 +116,14 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         path.write_bytes(data)
 
 
-def _base(podman: Podman, folder: Path, name: str) -> None:
+def _base(podman: Podman, folder: Path, image: str) -> None:
     path = folder / "base.tar"
+    linked = subprocess.run(["ldd", *PROGRAMS], capture_output=True, text=True, check=True).stdout
+    libraries = re.findall(r"(/\S+) \(0x", linked)
     with tarfile.open(path, "w", dereference=True) as archive:
-        for program in SHELL:
-            archive.add(os.path.realpath(program), program.lstrip("/"))
-    podman.call("import", "--quiet", str(path), name)
+        for name in {*PROGRAMS, *libraries}:
+            archive.add(os.path.realpath(name), name.lstrip("/"))
+    podman.call("import", "--quiet", str(path), image)
 
 
 @pytest.fixture(scope="module")
