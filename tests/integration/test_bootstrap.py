@@ -34,11 +34,19 @@ class Environment:
         aws.put("FOUND", self.found)
         database.execute("CREATE TABLE songs (id int)")
         database.execute(f'ALTER TABLE songs OWNER TO "{database.owner}"')
-        hosts = {name: self._common(name) for name in ("db", "token", "found", "used", "person")}
+        hosts = {
+            name: self._common(name) for name in ("db", "token", "found", "used", "both", "person")
+        }
         hosts["db"].update(self._of_a_role({"strategy": "alternate_roles", **self._roles()}))
         hosts["used"].update(
             self._of_a_role({"strategy": "same_role", "role": f"{self.prefix}_used"})
         )
+        # One of two that take turns is in use, and nobody knows which.
+        both = [f"{self.prefix}_used", f"{self.prefix}_other"]
+        database.create_login(both[1])
+        turns = {"strategy": "alternate_roles", "roles": both, "owner_role": database.owner}
+        hosts["both"].update(self._of_a_role(turns))
+        hosts["both"]["keyturn_sinks"] = []
         given = {"key": f"ref+file://{folder}/handed.key"}
         by_hand = {"type": "operator", "overlap": True, "make": "in its dashboard", "end": "there"}
         hosts["person"]["keyturn_issuer"] = {**by_hand, "values": given}
@@ -145,7 +153,7 @@ def test_it_makes_what_is_missing_and_nothing_twice(environment: Environment) ->
     for line in (
         f"db postgres_role would be made keyring (ref+awsssm:/{world.aws.name('keyrings/db')}) sink 'url'",
         f"token generated would be made keyring (ref+awsssm:/{world.aws.name('keyrings/token')}) sink 'token'",
-        "5 credentials: 1 waits for a person, 2 left alone, 2 would be made",
+        "6 credentials: 1 waits for a person, 3 left alone, 2 would be made",
     ):
         assert line in listed
     # Killed in the middle: whoever runs it again has it all.
@@ -154,20 +162,25 @@ def test_it_makes_what_is_missing_and_nothing_twice(environment: Environment) ->
     done = world.run("--diff", "-e", kept).check()
     told = world.report()
     assert set(world.states().values()) >= {"go_on"}
-    states = {"person": "waiting", "found": "left_alone", "used": "left_alone"}
+    states = {
+        "person": "waiting",
+        "found": "left_alone",
+        "used": "left_alone",
+        "both": "left_alone",
+    }
     assert {name: world.states()[name] for name in states} == states
     messages = {name: told["credentials"][name]["message"] for name in states}
     assert "in its dashboard" in messages["person"] and "handed.key" in messages["person"]
-    for name in ("found", "used"):
+    for name in ("found", "used", "both"):
         assert f"keyturn.runbooks.adopt --limit {name}" in messages[name]
     _made_at_the_issuer_and_in_places(world)
     after = world.everything()
     again = world.run("--check").check()
     assert world.everything() == after
-    assert "1 waits for a person, 2 left alone, 2 there" in again.stdout
+    assert "1 waits for a person, 3 left alone, 2 there" in again.stdout
     once_more = world.run().check()
     assert world.everything() == after
-    assert once_more.stdout.count("changed=0") == 5
+    assert once_more.stdout.count("changed=0") == 6
     for run in (predicted, done, again, once_more):
         assert not [value for value in world.values() if value in run.output]
     _goes_on_when_the_person_was_there_and_past_what_fails(world, kept)
