@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import timedelta
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
@@ -95,17 +95,28 @@ def _in_use(document: Document) -> None:
         )
 
 
-def _unchanged(access: KeyringAccess) -> Guard:
+def _unchanged(access: KeyringAccess, params: Params, context: Context) -> Guard:
     """Stop when the newest key may be another one by now. The keyring is not claimed: this may take hours, and nothing waits for it."""
+    first, latest = _newest(access), access
 
     def guard() -> None:
-        access.context.still_wanted()
-        if access.was_changed():
+        nonlocal latest
+        context.still_wanted()
+        if not latest.was_changed():
+            return
+        latest = open_keyring(params, context)
+        if _newest(latest) != first:
             raise Conflict(
-                f"{access.credential}: the keyring was changed while this task was at work; nothing more was written. Run again"
+                f"{latest.credential}: another key came into use while this task was at work; nothing more was written. Run again"
             )
 
     return guard
+
+
+def _newest(access: KeyringAccess) -> Tuple[str, str]:
+    """Which value is in use, and how far."""
+    current = access.document.current if access.document else None
+    return (current.rotation_id, current.status) if current else ("", "")
 
 
 def prepare(params: Params, context: Context) -> Params:
@@ -122,7 +133,7 @@ def prepare(params: Params, context: Context) -> Params:
     sealed = [_plain(place.keys(document), place.resolved(context)) for place in places]
     text = base64.b64encode(json.dumps(sealed).encode()).decode()
     contents = Contents(sealed=text)
-    contents.guard = _unchanged(access)
+    contents.guard = _unchanged(access, params, context)
     return {**params, "contents": contents}
 
 

@@ -40,7 +40,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt import
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._port import (
     Replacement,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt_task import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt_task import (
+    MODULE,
+    prepare,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from cryptography.fernet import Fernet
 
@@ -216,6 +219,23 @@ def test_nothing_is_encrypted_with_a_key_that_was_not_observed(
 def test_a_host_without_a_place(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"places: there is none without host"):
         call(tmp_path, files("/srv/x/*", host="app1"))
+
+
+def test_it_stops_for_another_key_in_use_and_for_no_other_change(tmp_path: Path) -> None:
+    keyring = tmp_path / "keyring.json"
+    keyring.write_text(dump_text(ROTATED))
+    options = {name: option.get("default") for name, option in KEYRING_OPTIONS.items()}
+    own = {"keyring": f"ref+file://{keyring}", "credential": "webhook_key", "run": {"run_id": "r"}}
+    params = {**options, **own, "places": [files("/srv/*")], "host": "", "contents": None}
+    guard = prepare(params, Context())["contents"].guard
+    guard()
+    keyring.write_text(dump_text(replace(ROTATED, step=7, noticed={"soon": "x"})))
+    guard()
+    current = ROTATED.current
+    assert current
+    keyring.write_text(dump_text(replace(ROTATED, current=replace(current, rotation_id="r2"))))
+    with pytest.raises(Conflict, match="another key came into use while this task was at work"):
+        guard()
 
 
 # The gate
