@@ -445,6 +445,7 @@ def is_deployed(estate: Estate) -> None:
     before = estate.containers()
     assert estate.pick_up(**BY_HAND)["action"] == "none"
     assert estate.containers() == before
+    assert any("podman-compose puts each variable" in text for text in estate.aws.warnings)
 
 
 def is_returned_to(estate: Estate) -> PlaybookResult:

@@ -9,6 +9,7 @@ in one opaque text, see :mod:`_deploy_known`; with ``read_from: host`` that text
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Sequence
 
@@ -34,6 +35,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._http_call import
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
+_TELLING = "podman-compose"
+_MOUNTS = "/proc/self/mounts"
 OF_SERVICE = ("project", "project_dir", "files", "compose_command", "engine", "settle", "timeout")
 START, WARN = "start", "warn"
 _ANSWER = 10.0
@@ -79,6 +82,18 @@ class _Service(ComposeService):
         return self._action
 
 
+def _processes_hidden() -> bool:
+    """Whether users see their own processes alone."""
+    try:
+        with open(_MOUNTS, encoding="utf-8") as file:
+            mounted = [line.split() for line in file]
+    except (OSError, ValueError):
+        return False
+    options = [words[3].split(",") for words in mounted if len(words) > 3 and words[1] == "/proc"]
+    hiding = {"hidepid=1", "hidepid=2", "hidepid=noaccess", "hidepid=invisible"}
+    return bool(options) and bool(hiding & set(options[-1]))
+
+
 class Deploy:
     """An env file and the compose services that read it; see :class:`_port.Adapter`."""
 
@@ -122,6 +137,7 @@ class Deploy:
         """See :meth:`_port.Adapter.check`: the services, the values, and whether the file can be written."""
         for service in self._services().values():
             service.check()
+        self._warn_of_arguments()
         values = self._read()
         if self._task.context.check_mode and values:
             self._render(values)
@@ -129,6 +145,18 @@ class Deploy:
             dry = replace(self._task.context, check_mode=True, foreseen={})
             EnvFile(self._given, self._at, dry).bring(values)
         return True
+
+    def _warn_of_arguments(self) -> None:
+        """podman-compose writes ``-e NAME=VALUE`` for each line of an ``env_file`` (seen with 1.6.0)."""
+        given = self._given.get("compose_command")
+        program = given[0] if given else _TELLING
+        podman = str(self._given.get("engine", "podman")) == "podman"
+        if podman and os.path.basename(str(program)) == _TELLING and not _processes_hidden():
+            self._task.context.warn(
+                f"{self._where}: where the compose file has 'env_file', podman-compose puts each variable into podman's arguments, which "
+                "every user of this host sees while a container is made; use docker compose on podman's socket, mount the file instead, or "
+                "mount /proc with hidepid=2"
+            )
 
     def fresh(self, since: float, done: Mapping[str, float]) -> bool:
         """See :meth:`_port.Adapter.fresh`: each service knows that of itself."""
