@@ -57,8 +57,8 @@ options:
       - B(command) runs a program where the task runs. C(argv), a list of words without a shell; C(environment) and C(stdin), which can
         hold the value; C(rc), one or several exit codes that are a proof (0); C(refused_rc), demanded with O(expect=refused);
         C(chdir). What it prints is not kept.
-      - B(s3) makes a call on a bucket that is signed with the key pair. C(endpoint), the store's address without a path, which is by default
-        that of the account in an O(issuer) of type C(cloudflare_r2); C(bucket); C(region) (auto); C(access_key_id) and
+      - B(s3) makes a call on a bucket that is signed with the key pair. C(endpoint), the store's address without a path, which is by
+        default that of the account in an O(issuer) of type C(cloudflare_r2); C(bucket); C(region) (auto); C(access_key_id) and
         C(secret_access_key), by default C({stage.access_key_id}) and C({stage.secret_access_key}); C(action), V(list) (one name
         of an object, if there is any) or V(write), which writes an object with a name of its own, reads it and removes it; C(prefix), with
         which its name begins, or which is listed; C(refused_codes), what this store calls a pair that it does not accept, beside
