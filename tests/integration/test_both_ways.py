@@ -32,6 +32,8 @@ BESIDE_THEIR_SERVERS = {
     "env_render": "test_deploy.py",
     "gate": "test_stream_reload.py",
     "image_audit": "test_image_audit.py",
+    "incident_reads": "test_incident.py",
+    "incident_report": "test_incident.py",
     "k8s_secret": "test_k8s_ways.py",
     "reencrypt": "test_reencrypt.py",
     "stream_probe": "test_stream_module.py",

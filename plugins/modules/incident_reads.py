@@ -1,0 +1,148 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who used a credential, as one audit source tells it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: incident_reads
+short_description: Look up who used a credential in a window of time
+version_added: 0.1.0
+description:
+  - Looks at one audit source for uses of a credential in the time in which its value was exposed. Several sources are several tasks, or a
+    loop. M(keyturn.runbooks.incident_report) judges the results and writes the record.
+  - A source that is absent, or that this identity may not read, is a failure, and never a result without events. What a source may lack all
+    the same is told in RV(gaps).
+  - No value is in the result. Of an entry only the fields in RV(events) are copied, without the values that the keyring and O(redact) know,
+    and a text that the caller chose, such as a user agent, also without what looks like a value.
+extends_documentation_fragment:
+  - keyturn.runbooks.keyring
+  - keyturn.runbooks.keyring.step
+  - keyturn.runbooks.log
+  - keyturn.runbooks.aws
+  - keyturn.runbooks.attributes
+attributes:
+  check_mode:
+    description: Only reads, in check mode as otherwise.
+  diff_mode:
+    description: Changes nothing, so there is nothing to show.
+    support: N/A
+  idempotent:
+    description: Changes nothing.
+options:
+  type:
+    description:
+      - What is looked at.
+      - V(cloudtrail) is the event history of AWS CloudTrail. Its C(LookupEvents) takes two requests a second in each account and region, and
+        goes back 90 days. Looked up are C(GetParameter), C(GetParameters), C(GetParameterHistory) and C(GetParametersByPath), and
+        C(Decrypt) of KMS for these parameters. The right that it needs is C(cloudtrail:LookupEvents).
+    type: str
+    required: true
+    choices: [cloudtrail]
+  since:
+    description: When the exposure began, as an RFC 3339 time such as V(2026-01-31T22:00:00Z).
+    type: str
+    required: true
+  until:
+    description: When it ended. No later than now.
+    type: str
+    required: true
+  parameters:
+    description: For V(cloudtrail), the names of the parameters that hold the credential.
+    type: list
+    elements: str
+    default: []
+  regions:
+    description: For V(cloudtrail), the regions to look in. O(region), or what stands for it, if left out.
+    type: list
+    elements: str
+    default: []
+  decrypt:
+    description: For V(cloudtrail), look up C(Decrypt) of KMS as well. An account that decrypts much has many of them.
+    type: bool
+    default: true
+  most:
+    description: How many events are kept. When there are more, RV(gaps) says so.
+    type: int
+    default: 5000
+  most_calls:
+    description: For V(cloudtrail), how many requests are made in a region. When that is not enough, RV(gaps) says so.
+    type: int
+    default: 1000
+seealso:
+  - module: keyturn.runbooks.incident_report
+author:
+  - keyturn.runbooks contributors (@keyturn)
+"""
+
+EXAMPLES = r"""
+- name: Who read the password of the database, by the event history of two regions?
+  keyturn.runbooks.incident_reads:
+    type: cloudtrail
+    keyring: ref+vault://secret/keyrings/db_musehub
+    parameters: [/musehub/production/DB_PASSWORD]
+    regions: [eu-west-1, us-east-1]
+    since: '2026-01-30T08:00:00Z'
+    until: '2026-01-31T22:00:00Z'
+  register: trail
+"""
+
+RETURN = r"""
+type:
+  description: As O(type).
+  returned: success
+  type: str
+about:
+  description: V(reads) of the value, or V(logins) with it.
+  returned: success
+  type: str
+since:
+  description: When the window begins, in UTC.
+  returned: success
+  type: str
+until:
+  description: When the window ends, in UTC.
+  returned: success
+  type: str
+seen:
+  description: How many entries of the source were looked at.
+  returned: success
+  type: int
+events:
+  description:
+    - The uses of this credential, by time. C(outcome) is V(done), V(denied), or V(failed) for another reason. C(behind) is true where a
+      service did it for the principal, whose own address another event has.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - at: '2026-01-31T03:12:44.000000Z'
+      principal: arn:aws:sts::111122223333:assumed-role/deploy/ci
+      via: arn:aws:iam::111122223333:role/deploy
+      action: ssm:GetParameter
+      target: /musehub/production/DB_PASSWORD
+      outcome: done
+      address: 198.51.100.7
+      agent: aws-cli/2.15.0
+      detail: eu-west-1
+      behind: false
+gaps:
+  description: Why there may be more than is told, in sentences.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_reads import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(MODULE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the keyturn.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook ``report_incident`` with its modules ``incident_reads`` and ``incident_report``, run both ways."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
+    Document,
+    Stage,
+    dump_text,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
+    encode_line,
+    next_head,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
+from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
+from cloudtrail_api import CloudTrailApi, event, serving
+from estate.playbook import Ansible, PlaybookResult
+
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+AT = NOW - timedelta(hours=1)
+SINCE, UNTIL = NOW - timedelta(hours=2), NOW - timedelta(minutes=30)
+NAME = "/musehub/production/DB_PASSWORD"
+APP = "arn:aws:sts::111122223333:assumed-role/musehub/i-1"
+EVE = "arn:aws:iam::111122223333:user/eve"
+
+
+def told(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Incident:
+    """A credential with a keyring and a ledger in files, its sources, and the playbook on it."""
+
+    def __init__(self, folder: Path, address: str, ansible: Ansible) -> None:
+        self.folder, self.address, self.ansible = folder, address, ansible
+        self.value = secrets.token_urlsafe(24)
+        self.sources: list[dict[str, Any]] = [
+            {"type": "cloudtrail", "parameters": [NAME], "regions": ["eu-west-1"]}
+        ]
+        self._keep()
+
+    def _keep(self) -> None:
+        stage = Stage("r_7", "observed", {"password": Secret(self.value)}, made=AT)
+        document = Document("db", secrets.token_bytes(32), current=stage)
+        document = replace(document, current=document.with_fingerprints(stage))
+        request = Request("promote", Run("run1", "alice", f"it was {self.value}", "host"))
+        head = next_head(document, request, AT)
+        path = self.folder / "db.json"
+        path.touch(0o600)
+        path.write_text(dump_text(replace(document, ledger=head)))
+        Path(f"{path}.ledger.jsonl").write_text(encode_line(head.line))
+
+    def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "record.json").read_text())
+        return found
+
+    def run(self, *arguments: str, **extra: Any) -> PlaybookResult:
+        expected = [{"principal": APP, "addresses": ["10.20.0.0/16"], "reason": "the application"}]
+        hosts = {
+            "db": {
+                "keyturn_keyring": f"ref+file://{self.folder}/db.json",
+                "keyturn_incident": {
+                    "since": told(SINCE),
+                    "until": told(UNTIL),
+                    "sources": self.sources,
+                    "expected": expected,
+                    "output_markdown": str(self.folder / "record.md"),
+                    "output_json": str(self.folder / "record.json"),
+                },
+            }
+        }
+        groups = {"all": {"children": {"credentials": {"hosts": hosts}}}}
+        (self.folder / "hosts.yml").write_text(yaml.safe_dump(groups))
+        return self.ansible.run(
+            "keyturn.runbooks.report_incident",
+            *arguments,
+            inventory=self.folder / "hosts.yml",
+            extra_vars={"keyturn_reason": "the password was in a log", **extra},
+            env={
+                "AWS_ENDPOINT_URL": self.address,
+                "AWS_REGION": "eu-west-1",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "AWS_CONFIG_FILE": "/nonexistent",
+                "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+            },
+        )
+
+
+@pytest.fixture
+def api() -> CloudTrailApi:
+    return CloudTrailApi()
+
+
+@pytest.fixture
+def incident(scratch: Path, api: CloudTrailApi, ansible: Ansible) -> Iterator[Incident]:
+    with serving(api) as address:
+        yield Incident(scratch, address, ansible)
+
+
+def test_who_read_it_is_written_down(incident: Incident, api: CloudTrailApi) -> None:
+    asked = {"name": NAME, "withDecryption": True}
+    api.events = [
+        event("GetParameter", AT, requestParameters=asked, userIdentity={"arn": APP}),
+        event(
+            "GetParameter",
+            AT,
+            requestParameters=asked,
+            userIdentity={"arn": EVE},
+            userAgent=f"x/{incident.value}",
+            sourceIPAddress="198.51.100.7",
+        ),
+    ]
+    foreseen = incident.run("--check", "--diff", keyturn_fail_on="nothing")
+    foreseen.check()
+    assert not (incident.folder / "record.json").exists()
+    written = incident.run().check(2)
+    assert "1 reads were not expected" in written.output
+    record, text = incident.record(), (incident.folder / "record.md").read_text()
+    assert [item["principal"] for item in record["reads"]["unexpected"]] == [EVE]
+    assert record["reads"]["expected"][0]["count"] == 1
+    assert record["timeline"][0]["phase"] == "promote"
+    assert record["timeline"][0]["stages"][0]["fingerprints"]
+    assert record["reason"] == "the password was in a log"
+    again = incident.run(keyturn_direct=False, keyturn_fail_on="nothing")
+    assert "changed=0" in again.check().stdout
+    assert incident.record() == record
+    for output in (foreseen.output, written.output, again.output, text, json.dumps(record)):
+        assert incident.value not in output
+    assert api.faults == []
