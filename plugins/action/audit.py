@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -144,6 +145,15 @@ class ActionModule(DirectAction):
     _requires_connection = False
 
     def _dispatch(self, variables: dict[str, Any], context: Context) -> dict[str, Any]:
+        # This process is for this task alone. All that it makes is kept to its end, and to look through it again and again finds nothing.
+        gc.freeze()
+        gc.disable()
+        try:
+            return self._audited(variables, context)
+        finally:
+            gc.enable()
+
+    def _audited(self, variables: dict[str, Any], context: Context) -> dict[str, Any]:
         params = self._validated(self._arguments(variables))
         fail_on = checked_classes(params["fail_on"], "fail_on")
         notice = parse_duration(params["notice"], "notice") if params["notice"] else timedelta(0)

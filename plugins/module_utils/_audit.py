@@ -229,7 +229,8 @@ def audit(
         prefix_of(prefix, f"{PREFIXES}[{number}]")
     with lent_environ(context.environ):
         everything = [defined(name, given) for name, given in definitions.items()]
-        reported = [one for one in everything if one.name in frozenset(chosen)]
+        wanted = frozenset(chosen)
+        reported = [one for one in everything if one.name in wanted]
         _read_ahead(reported, context, threads)
         results = _look_at_all(reported, run, context, threads)
         _name_who(results, context)
