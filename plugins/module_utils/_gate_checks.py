@@ -246,7 +246,7 @@ def alert_to_rotate(case: Case) -> Gate:
 def conditions(case: Case) -> Gate:
     """The credential's own gates are open, such as that nobody is live."""
     closed = case.facts.conditions
-    if closed and case.emergency:
+    if closed and case.emergency and not case.facts.stored:
         return Gate("gates", True, f"{some(closed)}; an emergency goes on all the same")
     return Gate("gates", not closed, some(closed) or "the credential's own gates are open")
 

@@ -76,6 +76,13 @@ def revocable(case: Case) -> Gate:
             False,
             f"an older value is not ended yet ({describe(document)}): run the retire_due playbook first",
         )
+    if case.facts.stored:
+        return Gate(
+            "revocable",
+            False,
+            "something is stored that only the value in use opens (keyturn_reencrypt), and nobody could read it until it is under another "
+            "one: choose rotate_first",
+        )
     return Gate("revocable", True, "no older value stands in the way")
 
 

@@ -53,6 +53,7 @@ class Facts:
     :param sessions: who still uses the previous value; none when nobody looked.
     :param alert: what is firing; none when no alert is configured or it is quiet.
     :param rotation_id: the rotation that a rollback is meant for; empty: whichever is in use.
+    :param stored: something is stored that only this credential's values open, so that ending one too early loses it for good.
     :param made_before: what was made later is not compromised; none: whatever is in use.
     :param probes: how many proofs the credential has; none when nobody counted.
     :param first: only a credential without a value gets one, which no policy keeps from it.
@@ -83,6 +84,7 @@ class Facts:
     sessions: Optional[Tuple[str, ...]] = None
     alert: Optional[str] = None
     rotation_id: str = ""
+    stored: bool = False
     made_before: Optional[datetime] = None
     probes: Optional[int] = None
     given: bool = False

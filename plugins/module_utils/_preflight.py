@@ -79,6 +79,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions impo
 NOTHING = "nothing"
 # The gate that says whether there is anything to do at all, as opposed to something in the way.
 _DUE_GATES: Mapping[str, str] = MappingProxyType({"rotate": "policy", "retire": "grace"})
+_ENDS = ("retire", "look", "revoke_first")
 # While one of these is closed, the issuer is not asked about a new value: it would only say the same again.
 _STAGE_GATES = frozenset({"leftover", "previous"})
 
@@ -242,6 +243,9 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
         facts = replace(facts, lagging=lagging_consumers(params, defined, document, problems))
     if purpose == "retire":
         facts = replace(facts, sessions=_sessions(case, defined, problems))
+    facts = replace(
+        facts, stored=purpose in _ENDS and any(item.ends for item in defined.conditions)
+    )
     if purpose in WATCHED:
         facts = replace(facts, conditions=closed_conditions(params, document, context, problems))
     if purpose in ("rotate", "promote", "retire"):

@@ -173,3 +173,13 @@ def test_it_is_never_returned_to() -> None:
     assert "rollback" in TRANSITIONS
     with pytest.raises(Refused, match="may not be used again"):
         step(doc, "rollback")
+
+
+def test_what_is_stored_is_not_lost_in_an_emergency() -> None:
+    named = document(previous=stage("a", "grace", compromised=True))
+    facts = Facts(run_id="one", probes=1, conditions=("7 rows need it",), stored=True)
+    closed = refusals(gates("retire", named, STRICT, NOW, facts))
+    assert closed == ["gates: 7 rows need it"]
+    in_use = step(document(), "compromise")
+    closed = refusals(gates("revoke_first", in_use, STRICT, NOW, facts))
+    assert len(closed) == 1 and "rotate_first" in closed[0]
