@@ -19,6 +19,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources
     SOURCES,
     Source,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._postgres_lines import (
+    FORMATS,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
     ModuleCore,
@@ -112,6 +115,12 @@ MODULE = ModuleCore(
         "until": {"type": "str", "required": True},
         "parameters": _TEXTS,
         "regions": _TEXTS,
+        "path": {"type": "str", "default": ""},
+        "paths": _TEXTS,
+        "roles": _TEXTS,
+        "format": {"type": "str", "choices": list(FORMATS)},
+        "log_line_prefix": {"type": "str", "default": "%m [%p] "},
+        "utc_offset": {"type": "str", "default": ""},
         "decrypt": {"type": "bool", "default": True},
         "most": {"type": "int", "default": 5000},
         "most_calls": {"type": "int", "default": 1000},

@@ -35,12 +35,15 @@ options:
   type:
     description:
       - What is looked at.
-      - V(cloudtrail) is the event history of AWS CloudTrail. Its C(LookupEvents) takes two requests a second in each account and region, and
-        goes back 90 days. Looked up are C(GetParameter), C(GetParameters), C(GetParameterHistory) and C(GetParametersByPath), and
+      - V(cloudtrail) is the event history of AWS CloudTrail. Its C(LookupEvents) takes two requests a second in each account and region,
+        and goes back 90 days. Looked up are C(GetParameter), C(GetParameters), C(GetParameterHistory) and C(GetParametersByPath), and
         C(Decrypt) of KMS for these parameters. The right that it needs is C(cloudtrail:LookupEvents).
+      - V(vault_audit) is a log file of Vault's audit device, on the host of the task. Looked up are reads of O(paths).
+      - V(postgres_log) is PostgreSQL's log, on the host of the task. Looked up are logins as O(roles), and those that were refused. The
+        server needs C(log_connections), and messages in English.
     type: str
     required: true
-    choices: [cloudtrail]
+    choices: [cloudtrail, postgres_log, vault_audit]
   since:
     description: When the exposure began, as an RFC 3339 time such as V(2026-01-31T22:00:00Z).
     type: str
@@ -59,6 +62,39 @@ options:
     type: list
     elements: str
     default: []
+  path:
+    description:
+      - For V(vault_audit) and V(postgres_log), the log as an absolute path. Its last part may be a pattern, such as
+        V(/var/log/vault/audit.log*), so that older files are read as well, those of gzip too.
+    type: str
+    default: ''
+  paths:
+    description:
+      - For V(vault_audit), the paths of Vault's API that hold the credential, as in a policy, such as V(secret/data/musehub/db). One may
+        end with V(*). A namespace stands before it.
+    type: list
+    elements: str
+    default: []
+  roles:
+    description: For V(postgres_log), the roles that log in with the credential.
+    type: list
+    elements: str
+    default: []
+  format:
+    description:
+      - For V(postgres_log), the format of the log. If left out, V(jsonlog) for a name that ends with C(.json), V(csvlog) for C(.csv), and
+        V(stderr) for others.
+    type: str
+    choices: [jsonlog, csvlog, stderr]
+  log_line_prefix:
+    description: For V(postgres_log) as V(stderr), this setting of the server. Without C(%h) or C(%r) no address is known.
+    type: str
+    default: '%m [%p] '
+  utc_offset:
+    description:
+      - For V(postgres_log), what the name of the zone in its times stands for, such as V(+01:00) for C(CET). Not needed for a log in UTC.
+    type: str
+    default: ''
   decrypt:
     description: For V(cloudtrail), look up C(Decrypt) of KMS as well. An account that decrypts much has many of them.
     type: bool
@@ -87,6 +123,17 @@ EXAMPLES = r"""
     since: '2026-01-30T08:00:00Z'
     until: '2026-01-31T22:00:00Z'
   register: trail
+
+- name: Who logged in with it?
+  keyturn.runbooks.incident_reads:
+    type: postgres_log
+    path: /var/log/postgresql/*.json
+    roles: [musehub_a]
+    since: '2026-01-30T08:00:00Z'
+    until: '2026-01-31T22:00:00Z'
+  delegate_to: db1
+  become: true
+  register: logins
 """
 
 RETURN = r"""

@@ -14,8 +14,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._port import (
     Source,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._postgres_log import (
+    PostgresLog,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._vault_audit import (
+    VaultAudit,
+)
 
-SOURCES: Mapping[str, Source] = MappingProxyType({"cloudtrail": CloudTrail()})
+SOURCES: Mapping[str, Source] = MappingProxyType(
+    {"cloudtrail": CloudTrail(), "postgres_log": PostgresLog(), "vault_audit": VaultAudit()}
+)
 """Every kind of source, by its ``type``."""
 
 __all__ = ["SOURCES", "Source"]
