@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -27,11 +27,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from cloudtrail_api import CloudTrailApi, event, serving
+from estate.databases import Database, fresh_database
 from estate.playbook import Ansible, PlaybookResult
+from estate.postgres import PostgresServer
+from estate.vault import VaultSaysNo, VaultServer
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 AT = NOW - timedelta(hours=1)
-SINCE, UNTIL = NOW - timedelta(hours=2), NOW - timedelta(minutes=30)
+SINCE = NOW - timedelta(hours=2)
 NAME = "/musehub/production/DB_PASSWORD"
 APP = "arn:aws:sts::111122223333:assumed-role/musehub/i-1"
 EVE = "arn:aws:iam::111122223333:user/eve"
@@ -50,6 +53,7 @@ class Incident:
         self.sources: list[dict[str, Any]] = [
             {"type": "cloudtrail", "parameters": [NAME], "regions": ["eu-west-1"]}
         ]
+        self.until = NOW
         self._keep()
 
     def _keep(self) -> None:
@@ -74,7 +78,7 @@ class Incident:
                 "keyturn_keyring": f"ref+file://{self.folder}/db.json",
                 "keyturn_incident": {
                     "since": told(SINCE),
-                    "until": told(UNTIL),
+                    "until": told(self.until),
                     "sources": self.sources,
                     "expected": expected,
                     "output_markdown": str(self.folder / "record.md"),
@@ -112,7 +116,52 @@ def incident(scratch: Path, api: CloudTrailApi, ansible: Ansible) -> Iterator[In
         yield Incident(scratch, address, ansible)
 
 
-def test_who_read_it_is_written_down(incident: Incident, api: CloudTrailApi) -> None:
+@pytest.fixture
+def audit_log(vault: VaultServer, scratch: Path) -> Iterator[Path]:
+    """A log of an audit device that Vault has for this test."""
+    name, path = f"incident-{secrets.token_hex(4)}", scratch / "audit.log"
+    # Vault need not run as the user of the tests.
+    scratch.chmod(0o711)
+    options = {"file_path": str(path)}
+    vault.request("PUT", f"sys/audit/{name}", {"type": "file", "options": options})
+    yield path
+    vault.request("DELETE", f"sys/audit/{name}")
+
+
+def read_in_vault(incident: Incident, vault: VaultServer, mount: str, log: Path) -> None:
+    """Kept, read once, and refused once."""
+    path = f"{mount}/data/db"
+    vault.request("PUT", path, {"data": {"password": incident.value}})
+    vault.request("GET", path)
+    made = vault.request("POST", "auth/token/create", {"policies": ["none"], "display_name": "eve"})
+    with pytest.raises(VaultSaysNo):
+        vault.request("GET", path, token=made["auth"]["client_token"])
+    source = {"type": "vault_audit", "path": f"{log}*", "paths": [path], "host": "localhost"}
+    incident.sources.append({**source, "name": "vault"})
+
+
+def log_in(incident: Incident, database: Database) -> str:
+    """Once with the password, and once with another; returns the role."""
+    role = f"inc_{secrets.token_hex(4)}"
+    password = database.create_login(role)
+    assert database.accepts(role, password)
+    assert not database.accepts(role, incident.value)
+    source = {"type": "postgres_log", "path": str(database.server.log_path), "roles": [role]}
+    incident.sources.append({**source, "name": "pg", "log_line_prefix": "%m [%p] %q%u@%d "})
+    return role
+
+
+def test_who_used_it_is_written_down(
+    incident: Incident, api: CloudTrailApi, vault: VaultServer, vault_mount: str, audit_log: Path,
+    postgres_of: Callable[[str], PostgresServer],
+) -> None:  # fmt: skip
+    read_in_vault(incident, vault, vault_mount, audit_log)
+    with fresh_database(postgres_of("16")) as database:
+        role = log_in(incident, database)
+    incident.sources.append(
+        {"type": "vault_audit", "path": "/nonexistent/audit.log", "paths": ["x"]}
+    )
+    incident.until = datetime.now(timezone.utc)
     asked = {"name": NAME, "withDecryption": True}
     api.events = [
         event("GetParameter", AT, requestParameters=asked, userIdentity={"arn": APP}),
@@ -129,9 +178,15 @@ def test_who_read_it_is_written_down(incident: Incident, api: CloudTrailApi) -> 
     foreseen.check()
     assert not (incident.folder / "record.json").exists()
     written = incident.run().check(2)
-    assert "1 reads were not expected" in written.output
+    assert "2 reads were not expected" in written.output
     record, text = incident.record(), (incident.folder / "record.md").read_text()
-    assert [item["principal"] for item in record["reads"]["unexpected"]] == [EVE]
+    reads, logins = record["reads"], record["logins"]
+    assert [item["principal"] for item in reads["unexpected"]] == [EVE, "root"]
+    assert [item["principal"] for item in reads["denied"]] == ["token-eve"]
+    assert reads["denied"][0]["address"] == "127.0.0.1"
+    assert [item["principal"] for item in logins["unexpected"]] == [role]
+    assert [item["principal"] for item in logins["denied"]] == [role]
+    assert [item["kind"] for item in record["not_looked_at"]] == ["Absent"]
     assert record["reads"]["expected"][0]["count"] == 1
     assert record["timeline"][0]["phase"] == "promote"
     assert record["timeline"][0]["stages"][0]["fingerprints"]
