@@ -107,6 +107,19 @@ def test_the_host_gets_no_value_and_cannot_confirm_a_guess(tmp_path: Path) -> No
     assert known.marks()["begins"] == []
 
 
+def test_many_looks_and_many_forms_tell_a_host_no_more_of_a_value() -> None:
+    values = [secrets.token_urlsafe(9), f"a:b c&{secrets.token_hex(4)}"]
+    sent = []
+    for _image in range(2):
+        known = Known(secrets.token_bytes(32))
+        for value in values:
+            known.add("a/current/b", Secret(value), "hub")
+        sent.append(known.marks())
+    assert len(sent[0]["begins"]) == len(values), "each further one would test a guess once more"
+    assert sent[0]["begins"] == sent[1]["begins"]
+    assert sent[0]["key"] != sent[1]["key"]
+
+
 def test_a_keyring_that_cannot_be_read_is_never_taken_for_one_without_values(
     audit: Audit, tmp_path: Path
 ) -> None:
