@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._log_dump import without_unseen
@@ -28,6 +28,7 @@ DONE, DENIED, FAILED = "done", "denied", "failed"
 OUTCOMES = (DONE, DENIED, FAILED)
 UNTOLD = "(not told)"
 _LONGEST = 400
+_KEPT = 5000
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,25 @@ class Known(Hider):
     and nothing else. What a caller writes as it likes, such as a user agent, also loses what only looks like a value.
     """
 
+    def __init__(self, values: Iterable[str] = (), kept: Iterable[str] = ()) -> None:
+        super().__init__(values, kept)
+        # The same few names and programs are in thousands of events.
+        self._before: Dict[Tuple[str, str], str] = {}
+
+    def _once(self, kind: str, text: str, make: Callable[[str], str]) -> str:
+        found = self._before.get((kind, text))
+        if found is None:
+            found = make(text)
+            if len(self._before) < _KEPT:
+                self._before[kind, text] = found
+        return found
+
     def named(self, text: Any) -> str:
         """A name, a path or an address."""
-        clean = str(text or "").encode("utf-8", "replace").decode()[: _LONGEST * 2]
+        return self._once("named", str(text or ""), self._named)
+
+    def _named(self, text: str) -> str:
+        clean = text.encode("utf-8", "replace").decode()[: _LONGEST * 2]
         if any(value in clean for value in self._tiny):
             return HIDDEN
         once = self._without_known(clean)
@@ -133,7 +150,8 @@ class Known(Hider):
 
     def free(self, text: Any) -> str:
         """A text that whoever called chose."""
-        return self.shown(str(text or "").encode("utf-8", "replace").decode()) if text else ""
+        given = str(text or "").encode("utf-8", "replace").decode()
+        return self._once("free", given, self.shown) if given else ""
 
     def all_of(self, text: str) -> str:
         """A text of several lines, of any length."""

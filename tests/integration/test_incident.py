@@ -78,7 +78,6 @@ class Incident:
                 "keyturn_keyring": f"ref+file://{self.folder}/db.json",
                 "keyturn_incident": {
                     "since": told(SINCE),
-                    "until": told(self.until),
                     "sources": self.sources,
                     "expected": expected,
                     "output_markdown": str(self.folder / "record.md"),
@@ -92,7 +91,11 @@ class Incident:
             "keyturn.runbooks.report_incident",
             *arguments,
             inventory=self.folder / "hosts.yml",
-            extra_vars={"keyturn_reason": "the password was in a log", **extra},
+            extra_vars={
+                "keyturn_reason": "the password was in a log",
+                "keyturn_until": told(self.until),
+                **extra,
+            },
             env={
                 "AWS_ENDPOINT_URL": self.address,
                 "AWS_REGION": "eu-west-1",
@@ -151,7 +154,7 @@ def log_in(incident: Incident, database: Database) -> str:
     return role
 
 
-def test_who_used_it_is_written_down(
+def test_who_read_it_is_written_down(
     incident: Incident, api: CloudTrailApi, vault: VaultServer, vault_mount: str, audit_log: Path,
     postgres_of: Callable[[str], PostgresServer],
 ) -> None:  # fmt: skip

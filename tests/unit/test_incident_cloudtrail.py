@@ -207,6 +207,8 @@ def test_all_pages_of_all_names_within_two_requests_a_second(trail: Trail) -> No
         event("GetParametersByPath", AT, requestParameters={"path": f"/{hidden}/../musehub", "recursive": True}),
         event("GetParameterHistory", AT, requestParameters=asked, userAgent=f"x {hidden}"),
     ]  # fmt: skip
+    # While events come in, a page may begin with what the one before ended with.
+    trail.api.events.insert(1, trail.api.events[0])
     trail.api.refused = 1
     told = trail.look(redact=[hidden])
     assert trail.api.faults == []
@@ -215,8 +217,8 @@ def test_all_pages_of_all_names_within_two_requests_a_second(trail: Trail) -> No
     assert told["seen"] == 13
     assert told["gaps"] == []
     assert hidden not in json.dumps(told)
-    # 7 pages, of which one was throttled and asked for again: no two of them within half a second.
-    assert len(trail.api.times) == 8
+    # 8 pages, of which one was throttled and asked for again: no two of them within half a second.
+    assert len(trail.api.times) == 9
     assert min(b - a for a, b in zip(trail.api.times, trail.api.times[1:], strict=False)) >= 0.5
 
 
