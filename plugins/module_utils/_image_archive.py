@@ -25,6 +25,7 @@ _CHUNK = 1 << 20
 _LONGEST_DOCUMENT = 8 << 20
 _ALL_DOCUMENTS = 64 << 20
 _LONGEST_HEADER = 1 << 20
+_ALL_PATHS = 64 << 20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, RecursionError)
@@ -90,6 +91,7 @@ class Layer:
     :ivar digest: of its content without compression, as the configuration lists it.
     :ivar gone: paths that it deletes of layers below, folders with all in them; ``opaque`` are folders that it empties.
     :ivar large: paths that were not looked into, because they are over the limit.
+    :ivar kept: how much memory such paths take up, in bytes, more or less.
     """
 
     digest: str = ""
@@ -97,6 +99,7 @@ class Layer:
     gone: Set[str] = field(default_factory=set)
     opaque: Set[str] = field(default_factory=set)
     large: List[str] = field(default_factory=list)
+    kept: int = 0
 
 
 @dataclass
@@ -122,8 +125,18 @@ class Archive:
         ]
 
 
+class _Tar(tarfile.TarFile):
+    """A tar that counts the headers that are kept in memory: those of the member that is read, and those for all that follow."""
+
+    of_member = 0
+    of_all = 0
+
+
 class _Member(tarfile.TarInfo):
-    """An entry whose name and other headers are short enough to be kept in memory, which tarfile reads as a whole."""
+    """An entry whose name and other headers are short enough to be kept in memory, which tarfile reads as a whole.
+
+    A few hundred kilobytes can unpack to headers without end, and to maps of sparse files, of which no builder makes any.
+    """
 
     _HEADERS = (
         tarfile.XHDTYPE,
@@ -133,10 +146,22 @@ class _Member(tarfile.TarInfo):
         tarfile.GNUTYPE_LONGLINK,
     )
 
-    def _proc_member(self, archive: tarfile.TarFile) -> Any:
-        if self.type in self._HEADERS and self.size > _LONGEST_HEADER:
-            raise tarfile.ReadError("a header is too long")
+    def _proc_member(self, archive: _Tar) -> Any:
+        if self.type == tarfile.XGLTYPE:
+            archive.of_all += self.size
+        elif self.type in self._HEADERS:
+            archive.of_member += self.size
+        else:
+            archive.of_member = 0
+        if archive.of_all + archive.of_member > _LONGEST_HEADER:
+            raise tarfile.ReadError("its headers are too long")
         return super()._proc_member(archive)  # type: ignore[misc]
+
+    def _proc_sparse(self, archive: tarfile.TarFile) -> Any:
+        raise tarfile.ReadError("it has a sparse file")
+
+    def _proc_gnusparse_10(self, *_given: Any) -> None:
+        raise tarfile.ReadError("it has a sparse file")
 
 
 SeeFile = Callable[[Layer, str, bytes], None]
@@ -155,19 +180,33 @@ def _note_whiteout(layer: Layer, path: str) -> bool:
     return name.startswith(WHITEOUT)
 
 
+def _keep(layer: Layer, path: str) -> None:
+    """Count a path that is kept.
+
+    :raises tarfile.ReadError: they are too many.
+    """
+    layer.kept += len(path) + _BLOCK
+    if layer.kept > _ALL_PATHS:
+        raise tarfile.ReadError("it deletes too many files, or has too many large ones")
+
+
 def _read_layer(source: Readable, most: int, see: SeeFile) -> Layer:
     layer = Layer()
     content = _Begun(b"", source)
-    with tarfile.open(fileobj=content, mode="r|", tarinfo=_Member) as inner:  # type: ignore[call-overload]
+    with _Tar.open(fileobj=content, mode="r|", tarinfo=_Member) as inner:  # type: ignore[call-overload]
         for member in inner:
             # A stream keeps all that it has passed otherwise.
             inner.members.clear()
             path = _clean(member.name)
-            if not member.isreg() or _note_whiteout(layer, path):
+            if not member.isreg():
+                continue
+            if _note_whiteout(layer, path):
+                _keep(layer, path)
                 continue
             layer.files += 1
             if member.size > most:
                 layer.large.append(path)
+                _keep(layer, path)
                 see(layer, path, b"")
                 continue
             opened = inner.extractfile(member)
@@ -250,7 +289,7 @@ def read_archive(source: Readable, most: int, see: SeeFile) -> Archive:
     """
     reader = _Reader(most, see)
     try:
-        with tarfile.open(fileobj=source, mode="r|", tarinfo=_Member) as outer:  # type: ignore[call-overload]
+        with _Tar.open(fileobj=source, mode="r|", tarinfo=_Member) as outer:  # type: ignore[call-overload]
             for member in outer:
                 opened = outer.extractfile(member) if member.isreg() else None
                 if opened:

@@ -9,11 +9,13 @@ import gzip
 import io
 import json
 import secrets
+import tarfile
 import time
 from pathlib import Path
 
 import image_archives as images
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _image_archive
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Corrupt, Unreachable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_archive import (
     Archive,
@@ -104,6 +106,45 @@ def test_a_header_without_end_is_not_read(tmp_path: Path) -> None:
     path = images.docker(tmp_path / "1", [long])
     assert "it cannot be read as a layer (ReadError)" in read(path).problems[0]
     assert read(images.docker(tmp_path / "2", [images.tar({"a" * 4000: b"b"})])).problems == []
+
+
+def _entry(kind: bytes, data: bytes, name: str = "p") -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, len(data)
+    return member.tobuf(tarfile.USTAR_FORMAT) + data + b"\0" * (-len(data) % 512)
+
+
+def _record(key: str, value: str) -> bytes:
+    text = f" {key}={value}\n"
+    size = next(it for it in range(len(text), len(text) + 20) if len(f"{it}{text}") == it)
+    return f"{size}{text}".encode()
+
+
+FILE = _entry(tarfile.REGTYPE, b"0\n" + b"\0" * 510, "a")
+SPARSE = b"".join(_record(f"GNU.sparse.{it}", "1") for it in ("major", "realsize")) + _record("GNU.sparse.minor", "0")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        *(
+            b"".join(
+                _entry(kind, _record(f"k{number}", "v" * 600_000)) + between for number in range(2)
+            )
+            for kind, between in ((tarfile.XGLTYPE, FILE), (tarfile.XHDTYPE, b""))
+        ),
+        _entry(tarfile.XHDTYPE, SPARSE) + FILE,
+        _entry(tarfile.GNUTYPE_SPARSE, b""),
+        b"".join(_entry(tarfile.REGTYPE, b"", f"{number}/.wh.a") for number in range(9)),
+    ],
+    ids=["of all", "of one", "sparse", "old sparse", "deleted"],
+)
+def test_what_would_take_memory_without_end_is_not_read(
+    entries: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_image_archive, "_ALL_PATHS", 4000)
+    layer = entries + FILE + b"\0" * 1024
+    assert "it cannot be read as a layer (ReadError)" in read(images.docker(tmp_path / "1", [layer])).problems[0]  # fmt: skip
 
 
 def test_reading_ends_in_time() -> None:
