@@ -116,7 +116,12 @@ def test_an_event_of_another_service_with_the_same_name_is_none() -> None:
     assert found("GetParameter", {"name": NAME}, eventSource="other.amazonaws.com") is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"eventName": "GetParameter"', "[" * 100_000])
+LONG_AGO = {"eventName": "GetParameter", "eventSource": "ssm.amazonaws.com", "eventTime": "0001-01-01T00:00:00+02:00"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[7]", "7", "{}", '{"eventName": "GetParameter"', "[" * 100_000, json.dumps(LONG_AGO)]
+)  # fmt: skip
 def test_what_is_no_event_is_counted_as_such(text: str) -> None:
     with pytest.raises(Unreadable):
         read_event(text, [NAME])

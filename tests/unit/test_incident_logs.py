@@ -275,12 +275,16 @@ def test_logins_of_a_role_in_each_format(
 def test_a_prefix_without_a_role_and_an_address(tmp_path: Path) -> None:
     path = tmp_path / "postgresql.log"
     hba = f'no pg_hba.conf entry for host "10.0.0.9", user "{ROLE}", database "shop", no encryption'
-    lines = ["1772352000.5 LOG:  starting", f"1772366400.5 LOG:  {AUTHORIZED}", f"1772366460.1 FATAL:  {hba}"]  # fmt: skip
+    lines = [f"{'9' * 30} LOG:  x", "1772352000.5 LOG:  starting"]
+    lines += [f"1772366400.5 LOG:  {AUTHORIZED}", f"1772366460.1 FATAL:  {hba}"]
     path.write_text("\n".join([*lines, "1772377200.0 LOG:  ending"]) + "\n")
     given = {"type": "postgres_log", "path": str(path), "log_line_prefix": "%n "}
     told = look(**given, roles=[ROLE])
     assert [item["outcome"] for item in told["events"]] == ["done", "denied"]
-    assert told["gaps"] == ["no address is written down: log_line_prefix has neither %h nor %r"]
+    assert told["gaps"] == [
+        "1 lines are no entries of PostgreSQL",
+        "no address is written down: log_line_prefix has neither %h nor %r",
+    ]
     assert look(**given, roles=[ROLE[:-1]])["events"] == []
 
 
@@ -318,6 +322,8 @@ def test_times() -> None:
     for text in (f"2026-03-01 {time}" for time in same):
         assert to_moment(text) == NOON, text
     for text in ("", "2026-03-01", "2026-13-01T12:00:00Z", "2026-03-01 12:00:00 CET"):
+        assert to_moment(text) is None
+    for text in ("2026-03-01 12:00:00+99", "0001-01-01 00:00:00+02"):
         assert to_moment(text) is None
     assert moment_of("2026-03-01 12:00:00.5 CET", None) == (None, "CET")
 

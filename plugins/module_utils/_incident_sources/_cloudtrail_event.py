@@ -107,14 +107,14 @@ def read_event(text: str, wanted: Sequence[str]) -> Optional[Event]:
     :raises Unreadable: for what is no event.
     """
     try:
-        told = json.loads(text)
+        told = dict(json.loads(text))
         name = str(told["eventName"])
         if told.get("eventSource") != _SOURCES.get(name):
             return None
         at = format_time(parse_time(str(told["eventTime"]), "eventTime"))
         identity = told.get("userIdentity")
         asked = told.get("requestParameters")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadInput):
+    except (LookupError, ArithmeticError, TypeError, ValueError, RecursionError, BadInput):
         raise Unreadable from None
     target = _target(name, asked, wanted)
     if target is None:

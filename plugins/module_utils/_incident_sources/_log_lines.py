@@ -145,19 +145,16 @@ def to_moment(text: str, zone: timezone = timezone.utc) -> Optional[datetime]:
     )
     if not found:
         return None
-    try:
-        moment = datetime.fromisoformat(f"{found[1]}T{found[2]}")
-    except ValueError:
-        return None
     name = found[3] or ""
-    if name in ("Z", "UTC", "GMT"):
-        zone = timezone.utc
-    elif name:
-        digits = name[1:].replace(":", "").ljust(4, "0")
-        return datetime.fromisoformat(
-            f"{found[1]}T{found[2]}{name[0]}{digits[:2]}:{digits[2:]}"
-        ).astimezone(timezone.utc)
-    return moment.replace(tzinfo=zone).astimezone(timezone.utc)
+    digits = name[1:].replace(":", "").ljust(4, "0")
+    try:
+        if name in ("", "Z", "UTC", "GMT"):
+            moment = datetime.fromisoformat(f"{found[1]}T{found[2]}")
+            return moment.replace(tzinfo=timezone.utc if name else zone).astimezone(timezone.utc)
+        text = f"{found[1]}T{found[2]}{name[0]}{digits[:2]}:{digits[2:]}"
+        return datetime.fromisoformat(text).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
 
 
 @dataclass

@@ -33,7 +33,7 @@ _PARTS: Mapping[str, str] = {
     "h": rf"(?P<host>{_HOST})",
     "m": rf"(?P<time>{_TIME})",
     "t": rf"(?P<time>{_TIME})",
-    "n": r"(?P<epoch>\d+(?:\.\d+)?)",
+    "n": r"(?P<epoch>\d{1,11}(?:\.\d+)?)",
     "e": r"(?P<state>[0-9A-Z]{5})",
     "s": _TIME,
     "i": _NAME,
