@@ -36,6 +36,9 @@ _IN_SHELL = re.compile(
     r"(?<![\w.$-])(-{0,2}[A-Za-z_][\w.-]{0,59})(?:=|:\s+|\s+(?=[^-\s=]))([\"']?)([^\s\"'`;&|<>]{4,})"
 )
 _QUOTED = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]{0,59})=\"([^\"]{4,})\"")
+_WORDS_ALONE = re.compile(
+    r"-?(?:password|passwd|passphrase|secret|token|credentials?)", re.IGNORECASE
+)
 _USER = re.compile(r"(?:^|\s)(?:-u|--user)[ =]([^\s:]{1,60}):([^\s\"']{4,})")
 _INSTRUCTIONS = frozenset(
     (
@@ -173,7 +176,11 @@ def _in_shell(where: Text) -> Iterator[Seen]:
         assigned = "=" in said or said.startswith("--") or bool(re.search(r"[0-9]", value))
         shaped = not value.startswith(("/", "$", "http")) and not re.search(r"[(){}]", value)
         if assigned and shaped and _tells(name) and not is_placeholder(value):
-            yield Seen(where, BY_NAME, value, name)
+            # What stands before a blank may be a value itself: mysqldump -pVALUE database1.
+            named = (
+                "=" in said or ":" in said or said.startswith("--") or _WORDS_ALONE.fullmatch(name)
+            )
+            yield Seen(where, BY_NAME, value, name if named else "")
     for match in _USER.finditer(where.text):
         if not is_placeholder(match.group(2)):
             yield Seen(where, "login of a request", match.group(2), "")
@@ -197,7 +204,8 @@ def _look_at(where: Text, rules: Rules, expected: Sequence[str]) -> List[Seen]:
         known = where.place == BUILD_ARG and any(fnmatchcase(where.name, it) for it in expected)
         found = [] if known else _named(where, rules)
     elif not where.name and not found:
-        found = list({it.name: it for it in reversed(list(_in_shell(where)))}.values())
+        seen = reversed(list(_in_shell(where)))
+        found = list({it.name or (it.rule, it.value): it for it in seen}.values())
     return found
 
 

@@ -265,6 +265,14 @@ def test_nothing_that_is_found_is_asked_for_at_its_provider(
     assert [hit.rule for hit in Rules().of_file("a.py", text, False)] == ["Slack Token", "Stripe Access Key"]  # fmt: skip
 
 
+def test_what_stands_before_a_blank_is_not_told_as_a_name(audit: Audit) -> None:
+    value = f"Secret{secrets.token_hex(4)}"
+    steps = [f"mysqldump -p{value} hub{secrets.token_hex(2)}1", f"x && password {value}1", f"x --token {value}2"]  # fmt: skip
+    done = audit({"a": b"b"}, {"history": [{"created_by": f"/bin/sh -c {it}"} for it in steps]})
+    assert [it["name"] for it in done["findings"]] == ["", "password", "token"]
+    assert value not in json.dumps(done)
+
+
 def test_hostile_names_do_no_harm_to_a_screen(audit: Audit) -> None:
     done = audit({"app/\x1b[2J\n/.env": b"A=b"})
     assert [it["path"] for it in done["findings"]] == ["app/?[2J?/.env"]
