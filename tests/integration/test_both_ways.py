@@ -45,7 +45,14 @@ BESIDE_THEIR_SERVERS = {
     "vault_unseal": "test_vault_unseal.py",
 }
 """Modules whose servers are not here, each with the file that runs it both ways."""
-ON_THE_CONTROLLER = {"catalog", "image_audit_report", "status_report", "vault_posture_report"}
+ON_THE_CONTROLLER = {
+    "audit",
+    "bootstrap_report",
+    "catalog",
+    "image_audit_report",
+    "status_report",
+    "vault_posture_report",
+}
 """Modules that keep no keyring and are of the controller alone."""
 ON_HOSTS = {"log_probe", "systemd_reload"}
 """Modules that work on a machine's units and logs alone; they are run over ssh beside their own tests."""
