@@ -10,9 +10,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import measure
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gates import Facts, gates, refusals
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers import open_issuer
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
     Document,
     Receipt,
@@ -160,6 +162,15 @@ def test_it_is_not_taken_out_where_making_another_ends_it() -> None:
     assert what == NOTHING and "rotation comes first" in why
     with pytest.raises(Refused):
         step(named, "revoke_first", overlap=False)
+
+
+def test_it_is_not_taken_out_where_only_another_takes_it_out_of_the_list() -> None:
+    definition = {"type": "generated", "overlap": True}
+    issuer = open_issuer(definition, Context(), "keyturn_issuer")
+    facts = Facts(run_id="one", probes=1, revokes=issuer.revokes)
+    named = step(document(), "compromise")
+    closed = refusals(gates("revoke_first", named, STRICT, NOW, facts))
+    assert len(closed) == 1 and "choose rotate_first" in closed[0]
 
 
 def test_an_older_value_is_ended_before() -> None:

@@ -36,6 +36,8 @@ _DEFAULT: Mapping[str, Any] = {"type": "base64url", "bytes": 32}
 class Generated(Passive):
     """See the table at the top of this file."""
 
+    revokes = False
+
     def __init__(self, fields: List[str], overlap: bool, option: str) -> None:
         self._fields = fields
         self._option = option
