@@ -73,7 +73,7 @@ def _of_claim(result: Result) -> list[str]:
         return []
     if claim is None:
         begun = "begun and not at its end: run the same playbook again (rotate_db, rotate_stream_keys or rotate), it goes on from there"
-        return [begun] if result["due"]["under_way"] else []
+        return [begun] if result["due"]["under_way"] and not _of_emergency(result) else []
     if claim.get("alive"):
         return []
     if claim.get("alive") is False:
@@ -82,6 +82,19 @@ def _of_claim(result: Result) -> list[str]:
         ]
     gates = result["gates"]["rotate"]
     return [gate["message"] for gate in gates if gate["name"] == "claim"]
+
+
+def _of_emergency(result: Result) -> list[str]:
+    """What is left to do for a value that an emergency named, unless somebody is at work on it."""
+    claim, stages = result["keyring"]["claim"], result["keyring"]["stages"]
+    named = [
+        name for name in ("current", "previous") if (stages.get(name) or {}).get("compromised")
+    ]
+    if not named or (claim and claim.get("alive")):
+        return []
+    return [
+        f"{' and '.join(named)}: compromised, and not ended yet: run the respond_compromise playbook again, it goes on from there"
+    ]
 
 
 def _of_end(result: Result) -> list[str]:
@@ -129,7 +142,7 @@ def _read(result: Result) -> dict[str, Any]:
         "error": None,
         "attention": [
             sentence
-            for part in (_of_end, _of_wait, _of_claim, _of_gates)
+            for part in (_of_emergency, _of_end, _of_wait, _of_claim, _of_gates)
             for sentence in part(result)
         ],
         "waiting": result.get("waiting"),

@@ -30,6 +30,9 @@ def _due(entry: Entry) -> str:
         return str(state).replace("_", " ")
     if due.get("ended"):
         return "overdue: ended"
+    # It is overdue for that, whatever its age, and also where the policy knows none.
+    if due.get("compromised"):
+        return "overdue: compromised"
     if state == "never_rotated":
         has_value = entry["keyring"]["stages"].get("current")
         return "age unknown" if has_value else "never rotated"

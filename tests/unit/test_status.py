@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,27 @@ def test_a_rotation_that_nobody_goes_on_with_is_said(tmp_path: Path) -> None:
     left = look(tmp_path, current=stage("app_a"), pending=stage("app_b", "applied"))
     assert (
         "! begun and not at its end: run the same playbook again" in lines_of({"db": left}, "db")[1]
+    )
+
+
+@pytest.mark.parametrize("policy", [None, {"rotate": "on_compromise"}])
+def test_a_compromise_is_told_with_the_way_on(
+    tmp_path: Path, policy: dict[str, Any] | None
+) -> None:
+    named = stage("app_a", compromised=True)
+    taken_out = replace(named, status="retiring", ended=NOW)
+    replaced = replace(named, status="grace", retire_after=NOW)
+    for parts in (
+        {"current": named},
+        {"previous": taken_out},
+        {"current": stage("app_b", "cutover"), "previous": replaced},
+    ):
+        told = lines_of({"db": look(tmp_path, policy, **parts)}, "db")
+        assert "run the respond_compromise playbook again" in " ".join(told)
+        assert "rotate_db" not in " ".join(told)
+        assert told[0].startswith("db overdue: compromised") or "current" in parts
+    assert lines_of({"db": look(tmp_path, policy, current=named)}, "db")[0].startswith(
+        "db overdue: compromised 1d"
     )
 
 
