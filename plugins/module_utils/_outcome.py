@@ -72,6 +72,8 @@ def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
         text += "; the compromised one is refused"
     elif previous and not kept:
         text += "; the issuer ended the previous value when it made this one"
+    elif previous and previous.get("compromised"):
+        text += "; the compromised one before it has no grace, and is ended next: by respond_compromise, or else by retire_due"
     elif previous:
         text += f"; the previous value is accepted until {previous['retire_after']} or later"
     outage = current["outage_seconds"]

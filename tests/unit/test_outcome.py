@@ -43,6 +43,11 @@ def test_the_end_of_the_grace_period_is_told() -> None:
     assert not returned_from(keyring(previous=PREVIOUS)) and not returned_from(keyring())
 
 
+def test_no_grace_is_promised_to_a_compromised_value() -> None:
+    told = outcome("rotate", keyring(previous={**PREVIOUS, "compromised": True, "status": "grace"}))
+    assert "accepted until" not in told and "ended next" in told and "retire_due" in told
+
+
 def test_a_value_that_was_returned_from_is_named() -> None:
     found = keyring(previous={**PREVIOUS, "failed": True})
     assert returned_from(found)
