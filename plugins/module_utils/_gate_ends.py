@@ -87,8 +87,8 @@ def revocable(case: Case) -> Gate:
         return Gate(
             "revocable",
             False,
-            "whoever checks the value reads it from a sink, which goes on showing it until there is another, so nothing can have it refused "
-            "before: choose rotate_first",
+            "whoever checks the value reads it from a sink, which goes on showing it until there is another, so nothing can have it "
+            "refused before: choose rotate_first",
         )
     return Gate("revocable", True, "no older value stands in the way")
 
