@@ -27,6 +27,8 @@ REMOVE, KEEP = "remove", "keep"
 REFUSE, TAKE = "refuse", "take"
 WAIT = "10s"
 _PART = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*\Z")
+NO_NAME = "(a line of base64)"
+_LEAST_OF_A_VALUE = 12
 _KEYRING = "keyturn1:"
 """How a version of a keyring begins, which may be below the same path."""
 
@@ -258,6 +260,16 @@ class Difference:
         return bool(self.added or self.updated or self.removed)
 
 
+def _removed(gone: Mapping[str, Optional[str]]) -> Tuple[str, ...]:
+    """The names of variables that go. A line of base64, as in a key of several lines, ends like the name of an empty one."""
+
+    def is_value(name: str, text: Optional[str]) -> bool:
+        mixed = all(re.search(some, name) for some in ("[0-9]", "[A-Z]", "[a-z]"))
+        return text == "=" or (text == "" and mixed and len(name) >= _LEAST_OF_A_VALUE)
+
+    return tuple(sorted({NO_NAME if is_value(name, text) else name for name, text in gone.items()}))
+
+
 def difference(
     before: Optional[str], fields: Mapping[str, Secret], others: str, dialect: str
 ) -> Difference:
@@ -277,5 +289,7 @@ def difference(
                 if name in there and (value is None or there[name] != value)
             )
         ),
-        tuple(sorted(set(there) - set(wanted))) if others == REMOVE else (),
+        _removed({name: there[name] for name in set(there) - set(wanted)})
+        if others == REMOVE
+        else (),
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from typing import Any
 
@@ -186,6 +187,14 @@ def test_a_difference_has_names() -> None:
     assert difference(before, fields, "remove", "common") == Difference(("D",), ("B",), ("C",))
     assert difference(before, fields, "keep", "common") == Difference(("D",), ("B",), ())
     assert difference(None, fields, "remove", "common").added == ("A", "B", "D")
+
+
+def test_a_line_of_base64_is_not_told_as_a_name() -> None:
+    ends = [base64.b64encode(secrets.token_bytes(size)).decode() for size in (16, 32)]
+    ends = [end.replace("+", "a").replace("/", "b").replace(end[0], "a", 1) for end in ends]
+    before = "EMPTY=\nA=-----BEGIN\n{}\n1{}A\n{}\n".format(ends[0], "b" * 8, f"Aa1{ends[1]}")
+    found = difference(before, {"B": Secret("x")}, "remove", "common").removed
+    assert found == ("(a line of base64)", "A", "EMPTY")
 
 
 # --- What is written in an inventory
