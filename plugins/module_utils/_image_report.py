@@ -9,6 +9,7 @@ import textwrap
 from datetime import datetime
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._image_look import printable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
 
 KIND = "keyturn.image_audit"
@@ -125,7 +126,8 @@ def _of_image(image: Mapping[str, Any]) -> Iterator[str]:
 
 def lines(report: Mapping[str, Any]) -> List[str]:
     """The report as a table for each image, and one line with the counts."""
-    told = [line for image in report["images"] for line in _of_image(image)]
+    # Names of layers and paths are the image's, and may hold what moves a screen's cursor.
+    told = [printable(line) for image in report["images"] for line in _of_image(image)]
     counts = report["summary"]
     return [
         *told,

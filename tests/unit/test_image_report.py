@@ -65,6 +65,14 @@ def test_what_could_not_be_looked_at_is_not_clean() -> None:
     assert "! not looked at: podman has no image 'x'" in told and "layer 1: zstd" in told
 
 
+def test_nothing_of_an_image_moves_the_cursor() -> None:
+    large = {"too_large": ["a\x1b[2J"], "too_large_count": 1}
+    found = result(unknown=["layer \x1b[1A\udcff: it is not in the archive"], not_looked_at=large)
+    told = lines(build_report({"app1": [found]}, NOW))
+    assert all(line.isprintable() for line in told)
+    assert any("a?[2J" in line for line in told)
+
+
 def test_a_clean_image_passes_and_no_image_does_not() -> None:
     assert failing(build_report({"app1": [result(), {"skipped": True}]}, NOW), "found") == {}
     assert "no image was looked at" in failing(build_report({"app1": []}, NOW), "found")["nothing"]
