@@ -136,6 +136,12 @@ def test_nothing_is_ended_by_mistake(make: Maker) -> None:
         ({**ROTATE_FIRST, "keyturn_made_before": "yesterday"}, "made_before"),
     ):
         assert words in answer(estate, extra=said).check(2).output
-    assert "--limit" in estate.run("respond_compromise", extra=ROTATE_FIRST).check(2).output
+    for arguments, extra, words in (
+        (("--tags", "observe"), ROTATE_FIRST, "--limit"),
+        (("--limit", "all,db_mispelt"), ROTATE_FIRST, "names db_mispelt"),
+        ((), {**ROTATE_FIRST, "keyturn_hosts": "db_mispelt"}, "(db_mispelt) names no credential"),
+    ):
+        stopped = estate.run("respond_compromise", *arguments, extra=extra).check(2)
+        assert words in " ".join(stopped.output.split())
     assert estate.document().stages == before.stages
     assert estate.database.accepts(*estate.first)
