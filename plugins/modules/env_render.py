@@ -21,6 +21,8 @@ description:
   - No parameter below the path is an error, and so is what AWS denies; neither empties the file.
   - Needs C(ssm:GetParametersByPath) on the path and C(kms:Decrypt) on the key; for O(pairs) and O(watch_marks) also
     C(ssm:DescribeParameters) on C(*).
+requirements:
+  - boto3 on the controller, or on the host with O(read_from=host)
 extends_documentation_fragment:
   - keyturn.runbooks.env
   - keyturn.runbooks.attributes

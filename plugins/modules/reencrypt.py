@@ -20,6 +20,9 @@ description:
   - What no key of the keyring opens is never touched. It is counted and named, rows by their key and files by their path.
   - Refused while the key in use is not observed yet, because somebody may not have it then.
   - In check mode everything is read and counted, and nothing is written.
+requirements:
+  - cryptography where the task runs
+  - psycopg2 there, for C(postgres_rows)
 extends_documentation_fragment:
   - keyturn.runbooks.keyring
   - keyturn.runbooks.keyring.step
