@@ -125,8 +125,9 @@ def _of_gates(result: Result) -> list[str]:
                 if previous["failed"]
                 else "the grace of the previous value is over"
             )
-            # Who waits for a person to end it has said so.
-            if not (previous["status"] == "retiring" and result.get("waiting")):
+            # Who waits for a person to end it has said so, and a compromised one has its own way on.
+            waits = previous["status"] == "retiring" and result.get("waiting")
+            if not (waits or previous["compromised"]):
                 found.append(f"{which}: run the retire_due playbook")
         elif "grace" not in retire:
             others = {name: text for name, text in retire.items() if rotate.get(name) != text}

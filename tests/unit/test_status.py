@@ -208,10 +208,12 @@ def test_a_compromise_is_told_with_the_way_on(
         {"current": named},
         {"previous": taken_out},
         {"current": stage("app_b", "cutover"), "previous": replaced},
+        {"current": stage("app_b"), "previous": replaced},
     ):
         told = lines_of({"db": look(tmp_path, policy, **parts)}, "db")
         assert "run the respond_compromise playbook again" in " ".join(told)
         assert "rotate_db" not in " ".join(told)
+        assert "the grace of" not in " ".join(told)
         assert told[0].startswith("db overdue: compromised") or "current" in parts
     assert lines_of({"db": look(tmp_path, policy, current=named)}, "db")[0].startswith(
         "db overdue: compromised 1d"
