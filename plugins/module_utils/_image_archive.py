@@ -146,7 +146,8 @@ class _Member(tarfile.TarInfo):
         tarfile.GNUTYPE_LONGLINK,
     )
 
-    def _proc_member(self, archive: _Tar) -> Any:
+    def _proc_member(self, *given: Any) -> Any:
+        archive: _Tar = given[0]
         if self.type == tarfile.XGLTYPE:
             archive.of_all += self.size
         elif self.type in self._HEADERS:
@@ -157,7 +158,7 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError("its headers are too long")
         return super()._proc_member(archive)  # type: ignore[misc]
 
-    def _proc_sparse(self, archive: tarfile.TarFile) -> Any:
+    def _proc_sparse(self, *_given: Any) -> Any:
         raise tarfile.ReadError("it has a sparse file")
 
     def _proc_gnusparse_10(self, *_given: Any) -> None:
