@@ -243,6 +243,9 @@ def test_the_playbook_audits_what_a_service_runs_and_ends_with_an_error(
         ).check(2)
     finally:
         built.podman.call("rm", "--force", container)
+    nobody = {"keyturn_hosts": "nobody", "image": built.clean}
+    empty = ansible.run("keyturn.runbooks.audit_image", inventory=inventory, extra_vars=nobody)
+    assert "no image was looked at" in empty.check(2).output
     found = json.loads(report.read_text())
     built.tells_no_value(run.output + ansible.log() + report.read_text())
     assert not ansible.leftovers()
