@@ -109,6 +109,10 @@ closed:
   returned: always
   type: list
   elements: str
+keyring:
+  description: The state of the keyring after O(transition).
+  returned: when O(transition) is given
+  type: dict
 """
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import run_module
