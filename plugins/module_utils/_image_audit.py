@@ -228,6 +228,7 @@ def _concluded(params: Params, result: Result, known: Known, context: Context) -
     return {
         **kept,
         "not_looked_at": skipped,
+        "unknown": [known.hide(text) for text in kept["unknown"]],
         "findings": counted,
         "allowed": passed,
         **unneeded(told, allowances, today),

@@ -48,6 +48,20 @@ def replaced_dead(keyring: Mapping[str, Any]) -> bool:
     return bool(previous.get("compromised")) and previous.get("status") == "retiring"
 
 
+def still_accepted(keyring: Mapping[str, Any]) -> str:
+    """What is said of a compromised value when the rotation that answers it fails.
+
+    :param keyring: the keyring's state, as results show it.
+    """
+    found = [stage for stage in (keyring.get("stages") or {}).values() if stage]
+    named = [
+        stage["rotation_id"]
+        for stage in found
+        if stage.get("compromised") and stage["status"] != "retiring"
+    ]
+    return f". What is compromised is still accepted (rotation {', '.join(named)})" if named else ""
+
+
 def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
     """How a procedure that was followed to its end left the credential.
 

@@ -366,7 +366,12 @@ def _result(case: Case, defined: Definitions, what: str, message: str, found: Li
 def _stages(document: Optional[Document]) -> Dict[str, Dict[str, Any]]:
     """What is to be handed over when somebody else has to go on."""
     return {
-        name: {"status": stage.status, "failed": stage.failed, "rotation_id": stage.rotation_id}
+        name: {
+            "status": stage.status,
+            "failed": stage.failed,
+            "compromised": stage.compromised,
+            "rotation_id": stage.rotation_id,
+        }
         for name, stage in (document.stages if document else {}).items()
     }
 

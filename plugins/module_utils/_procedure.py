@@ -41,6 +41,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     outcome,
     returned,
     returned_from,
+    still_accepted,
     still_as_it_was,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import parse_policy
@@ -233,7 +234,8 @@ class Procedure(Account):
         last = self.progress.results.get(PROCEDURES[purpose][-1].key, {}).get("keyring")
         if last:
             text = outcome(purpose, last, self.progress.returns)
-            if purpose in ("rotate", "rollback") and returned_from(last):
+            answer = purpose in ("compromise", "revoke_first")
+            if answer or (purpose in ("rotate", "rollback") and returned_from(last)):
                 self.tell(text)
             elif purpose == "rotate" and cut_over(last) and not self.context.check_mode:
                 # A dry run waits for nobody, so what it would measure is not what a real one takes.
@@ -406,6 +408,9 @@ class Procedure(Account):
         known = bool(ended) and tried and progress.failed_in in _IN_USE
         if ended:
             cause += f". {ended}{f'. {ENDED_AND_REFUSED}' * known}"
+        known_stages = details.get("stages") or progress.checked.get("stages")
+        state = self.keyring or {"stages": known_stages}
+        cause += still_accepted(state) if self.params["purpose"] == "rotate" else ""
         if details.get("kind") != Waiting.__name__:
             waits = begun and tried and progress.failed_in == "refused" and not progress.returns
             left = self.left_pending(details) if pending else None
@@ -415,8 +420,6 @@ class Procedure(Account):
                 kept = bool(progress.checked.get("can_return"))
                 cause += still_as_it_was(str(details.get("kind")), kept)
             if looked or progress.failed_in != PREFLIGHT:
-                known_stages = details.get("stages") or progress.checked.get("stages")
-                state = self.keyring or {"stages": known_stages}
                 cause += handed_over(escalation_of(self.params["policy"]), state)
         self.tell_of_failure(cause)
         shown = {name: details[name] for name in details if name not in _TOO_MUCH}

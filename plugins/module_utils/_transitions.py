@@ -371,12 +371,13 @@ def _is_exposed(stage: Optional[Stage], before: Optional[datetime]) -> bool:
 def _named(document: Document, before: Optional[datetime]) -> Document:
     """The document with what was exposed named as compromised.
 
-    While an earlier emergency is under way, what came into use since is the answer to it.
+    While an earlier emergency is under way, what came into use since is the answer to it, unless a person says until when values
+    were exposed.
     """
     current, previous = document.current, document.previous
     if previous and not previous.compromised and _is_exposed(previous, before):
         previous = replace(previous, compromised=True)
-    answered = bool(document.previous and document.previous.compromised)
+    answered = before is None and bool(document.previous and document.previous.compromised)
     if current and not current.compromised and not answered and _is_exposed(current, before):
         current = replace(current, compromised=True)
     return replace(document, current=current, previous=previous)

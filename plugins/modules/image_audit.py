@@ -17,7 +17,7 @@ description:
   - The image is read as a stream, on the host that has it. Nothing of it is unpacked to a disk or sent to the controller.
   - No value is told, in whole or in part. A finding says where it is, what it looks like, and the name of its variable.
   - Values of keyrings are looked for without sending them to the host. The controller sends a random key and the first few bits of each
-    value's keyed digest, and compares the whole digests that the host returns for texts with the same bits.
+    value's digest, and compares the whole digests that the host returns for texts with the same bits.
   - What could not be looked at, such as a layer in an unknown format or a keyring that could not be read, is listed in RV(unknown), and
     never taken for clean.
   - The page C(docs/image-audit.md) tells what is found, what is not, and how the list of false positives is kept.

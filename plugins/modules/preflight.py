@@ -316,10 +316,10 @@ elsewhere:
       elements: str
       returned: always
 stages:
-  description: The C(status) and C(rotation_id) of each stage that the keyring has, and whether it C(failed).
+  description: The C(status) and C(rotation_id) of each stage that the keyring has, and whether it C(failed) or is C(compromised).
   returned: success, or when a gate is closed
   type: dict
-  sample: {current: {status: observed, failed: false, rotation_id: r20260131220000a1b2c3}}
+  sample: {current: {status: observed, failed: false, compromised: false, rotation_id: r20260131220000a1b2c3}}
 replaced:
   description: The places whose value the keyring does not know, and that a first rotation replaces because the user said so.
   returned: success, or when a gate is closed

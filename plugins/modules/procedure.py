@@ -103,7 +103,8 @@ options:
       - Make a first value where there is none, or go on with one that was begun, and leave everything else as it is. This is what the
         playbook C(bootstrap) does.
       - Left as it is, and listed in the result of the first of RV(steps), is a credential with a value in its keyring, one whose places or
-        issuer have a value that no keyring knows, and one whose first value a person has to make. O(replace) does not count then, nor does the policy.
+        issuer have a value that no keyring knows, and one whose first value a person has to make. O(replace) does not count then, nor
+        does the policy.
     type: bool
     default: false
   reason:

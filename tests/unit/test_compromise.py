@@ -77,6 +77,13 @@ def test_the_answer_itself_is_not_named() -> None:
     assert found.current and not found.current.compromised
 
 
+def test_the_answer_is_named_where_a_person_says_that_it_was_exposed_as_well() -> None:
+    doc = document(previous=stage("a", "grace", compromised=True))
+    assert step(doc, "compromise", before=NOW - 2 * HOUR).current == doc.current
+    found = step(doc, "compromise", before=NOW)
+    assert found.current and found.current.compromised
+
+
 def test_what_is_pending_stops_it() -> None:
     doc = document(pending=stage("c", "proved"))
     with pytest.raises(Refused, match="abandon"):
