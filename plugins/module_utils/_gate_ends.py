@@ -83,13 +83,8 @@ def revocable(case: Case) -> Gate:
             "something is stored that only the value in use opens (keyturn_reencrypt), and nobody could read it until it is under another "
             "one: choose rotate_first",
         )
-    if not case.facts.revokes:
-        return Gate(
-            "revocable",
-            False,
-            "whoever checks the value reads it from a sink, which goes on showing it until there is another, so nothing can have it "
-            "refused before: choose rotate_first",
-        )
+    if case.facts.comes_first:
+        return Gate("revocable", False, f"{case.facts.comes_first}: choose rotate_first")
     return Gate("revocable", True, "no older value stands in the way")
 
 

@@ -42,7 +42,7 @@ class Facts:
     :param store_time: the secret store's own clock, where it tells it.
     :param returns: whether a value that was replaced can be made accepted again.
     :param handed: a person hands the values over.
-    :param revokes: whether a value can be refused before there is another.
+    :param comes_first: why a value cannot be refused before there is another; empty where it can.
     :param conditions: the credential's own gates that are closed, as sentences.
     :param issuer_problems: why the issuer could not do it, as sentences.
     :param unreadable: sinks that cannot be read or written, as sentences.
@@ -69,7 +69,7 @@ class Facts:
     overlap: bool = True
     returns: bool = True
     handed: bool = False
-    revokes: bool = True
+    comes_first: str = ""
     conditions: Tuple[str, ...] = ()
     force: bool = False
     reason: str = ""

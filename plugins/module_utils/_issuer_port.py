@@ -92,8 +92,8 @@ class Issuer(Protocol):
     handed: bool
     """Whether a person hands the values over, so that a wrong one may be read again."""
 
-    revokes: bool
-    """Whether a value can be refused before there is another. Not where it is refused only by leaving a sink, which shows it until then."""
+    comes_first: str
+    """Why a compromised value cannot be refused before there is another one; empty where it can."""
 
     secret_fields: FrozenSet[str]
     """Which fields of a stage are secret."""

@@ -112,7 +112,7 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         overlap=defined.issuer.overlap if defined.issuer else True,
         returns=defined.issuer.returns if defined.issuer else True,
         handed=bool(defined.issuer and defined.issuer.handed),
-        revokes=defined.issuer.revokes if defined.issuer else True,
+        comes_first=defined.issuer.comes_first if defined.issuer else "",
         force=params["force"],
         replace=params["replace"] and not params["only_missing"],
         first=params["only_missing"],

@@ -174,7 +174,7 @@ def test_it_is_not_taken_out_where_making_another_ends_it() -> None:
 def test_it_is_not_taken_out_where_only_another_takes_it_out_of_the_list() -> None:
     definition = {"type": "generated", "overlap": True}
     issuer = open_issuer(definition, Context(), "keyturn_issuer")
-    facts = Facts(run_id="one", probes=1, revokes=issuer.revokes)
+    facts = Facts(run_id="one", probes=1, comes_first=issuer.comes_first)
     named = step(document(), "compromise")
     closed = refusals(gates("revoke_first", named, STRICT, NOW, facts))
     assert len(closed) == 1 and "choose rotate_first" in closed[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -188,6 +189,7 @@ def test_a_pair_is_the_id_and_the_digest_of_a_token_for_these_buckets(world: Wor
         "access_key_id": made.id,
         "secret_access_key": Secret(digest),
         "token_id": made.id,
+        "account": world.api.account,
     }
     assert world.guarded == world.api.asked[MAKE] == 1
 
@@ -312,11 +314,12 @@ def test_a_list_without_an_end_is_not_read_for_ever(world: World) -> None:
 
 def test_check_mode_makes_nothing_and_asks_nothing(world: World) -> None:
     world.context = world.a_context(check_mode=True)
-    assert {name: value.known for name, value in world.issue().items()} == {
-        "access_key_id": False,
-        "secret_access_key": False,
-        "token_id": False,
+    told = {
+        name: isinstance(value, Secret) and value.known for name, value in world.issue().items()
     }
+    assert told == dict.fromkeys(
+        ("access_key_id", "secret_access_key", "token_id", "account"), False
+    )
     assert not world.api.asked
 
 
@@ -333,7 +336,8 @@ def test_nothing_can_be_wished_for(world: World) -> None:
 def test_a_pair_in_use_is_adopted_where_its_token_is_there(world: World) -> None:
     token, stage = world.in_use()
     pair = {name: stage.fields[name] for name in ("access_key_id", "secret_access_key")}
-    assert world.issuer.adopt(pair, world.context) == stage.fields
+    own = {**stage.fields, "account": world.api.account}
+    assert world.issuer.adopt(pair, world.context) == own
     wrong_way = {"access_key_id": token.id, "secret_access_key": Secret(token.value)}
     for given, says in (
         (wrong_way, "is none of R2's, which have 64 hexadecimal digits"),
@@ -394,6 +398,19 @@ def test_a_token_is_not_taken_for_gone_where_nobody_may_look(world: World) -> No
     document = Document("r2", b"", previous=stage)
     world.fails(Conflict, "lost", lambda: world.issuer.revoke(stage, document, world.context, lost))
     assert token.id in world.api.tokens
+
+
+def test_a_token_of_another_account_is_not_taken_for_one_that_is_gone(world: World) -> None:
+    token, stage = world.in_use()
+    other = replace(stage, status="retiring", fields={**stage.fields, "account": ACCOUNT})
+    world.fails(Refused, f"of account {ACCOUNT}", lambda: world.revoke(other))
+    assert token.id in world.api.tokens
+
+
+def test_what_is_copied_from_a_token_is_copied_before_that_is_deleted(world: World) -> None:
+    for definition, said in (({}, "give buckets or policies"), ({"buckets": ["music"]}, "")):
+        world.definition = definition
+        assert said in world.issuer.comes_first and bool(said) == bool(world.issuer.comes_first)
 
 
 def test_every_token_of_a_rotation_that_is_given_up_is_deleted(world: World) -> None:

@@ -17,8 +17,8 @@ settle        how long a new token is left alone before it is used; 60 seconds b
 quiet         how long an old one must not have been used before it is deleted, as far as Cloudflare tells; an hour by default
 ============  ==========================================================================================
 
-A stage has the fields ``access_key_id``, ``secret_access_key`` (secret) and ``token_id``. As Cloudflare has it, the access key id is the
-token's id, and the secret access key is the SHA-256 of the token's value, in lower-case hexadecimal digits
+A stage has the fields ``access_key_id``, ``secret_access_key`` (secret), ``token_id`` and ``account``. As Cloudflare has it, the access
+key id is the token's id, and the secret access key is the SHA-256 of the token's value, in lower-case hexadecimal digits
 (https://developers.cloudflare.com/r2/api/tokens/, "Get S3 API credentials from an API token"). The value itself is kept nowhere: it
 would open the rest of Cloudflare's API as well. Old and new are accepted together until the old one is deleted. A change of rights is known
 everywhere after up to a minute (https://developers.cloudflare.com/r2/reference/consistency/), hence ``settle``.
@@ -66,15 +66,15 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_duration,
 )
 
-ID, KEY, TOKEN = "access_key_id", "secret_access_key", "token_id"
+ID, KEY, TOKEN, ACCOUNT = "access_key_id", "secret_access_key", "token_id", "account"
 _SECRET = re.compile(r"[0-9a-f]{64}")
 _TOLD_EVERY = 5.0
 
 
-def pair_of(token_id: str, value: Secret) -> Mapping[str, Value]:
+def pair_of(token_id: str, value: Secret, account: str) -> Mapping[str, Value]:
     """The fields of a stage for a token; see the top of this file."""
     digest = hashlib.sha256(value.reveal().encode("utf-8")).hexdigest()
-    return {ID: token_id, KEY: Secret(digest), TOKEN: token_id}
+    return {ID: token_id, KEY: Secret(digest), TOKEN: token_id, ACCOUNT: account}
 
 
 class CloudflareR2(Passive):
@@ -86,6 +86,9 @@ class CloudflareR2(Passive):
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self._option = definition.option
+        if not definition.policies:
+            self.comes_first = f"{self._option}: the new token copies what it may do from the one that would be deleted before; give "
+            "buckets or policies"
 
     @classmethod
     def from_definition(
@@ -130,7 +133,8 @@ class CloudflareR2(Passive):
         """
         name = self._definition.named(document.credential, stage.rotation_id)
         if context.check_mode:
-            return {field: Secret.new() for field in (ID, KEY, TOKEN)}
+            own = {ACCOUNT: self._definition.account}
+            return {**{field: Secret.new() for field in (ID, KEY, TOKEN)}, **own}
         api = self._open(context)
         sent = {"name": name, **self._wanted(api, document)}
         made = OnlyOne[Token](
@@ -143,7 +147,7 @@ class CloudflareR2(Passive):
         ).get()
         if made.value is None:
             raise Unreachable(f"{api.where}: token {made.id} has no value; run again")
-        return pair_of(made.id, made.value)
+        return pair_of(made.id, made.value, self._definition.account)
 
     def _wanted(self, api: Cloudflare, document: Optional[Document]) -> Mapping[str, Any]:
         """What the new token may do, and from where.
@@ -203,7 +207,7 @@ class CloudflareR2(Passive):
                 f"{api.where}: token {known}, whose id is the {ID}, {why}; give the pair in use, and see that account and tokens say whose "
                 "it is"
             )
-        return {ID: found.id, KEY: secret, TOKEN: found.id}
+        return {ID: found.id, KEY: secret, TOKEN: found.id, ACCOUNT: self._definition.account}
 
     def check(self, document: Optional[Document], context: Context) -> List[str]:
         """The reasons why no token could be made: the login and its rights, and what the new token may do."""
@@ -261,9 +265,14 @@ class CloudflareR2(Passive):
     def revoke(self, stage: Stage, document: Document, context: Context, guard: Guard) -> Outcome:
         """Delete the token; for a stage without one, every token that names its rotation.
 
-        :raises Refused: another stage has it.
+        :raises Refused: another stage has it, or it is another account's, which would say that it is not there.
         """
-        api, known = self._open(context), stage.text(TOKEN)
+        api, known, account = self._open(context), stage.text(TOKEN), stage.text(ACCOUNT)
+        if account and account != self._definition.account:
+            raise Refused(
+                f"{self._option}.account: token {known} is one of account {account}, and the definition names {self._definition.account}, "
+                "which does not know it. Put the account back as it was until this token is deleted"
+            )
         if known:
             _refuse_shared(stage, document)
             there = api.token(known)

@@ -36,7 +36,10 @@ _DEFAULT: Mapping[str, Any] = {"type": "base64url", "bytes": 32}
 class Generated(Passive):
     """See the table at the top of this file."""
 
-    revokes = False
+    comes_first = (
+        "whoever checks the value reads it from a sink, which goes on showing it until there is another, so nothing can have it refused "
+        "before"
+    )
 
     def __init__(self, fields: List[str], overlap: bool, option: str) -> None:
         self._fields = fields

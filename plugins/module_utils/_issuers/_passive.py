@@ -28,7 +28,7 @@ class Passive:
     """The parts of :class:`_issuer_port.Issuer` for which there is nothing to do."""
 
     uses = senders = handed = False
-    revokes = True
+    comes_first = ""
 
     def issue(
         self, stage: Stage, document: Document, context: Context, guard: Guard
