@@ -408,7 +408,10 @@ def test_a_token_of_another_account_is_not_taken_for_one_that_is_gone(world: Wor
 
 
 def test_what_is_copied_from_a_token_is_copied_before_that_is_deleted(world: World) -> None:
-    for definition, said in (({}, "give buckets or policies"), ({"buckets": ["music"]}, "")):
+    for definition, said in (
+        ({"copy_from": "a" * 32}, "give buckets or policies"),
+        ({"buckets": ["music"]}, ""),
+    ):
         world.definition = definition
         assert said in world.issuer.comes_first and bool(said) == bool(world.issuer.comes_first)
 

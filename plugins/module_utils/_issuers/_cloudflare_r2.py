@@ -87,8 +87,10 @@ class CloudflareR2(Passive):
         self._definition = definition
         self._option = definition.option
         if not definition.policies:
-            self.comes_first = f"{self._option}: the new token copies what it may do from the one that would be deleted before; give "
-            "buckets or policies"
+            self.comes_first = (
+                f"{self._option}: the new token copies what it may do from the one that would be deleted before; give buckets or "
+                "policies"
+            )
 
     @classmethod
     def from_definition(
