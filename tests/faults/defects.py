@@ -110,8 +110,8 @@ def revoked_before_proof() -> None:
 
 def believed_without_a_reload() -> None:
     """Consumers count as having picked up what nobody told them of."""
-    consumer = import_module(f"{UTILS}._consumer")
-    consumer.pick_up = lambda task: {"action": "reload", "coalesced": False, "seen": True}
+    part = import_module(f"{UTILS}._consumer_part")
+    part.pick_up = lambda *_, **__: {"action": "reload", "coalesced": False, "seen": True}
 
 
 def not_written_if_unanswered() -> None:

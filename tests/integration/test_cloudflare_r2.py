@@ -80,7 +80,7 @@ class Credential:
         assert "told by" not in done.output
         given = ("token", "by-hand-secret", "keyring.json")
         texts = [
-            path.read_text()
+            path.read_text(errors="replace")
             for path in self.folder.rglob("*")
             if path.is_file() and path.name not in given
         ]
@@ -125,7 +125,7 @@ class Credential:
         pair = (self.aws.held(ID)[0], self.aws.held(KEY)[0])
         both = json.loads(self.aws.held("R2")[0])
         assert (both["id"], both["secret"]) == pair
-        mark = f"[keyturn rotation {self.current().rotation_id} version "
+        mark = f"[keyturn rotation {self.current().rotation_id} of "
         assert all(mark in self.aws.described(name)["Description"] for name in (ID, KEY))
         return pair
 

@@ -287,8 +287,8 @@ def test_reads_are_tried_again_while_the_server_is_busy(world: KubernetesWorld) 
         road.reads = ["503", "drop", "500", "429"]
         assert not world.bring("app", {"password": "old"}).changed
         assert road.seen == ["GET"] * 5
-        world.environ["KEYTURN_K8S_TIMEOUT"] = "1s"
-        road.reads = ["503"] * 50
+        world.environ["KEYTURN_K8S_TIMEOUT"] = "3s"
+        road.reads = ["503"] * 150
         assert "HTTP 503" in refusal(Unreachable, world, "app", {"password": "new"})
 
 
