@@ -59,7 +59,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._cloudfl
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_api import Api
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import OnlyOne
-from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import Passive
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
+    MadeElsewhere,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
@@ -77,9 +79,10 @@ def pair_of(token_id: str, value: Secret, account: str) -> Mapping[str, Value]:
     return {ID: token_id, KEY: Secret(digest), TOKEN: token_id, ACCOUNT: account}
 
 
-class CloudflareR2(Passive):
+class CloudflareR2(MadeElsewhere):
     """See the table at the top of this file."""
 
+    no_wish = "Cloudflare makes the key, so nothing can be said of it; remove keyturn_generate"
     overlap, cutover, returns = True, False, True
     secret_fields: FrozenSet[str] = frozenset({KEY})
 
@@ -108,23 +111,6 @@ class CloudflareR2(Passive):
         where = f"{self._option} ({own.api})"
         api = Api(own.api, own.connection, context, where, login)
         return Cloudflare(api, own.account, own.owner)
-
-    def check_generate(self, generate: Mapping[str, Any], context: Context) -> None:
-        """Refuse any wish: Cloudflare makes the pair.
-
-        :raises BadInput: there is one.
-        """
-        if generate:
-            raise BadInput(
-                "keyturn_generate: Cloudflare makes the key, so nothing can be said of it; remove keyturn_generate"
-            )
-
-    def propose(
-        self, document: Optional[Document], generate: Mapping[str, Any], context: Context
-    ) -> Dict[str, Value]:
-        """Nothing: Cloudflare makes the pair; see :meth:`issue`."""
-        self.check_generate(generate, context)
-        return {}
 
     def issue(
         self, stage: Stage, document: Document, context: Context, guard: Guard

@@ -19,7 +19,7 @@ A request has ``method``, ``path``, ``query``, ``body`` and ``status``; see docs
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional
+from typing import Any, FrozenSet, List, Mapping, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -43,7 +43,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_ap
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import OnlyOne
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
     MAYBE_ENDED,
-    Passive,
+    MadeElsewhere,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
@@ -54,9 +54,10 @@ _RESETS = "Run again: the next run has a key made anew, which ends every other o
 _BY_HAND = "Look at the platform for a key that nobody knows and end it there, then run again"
 
 
-class GenericHttp(Passive):
+class GenericHttp(MadeElsewhere):
     """See the table at the top of this file."""
 
+    no_wish = "the platform makes the key; say what it shall be like in keyturn_issuer.issue.body"
     cutover = False
     secret_fields: FrozenSet[str] = frozenset({KEY})
 
@@ -74,23 +75,6 @@ class GenericHttp(Passive):
         :raises BadInput: naming the key and what is expected.
         """
         return cls(parse_definition(definition, option))
-
-    def check_generate(self, generate: Mapping[str, Any], context: Context) -> None:
-        """Refuse any wish: the platform makes the key.
-
-        :raises BadInput: there is one.
-        """
-        if generate:
-            raise BadInput(
-                "keyturn_generate: the platform makes the key; say what it shall be like in keyturn_issuer.issue.body"
-            )
-
-    def propose(
-        self, document: Optional[Document], generate: Mapping[str, Any], context: Context
-    ) -> Dict[str, Value]:
-        """Nothing: the platform makes the key; see :meth:`issue`."""
-        self.check_generate(generate, context)
-        return {}
 
     def issue(
         self, stage: Stage, document: Document, context: Context, guard: Guard

@@ -33,7 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Gua
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuer_port import Outcome, Wait
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
     MAYBE_ENDED,
-    Passive,
+    MadeElsewhere,
     exactly,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document, Stage
@@ -127,9 +127,10 @@ def _ways(definition: Mapping[str, Any], overlap: bool, option: str) -> Dict[str
     return {"make": make, "end": end}
 
 
-class Operator(Passive):
+class Operator(MadeElsewhere):
     """See the table at the top of this file."""
 
+    no_wish = "a person makes the value of this issuer; leave it out"
     cutover = False
     uses = handed = True
 
@@ -157,16 +158,6 @@ class Operator(Passive):
         overlap = as_flag(definition["overlap"], f"{option}.overlap")
         values = _values(definition, option)
         return cls(values, overlap, _ways(definition, overlap, option), option)
-
-    def check_generate(self, generate: Mapping[str, Any], context: Context) -> None:
-        """Nothing is generated.
-
-        :raises BadInput: when somebody expects otherwise.
-        """
-        if generate:
-            raise BadInput(
-                "keyturn_generate: a person makes the value of this issuer; leave it out"
-            )
 
     def propose(
         self, document: Optional[Document], generate: Mapping[str, Any], context: Context

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import FrozenSet, List, Mapping, Optional
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
@@ -63,6 +63,30 @@ class Passive:
     def stands(self, context: Context) -> List[str]:
         """A first value changes nothing that is there."""
         return []
+
+
+class MadeElsewhere(Passive):
+    """An issuer whose values somebody else makes, so that nothing is proposed here.
+
+    :cvar no_wish: why a wish cannot be met, and what to do.
+    """
+
+    no_wish: str
+
+    def check_generate(self, generate: Mapping[str, Any], context: Context) -> None:
+        """Refuse any wish.
+
+        :raises BadInput: there is one.
+        """
+        if generate:
+            raise BadInput(f"keyturn_generate: {self.no_wish}")
+
+    def propose(
+        self, document: Optional[Document], generate: Mapping[str, Any], context: Context
+    ) -> Dict[str, Value]:
+        """Nothing: see :meth:`issue`."""
+        self.check_generate(generate, context)
+        return {}
 
 
 def exactly(

@@ -16,7 +16,7 @@ A stage has the fields ``key`` (secret), ``stream_id`` and ``ingest``. Old and n
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence
+from typing import Any, FrozenSet, List, Mapping, Optional, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -33,7 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._oauth i
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import OnlyOne
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._passive import (
-    Passive,
+    MadeElsewhere,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._youtube_api import (
     ACTIVE,
@@ -54,9 +54,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import D
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
 
 
-class YouTubeStream(Passive):
+class YouTubeStream(MadeElsewhere):
     """See the table at the top of this file."""
 
+    no_wish = "YouTube makes the key, so nothing can be said of it; remove keyturn_generate"
     overlap, cutover, returns, senders = True, False, True, True
     secret_fields: FrozenSet[str] = frozenset({"key"})
 
@@ -85,23 +86,6 @@ class YouTubeStream(Passive):
         where = f"{self._option} ({own.api})"
         authority = login or self._oauth(context)
         return YouTube(Api(own.api, own.connection, context, where, authority, is_busy))
-
-    def check_generate(self, generate: Mapping[str, Any], context: Context) -> None:
-        """Refuse any wish: YouTube makes the key.
-
-        :raises BadInput: there is one.
-        """
-        if generate:
-            raise BadInput(
-                "keyturn_generate: YouTube makes the key, so nothing can be said of it; remove keyturn_generate"
-            )
-
-    def propose(
-        self, document: Optional[Document], generate: Mapping[str, Any], context: Context
-    ) -> Dict[str, Value]:
-        """Nothing: YouTube makes the key; see :meth:`issue`."""
-        self.check_generate(generate, context)
-        return {}
 
     def issue(
         self, stage: Stage, document: Document, context: Context, guard: Guard
