@@ -21,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_ap
     Connection,
     secure_url,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._label import Label
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import refuse_unknown
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import looks_like_reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
@@ -29,9 +30,14 @@ _API = "https://api.cloudflare.com/client/v4"
 _MAY = ("buckets", "policies", "copy_from")
 _KEYS = ("type", "login", "account", "tokens", "name", *_MAY, "permission", "jurisdiction", "settle", "quiet")  # fmt: skip
 _LOGIN_KEYS = ("token", "api", *CONNECTION_KEYS)
-_NAME = "{credential} {rotation_id}"
-_LONGEST_NAME = 120
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_LABEL = Label(
+    key="name",
+    thing="token",
+    provider="Cloudflare",
+    most=120,
+    fits=str.isprintable,
+    shunned="braces or line breaks",
+)
 _ACCOUNT = re.compile(r"[0-9a-f]{32}")
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
 ALL = "all"
@@ -103,12 +109,7 @@ class Definition:
 
         :raises BadInput: it is too long.
         """
-        text = self.name.replace("{credential}", credential).replace("{rotation_id}", rotation_id)
-        if len(text) > _LONGEST_NAME:
-            raise BadInput(
-                f"{self.option}.name: makes a name of {len(text)} characters, and Cloudflare takes {_LONGEST_NAME}; shorten it"
-            )
-        return text
+        return _LABEL.fill(self.name, credential, rotation_id, self.option)
 
 
 def parse_policies(value: Any, option: str) -> Tuple[Policy, ...]:
@@ -220,18 +221,6 @@ def _may(
     return (), str(source)
 
 
-def _name(value: Any, option: str) -> str:
-    if not isinstance(value, str) or "{rotation_id}" not in value:
-        raise BadInput(
-            f"{option}: has to name {{rotation_id}}, by which a token is found again; such as '{_NAME}'"
-        )
-    if set(_PLACEHOLDER.findall(value)) - {"credential", "rotation_id"} or not value.isprintable():
-        raise BadInput(
-            f"{option}: expected text with {{credential}} and {{rotation_id}}, and no other braces or line breaks"
-        )
-    return value
-
-
 def _seconds(definition: Mapping[str, Any], name: str, default: str, option: str) -> timedelta:
     return parse_duration(definition.get(name, default), f"{option}.{name}")
 
@@ -268,7 +257,7 @@ def parse_definition(definition: Mapping[str, Any], option: str) -> Definition:
         connection=Connection.from_login(login, f"{option}.login"),
         account=account,
         owner=str(owner),
-        name=_name(definition.get("name", _NAME), f"{option}.name"),
+        name=_LABEL.read(definition, option),
         policies=policies,
         copy_from=copy_from,
         settle=_seconds(definition, "settle", "60s", option),

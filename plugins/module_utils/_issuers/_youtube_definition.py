@@ -16,6 +16,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_ap
     Connection,
     secure_url,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._label import Label
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._oauth import (
     check_credentials,
 )
@@ -26,9 +27,14 @@ _API = "https://youtube.googleapis.com"
 _TOKENS = "https://oauth2.googleapis.com/token"
 _KEYS = ("type", "login", "title", "cdn", "broadcast")
 _LOGIN_KEYS = ("credentials", "api", "token_url", *CONNECTION_KEYS)
-_TITLE = "{credential} {rotation_id}"
-_LONGEST_TITLE = 128
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_LABEL = Label(
+    key="title",
+    thing="stream",
+    provider="YouTube",
+    most=128,
+    fits=lambda text: not re.search(r"[<>\x00-\x1f]", text),
+    shunned="braces, <, > or line breaks",
+)
 _CDN: Mapping[str, Tuple[str, List[str]]] = MappingProxyType(
     {
         "resolution": (
@@ -64,25 +70,7 @@ class Definition:
 
         :raises BadInput: it is too long.
         """
-        text = self.title.replace("{credential}", credential).replace("{rotation_id}", rotation_id)
-        if len(text) > _LONGEST_TITLE:
-            raise BadInput(
-                f"{self.option}.title: makes a title of {len(text)} characters, and YouTube takes {_LONGEST_TITLE}; shorten it"
-            )
-        return text
-
-
-def _title(value: Any, option: str) -> str:
-    if not isinstance(value, str) or "{rotation_id}" not in value:
-        raise BadInput(
-            f"{option}: has to name {{rotation_id}}, by which a stream is found again; such as '{_TITLE}'"
-        )
-    strange = set(_PLACEHOLDER.findall(value)) - {"credential", "rotation_id"}
-    if strange or re.search(r"[<>\x00-\x1f]", value):
-        raise BadInput(
-            f"{option}: expected text with {{credential}} and {{rotation_id}}, and no other braces, <, > or line breaks"
-        )
-    return value
+        return _LABEL.fill(self.title, credential, rotation_id, self.option)
 
 
 def _cdn(value: Any, option: str) -> Mapping[str, str]:
@@ -126,7 +114,7 @@ def parse_definition(definition: Mapping[str, Any], option: str) -> Definition:
         api=secure_url(login.get("api", _API), f"{option}.login.api"),
         token_url=secure_url(login.get("token_url", _TOKENS), f"{option}.login.token_url"),
         connection=Connection.from_login(login, f"{option}.login"),
-        title=_title(definition.get("title", _TITLE), f"{option}.title"),
+        title=_LABEL.read(definition, option),
         cdn=_cdn(definition.get("cdn", {}), f"{option}.cdn"),
         broadcast=_broadcast(definition.get("broadcast") or "", f"{option}.broadcast"),
     )
