@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from ansible.utils.display import Display
 from ansible_collections.keyturn.runbooks.plugins.module_utils._audit import audit
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
@@ -38,14 +36,18 @@ from ansible_collections.keyturn.runbooks.plugins.plugin_utils._direct import (
     DirectAction,
     untagged,
 )
-from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_file import write_file
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_action import (
+    OUTPUT_OPTIONS,
+    keep,
+    screen_width,
+    show,
+)
 
 _READ = ("keyring", "policy", "issuer", "generate", "owner", "sinks")
 _NAMING = ("consumers", "probes", "gates")
 _GROUPS = ("credentials", "postgres_roles", "stream_platforms")
 _TEMPLATE = ("{{", "{%", "{#")
 _TELLING = 20
-_WIDEST = 120
 _TYPES = (int, float, bool, type(None))
 _NAMED = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 
@@ -110,8 +112,7 @@ MODULE = ModuleCore(
         "expected": {"type": "list", "elements": "str", "default": []},
         "notice": {"type": "str", "default": "14d"},
         "fail_on": {"type": "list", "elements": "str", "default": list(DEFAULT_FAIL_ON)},
-        "output": {"type": "str", "default": "table", "choices": ["table", "json"]},
-        "output_file": {"type": "str", "default": ""},
+        **OUTPUT_OPTIONS,
         "threads": {"type": "int", "default": 12},
     },
     _unused,
@@ -219,9 +220,12 @@ class ActionModule(DirectAction):
             return untagged(hostvars[name][variable])
 
     def _typed(self, found: dict[str, Any]) -> dict[str, Any]:
-        kinds = {"policy": Mapping, "issuer": Mapping, "generate": Mapping, "sinks": (list, tuple)}
+        kinds: dict[str, Any] = {
+            **dict.fromkeys(("policy", "issuer", "generate"), Mapping),
+            "sinks": (list, tuple),
+        }
         for option, kind in kinds.items():
-            if option in found and not isinstance(found[option], kind):  # type: ignore[arg-type]
+            if option in found and not isinstance(found[option], kind):
                 wanted = "a list" if option == "sinks" else "a mapping"
                 said = f"keyturn_{option}: expected {wanted}"
                 return {"failed": True, "kind": "BadInput", "msg": said, "owner": ""}
@@ -230,19 +234,13 @@ class ActionModule(DirectAction):
     def _report(
         self, report: Mapping[str, Any], params: Mapping[str, Any], fail_on: tuple[str, ...]
     ) -> dict[str, Any]:
-        as_json, path = params["output"] == "json", params["output_file"]
-        document = json.dumps(report, indent=2) if as_json or path else ""
-        columns = os.environ.get("COLUMNS", "")
-        measured = int(columns) if columns.isdigit() else int(Display().columns or 79)
-        lines = [] if as_json else audit_table(report, min(_WIDEST, measured))
-        Display().display(document if as_json else "\n".join(lines))
-        if path and not self._task.check_mode:
-            write_file(os.path.abspath(os.path.expanduser(path)), document + "\n")
+        document = show(report, lambda: audit_table(report, screen_width()), params)
+        changed = keep(document, params, bool(self._task.check_mode))
         told = failing(report, fail_on)
         more = len(told) - _TELLING
         said = told[:_TELLING] + ([f"and {more} more, which the report names"] if more > 0 else [])
         return {
-            "changed": bool(path),
+            "changed": changed,
             "summary": report["summary"],
             "brief": brief(report),
             "failing": said,

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from ansible.utils.display import Display
-from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_action import ReportAction
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_action import (
+    ReportAction,
+    screen_width,
+)
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import (
     FAIL_ON,
     brief,
@@ -19,15 +20,6 @@ from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import (
     failing,
 )
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status_table import table
-
-_WIDEST = 120
-
-
-def _width(given: int, display: Display) -> int:
-    """Columns of the screen: workers have none of their own, so Ansible's display tells what it measured."""
-    columns = os.environ.get("COLUMNS", "")
-    measured = int(columns) if columns.isdigit() else int(display.columns or 79)
-    return given or min(_WIDEST, measured)
 
 
 class ActionModule(ReportAction):
@@ -44,7 +36,7 @@ class ActionModule(ReportAction):
 
     def table(self, report: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
         """A line for each credential."""
-        return table(report, _width(params["width"], Display()))
+        return table(report, params["width"] or screen_width())
 
     def findings(self, report: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """The line that sums up, and what the playbook is to fail for."""

@@ -17,26 +17,8 @@ description:
   - A definition is what the variables C(keyturn_keyring), C(keyturn_policy), C(keyturn_issuer), C(keyturn_generate), C(keyturn_owner) and
     C(keyturn_sinks) of a host say.
   - Run it once for a play (C(run_once)). It runs on the controller alone, and asks no issuer and no consumer.
-attributes:
-  action:
-    description: An action plugin of the same name does all of it, on the controller.
-    support: full
-  check_mode:
-    description: Does the same, but does not write the file.
-    support: full
-  diff_mode:
-    description: A report differs each time, by its ages alone.
-    support: none
-  idempotent:
-    description: A file is written each time.
-    support: none
-  platform:
-    description: Where it runs, which is the controller.
-    support: full
-    platforms: posix
-  safe_file_operations:
-    description: The file is replaced as a whole. A reader sees the old one or the new one.
-    support: full
+extends_documentation_fragment:
+  - keyturn.runbooks.report
 options:
   prefixes:
     description:
@@ -70,11 +52,6 @@ options:
     type: str
     choices: [table, json]
     default: table
-  output_file:
-    description:
-      - A file on the controller that is written with the report as JSON, whatever is printed. It has mode 0600 and is replaced whole.
-    type: str
-    default: ""
   threads:
     description: How many calls are made at a time.
     type: int

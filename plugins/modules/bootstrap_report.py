@@ -14,41 +14,13 @@ description:
   - Takes results of M(keyturn.runbooks.procedure) that was given O(keyturn.runbooks.procedure#module:only_missing), by the names of their
     credentials, and prints one list of them, as a table for people or as JSON for programs. It writes it to a file if one is named.
   - This runs on the controller alone and reads nothing but its options.
-attributes:
-  action:
-    description: An action plugin of the same name does all of it, on the controller.
-    support: full
-  check_mode:
-    description: Prints the list, with what would be made, but does not write the file.
-    support: full
-  diff_mode:
-    description: Nothing is compared.
-    support: none
-  idempotent:
-    description: A file is written each time.
-    support: none
-  platform:
-    description: Where it runs, which is the controller.
-    support: full
-    platforms: posix
-  safe_file_operations:
-    description: The file is replaced as a whole. A reader sees the old one or the new one.
-    support: full
+extends_documentation_fragment:
+  - keyturn.runbooks.report
 options:
   results:
     description: Names of credentials and the results of M(keyturn.runbooks.procedure) for them. An empty one is told as failed.
     type: dict
     required: true
-  output:
-    description: What is printed.
-    type: str
-    choices: [table, json]
-    default: table
-  output_file:
-    description:
-      - A file on the controller that is written with the list as JSON, whatever is printed. It has mode 0600 and is replaced whole.
-    type: str
-    default: ""
   width:
     description: How many columns sentences are wrapped to.
     type: int

@@ -15,26 +15,8 @@ description:
     line for each finding or as JSON for programs, and writes to a file if one is named.
   - The screen gets the plain lines or the JSON document, with nothing of Ansible's in it.
   - This runs on the controller alone and reads nothing but its options.
-attributes:
-  action:
-    description: An action plugin of the same name does all of it, on the controller.
-    support: full
-  check_mode:
-    description: Prints the report, but does not write the file.
-    support: full
-  diff_mode:
-    description: A report differs each time, by its time alone.
-    support: none
-  idempotent:
-    description: A file is written each time.
-    support: none
-  platform:
-    description: Where it runs, which is the controller.
-    support: full
-    platforms: posix
-  safe_file_operations:
-    description: The file is replaced as a whole. A reader sees the old one or the new one.
-    support: full
+extends_documentation_fragment:
+  - keyturn.runbooks.report
 options:
   results:
     description:
@@ -47,11 +29,6 @@ options:
     type: str
     choices: [table, json]
     default: table
-  output_file:
-    description:
-      - A file on the controller that is written with the report as JSON, whatever is printed. It has mode 0600 and is replaced whole.
-    type: str
-    default: ""
   fail_on:
     description:
       - From which level on a host is listed in RV(failing). What could not be looked at is listed with each of them, because nobody

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,7 +18,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._bootstrap import
     WAITING,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
-from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import plain
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._status import plain, summary
 
 KIND = "keyturn.bootstrap"
 SCHEMA = 1
@@ -66,14 +65,12 @@ def build_report(results: Mapping[str, Result], now: datetime, check: bool) -> d
     """
     entries = {name: _entry(plain(given or {})) for name, given in results.items()}
     order = sorted(entries.items(), key=lambda item: (STATES.index(item[1]["state"]), item[0]))
-    counts = Counter(entry["state"] for entry in entries.values())
-    states = {state: counts[state] for state in STATES if counts[state]}
     return {
         "kind": KIND,
         "schema": SCHEMA,
         "at": format_time(now),
         "check": check,
-        "summary": {"credentials": len(entries), "states": states},
+        "summary": summary(entries, STATES),
         "credentials": dict(order),
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, ClassVar
 
@@ -17,11 +17,46 @@ from ansible.utils.display import Display
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import failure
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_file import write_file
 
-REPORT_OPTIONS: Mapping[str, Any] = {
-    "results": {"type": "dict", "required": True},
+OUTPUT_OPTIONS: Mapping[str, Any] = {
     "output": {"type": "str", "default": "table", "choices": ["table", "json"]},
     "output_file": {"type": "str", "default": ""},
 }
+REPORT_OPTIONS: Mapping[str, Any] = {
+    "results": {"type": "dict", "required": True},
+    **OUTPUT_OPTIONS,
+}
+_WIDEST = 120
+
+
+def screen_width() -> int:
+    """Columns of the screen, and at most 120: workers have none of their own, so Ansible's display tells what it measured."""
+    columns = os.environ.get("COLUMNS", "")
+    return min(_WIDEST, int(columns) if columns.isdigit() else int(Display().columns or 79))
+
+
+def show(
+    report: Mapping[str, Any], table: Callable[[], list[str]], params: Mapping[str, Any]
+) -> str:
+    """Print a report as the options ask for it.
+
+    :param table: the report as lines for a person, which nobody may want.
+    :return: the report as JSON; empty where nobody wants that.
+    """
+    as_json = params["output"] == "json"
+    document = json.dumps(report, indent=2) if as_json or params["output_file"] else ""
+    Display().display(document if as_json else "\n".join(table()))
+    return document
+
+
+def keep(document: str, params: Mapping[str, Any], check_mode: bool) -> bool:
+    """Write a report to the file that the options name, if any; whether there is one.
+
+    :raises KeyturnError: naming the file and what to do.
+    """
+    path = params["output_file"]
+    if path and not check_mode:
+        write_file(os.path.abspath(os.path.expanduser(path)), document + "\n")
+    return bool(path)
 
 
 class ReportAction(ActionBase):
@@ -51,14 +86,9 @@ class ReportAction(ActionBase):
         spec = {**REPORT_OPTIONS, **self.options}
         _validation, params = self.validate_argument_spec(argument_spec=spec)
         report = self.report(params["results"], datetime.now(timezone.utc))
-        document = json.dumps(report, indent=2)
-        as_json = params["output"] == "json"
-        Display().display(document if as_json else "\n".join(self.table(report, params)))
-        changed = bool(params["output_file"])
+        document = show(report, lambda: self.table(report, params), params)
         try:
-            if changed and not self._task.check_mode:
-                path = os.path.abspath(os.path.expanduser(params["output_file"]))
-                write_file(path, document + "\n")
+            changed = keep(document, params, bool(self._task.check_mode))
         except Exception as error:
             return {**result, **failure(error)}
         return {**result, "changed": changed, "report": report, **self.findings(report, params)}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -189,6 +189,16 @@ def _left(entry: Result) -> timedelta:
     return timedelta.max if age is None or most is None else timedelta(seconds=most - age)
 
 
+def summary(entries: Mapping[str, Mapping[str, Any]], states: Sequence[str]) -> dict[str, Any]:
+    """How many credentials there are, and how many are in each state.
+
+    :param states: in the order of a report; those that none is in are left out.
+    """
+    counts = Counter(entry["state"] for entry in entries.values())
+    found = {state: counts[state] for state in states if counts[state]}
+    return {"credentials": len(entries), "states": found}
+
+
 def build_report(results: Mapping[str, Result], now: datetime) -> dict[str, Any]:
     """The report: JSON types, the credentials in the order in which they want looking at.
 
@@ -202,13 +212,11 @@ def build_report(results: Mapping[str, Result], now: datetime) -> dict[str, Any]
         entries.items(),
         key=lambda item: (STATES.index(item[1]["state"]), _left(item[1]), item[0]),
     )
-    counts = Counter(entry["state"] for entry in entries.values())
-    states = {state: counts[state] for state in STATES if counts[state]}
     return {
         "kind": KIND,
         "schema": SCHEMA,
         "at": format_time(now),
-        "summary": {"credentials": len(entries), "states": states},
+        "summary": summary(entries, STATES),
         "credentials": dict(order),
     }
 
