@@ -69,6 +69,7 @@ class Event:
     :param target: the parameter, path or role.
     :param address: from where; empty where the source does not tell.
     :param behind: a service did this for the principal, and another event has the principal's own address.
+    :param times: how often, where a source counts what is alike within a minute; ``at`` is then the first time.
     """
 
     at: str
@@ -81,6 +82,7 @@ class Event:
     agent: str = ""
     detail: str = ""
     behind: bool = False
+    times: int = 1
 
     def as_dict(self) -> Dict[str, Any]:
         """For a task's result."""
@@ -101,7 +103,10 @@ def event_of(given: Mapping[str, Any], option: str) -> Event:
         )
     parse_time(str(given.get("at") or ""), f"{option}.at")
     texts = {name: str(given.get(name) or "") for name in _TEXTS}
-    return Event(behind=bool(given.get("behind")), **texts)
+    times = given.get("times")
+    return Event(
+        behind=bool(given.get("behind")), times=times if isinstance(times, int) else 1, **texts
+    )
 
 
 @dataclass(frozen=True)
@@ -166,5 +171,6 @@ class Known(Hider):
             outcome=event.outcome,
             agent=self.free(event.agent),
             behind=event.behind,
+            times=event.times,
             **shown,
         )

@@ -45,7 +45,8 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> List[str]:
 def _use(row: Mapping[str, Any]) -> List[str]:
     who = code(row["principal"]) + (f" via {code(row['via'])}" if row.get("via") else "")
     notes = [code(row[name]) for name in ("agent", "detail") if row.get(name)]
-    action = " ".join([code(row["action"]), *notes])
+    often = [f"{row['times']} times in this minute"] if row.get("times") else []
+    action = " ".join([code(row["action"]), *notes, *often])
     judged = "" if row.get("expected") else code(row["why"])
     where = code(row.get("address", "")) or "not told"
     return [short(row["at"]), who, where, action, code(row["target"]), judged, code(row["source"])]

@@ -19,6 +19,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources
     SOURCES,
     Source,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._app_entry import (
+    APP_FORMATS,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._app_log import (
+    APP_OPTIONS,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._postgres_lines import (
     FORMATS,
 )
@@ -110,6 +116,7 @@ MODULE = ModuleCore(
         **KEYRING_OPTIONS,
         **REDACT_OPTIONS,
         **AWS_OPTIONS,
+        **APP_OPTIONS,
         "type": {"type": "str", "required": True, "choices": sorted(SOURCES)},
         "since": {"type": "str", "required": True},
         "until": {"type": "str", "required": True},
@@ -118,7 +125,7 @@ MODULE = ModuleCore(
         "path": {"type": "str", "default": ""},
         "paths": _TEXTS,
         "roles": _TEXTS,
-        "format": {"type": "str", "choices": list(FORMATS)},
+        "format": {"type": "str", "choices": [*FORMATS, *APP_FORMATS]},
         "log_line_prefix": {"type": "str", "default": "%m [%p] "},
         "utc_offset": {"type": "str", "default": ""},
         "decrypt": {"type": "bool", "default": True},

@@ -117,6 +117,8 @@ def sight_of(result: Any, number: int, window: Window, known: Known) -> Sight:
 
 def _row(event: Event, source: str, verdict: str) -> Plain:
     told = {name: value for name, value in event.as_dict().items() if value and name != "behind"}
+    if event.times == 1:
+        del told["times"]
     return {"source": source, **told, "why": verdict}
 
 
@@ -138,7 +140,7 @@ def _counted(rows: Iterable[Plain]) -> List[Plain]:
                 "last": row["at"],
             },
         )
-        kept["count"] += 1
+        kept["count"] += row.get("times", 1)
         kept["first"], kept["last"] = min(kept["first"], row["at"]), max(kept["last"], row["at"])
     return [found[key] for key in sorted(found)]
 

@@ -41,9 +41,11 @@ options:
       - V(vault_audit) is a log file of Vault's audit device, on the host of the task. Looked up are reads of O(paths).
       - V(postgres_log) is PostgreSQL's log, on the host of the task. Looked up are logins as O(roles), and those that were refused. The
         server needs C(log_connections), and messages in English.
+      - V(app_log) is the log of an application or of a web server, on the host of the task. Looked up are the entries that say who used it,
+        and those of who was refused.
     type: str
     required: true
-    choices: [cloudtrail, postgres_log, vault_audit]
+    choices: [app_log, cloudtrail, postgres_log, vault_audit]
   since:
     description: When the exposure began, as an RFC 3339 time such as V(2026-01-31T22:00:00Z).
     type: str
@@ -64,10 +66,26 @@ options:
     default: []
   path:
     description:
-      - For V(vault_audit) and V(postgres_log), the log as an absolute path. Its last part may be a pattern, such as
+      - For V(vault_audit), V(postgres_log) and V(app_log), the log as an absolute path. Its last part may be a pattern, such as
         V(/var/log/vault/audit.log*), so that older files are read as well, those of gzip too.
     type: str
     default: ''
+  unit:
+    description:
+      - For V(app_log), the systemd unit whose journal is read instead of O(path). The times are those of the journal. This user has to be
+        allowed to read it.
+    type: str
+    default: ''
+  container:
+    description:
+      - For V(app_log), the container whose output is read instead of O(path), by its name. The times are those of O(engine).
+    type: str
+    default: ''
+  engine:
+    description: For V(app_log) with O(container), what runs it.
+    type: str
+    choices: [podman, docker]
+    default: podman
   paths:
     description:
       - For V(vault_audit), the paths of Vault's API that hold the credential, as in a policy, such as V(secret/data/musehub/db). One may
@@ -84,8 +102,54 @@ options:
     description:
       - For V(postgres_log), the format of the log. If left out, V(jsonlog) for a name that ends with C(.json), V(csvlog) for C(.csv), and
         V(stderr) for others.
+      - For V(app_log), one of V(json), V(regex) and V(combined), which it needs. V(json) is one object on each line, see O(fields);
+        V(regex) is what O(pattern) matches; V(combined) is the access log of nginx and of Apache, with the statuses 401 and 403 as refused,
+        and those of 500 and more as failed.
     type: str
-    choices: [jsonlog, csvlog, stderr]
+    choices: [jsonlog, csvlog, stderr, json, regex, combined]
+  fields:
+    description:
+      - For V(app_log) as V(json), where an entry has what. A field inside another is named with a dot, such as V(request.user).
+      - The keys are V(time), V(principal) (who), V(address) (from where), V(outcome) (how it went), V(what) (what was asked for) and
+        V(agent) (with which program). A file needs V(time).
+    type: dict
+    default: {}
+  pattern:
+    description:
+      - For V(app_log) as V(regex), a regular expression of Python that is compared with each line from its beginning. Its named groups are
+        the keys of O(fields). Others can be named for O(match).
+      - A line that takes too long to compare is passed over, and RV(gaps) says so. Only the first 8192 characters of a line are compared.
+    type: str
+    default: ''
+  time_format:
+    description:
+      - For V(app_log) as V(json) or V(regex) in O(path), how times are written. V(iso) is ISO 8601, V(epoch) and V(epoch_ms) count
+        seconds and milliseconds since 1970. Anything else is a format with the directives of C(strptime), such as
+        V(%d/%b/%Y:%H:%M:%S %z). Names of months are English.
+      - Without a year, as in V(%b %e %H:%M:%S) of syslog, a time is the last one that is not still to come. A window that begins more
+        than 330 days ago is refused then.
+      - A time without a zone needs O(utc_offset).
+    type: str
+    default: iso
+  match:
+    description:
+      - For V(app_log), which entries are about the credential. The keys are names of fields or groups, and the values are what these have
+        to be, each one text or a list of them. A text may have V(*) and V(?). All keys have to fit.
+      - If left out, every entry that names a principal counts. An entry without one counts only with O(match).
+    type: dict
+    default: {}
+  success:
+    description:
+      - For V(app_log), what V(outcome) is where it went well, such as V([ok, '2*']). What is neither this nor O(refused) failed for another
+        reason. If left out, whatever was not refused went well.
+    type: list
+    elements: raw
+    default: []
+  refused:
+    description: For V(app_log), what V(outcome) is where somebody was refused, such as V([denied, 401]).
+    type: list
+    elements: raw
+    default: []
   log_line_prefix:
     description: For V(postgres_log) as V(stderr), this setting of the server. Without C(%h) or C(%r) no address is known.
     type: str
@@ -93,6 +157,7 @@ options:
   utc_offset:
     description:
       - For V(postgres_log), what the name of the zone in its times stands for, such as V(+01:00) for C(CET). Not needed for a log in UTC.
+      - For V(app_log), the zone of times that are written without one.
     type: str
     default: ''
   decrypt:
@@ -134,6 +199,20 @@ EXAMPLES = r"""
   delegate_to: db1
   become: true
   register: logins
+
+- name: Who called the application with its token?
+  keyturn.runbooks.incident_reads:
+    type: app_log
+    path: /var/log/musehub/app.json*
+    format: json
+    fields: {time: ts, principal: user.name, address: client.ip, outcome: status, what: event}
+    match: {event: [runner.poll, runner.claim]}
+    refused: [401, 403]
+    since: '2026-01-30T08:00:00Z'
+    until: '2026-01-31T22:00:00Z'
+  delegate_to: hub1
+  become: true
+  register: calls
 """
 
 RETURN = r"""
@@ -161,6 +240,7 @@ events:
   description:
     - The uses of this credential, by time. C(outcome) is V(done), V(denied), or V(failed) for another reason. C(behind) is true where a
       service did it for the principal, whose own address another event has.
+    - An V(app_log) has one event for all that is alike within a minute, and C(times) says of how many entries.
   returned: success
   type: list
   elements: dict
@@ -175,6 +255,7 @@ events:
       agent: aws-cli/2.15.0
       detail: eu-west-1
       behind: false
+      times: 1
 gaps:
   description: Why there may be more than is told, in sentences.
   returned: success

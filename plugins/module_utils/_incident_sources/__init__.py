@@ -8,6 +8,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Mapping
 
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._app_log import (
+    AppLog,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._cloudtrail import (
     CloudTrail,
 )
@@ -22,7 +25,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources
 )
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
-    {"cloudtrail": CloudTrail(), "postgres_log": PostgresLog(), "vault_audit": VaultAudit()}
+    {
+        "app_log": AppLog(),
+        "cloudtrail": CloudTrail(),
+        "postgres_log": PostgresLog(),
+        "vault_audit": VaultAudit(),
+    }
 )
 """Every kind of source, by its ``type``."""
 

@@ -84,7 +84,7 @@ def _target(event_name: str, asked: Any, wanted: Sequence[str]) -> Optional[str]
     return ", ".join(hits) or None
 
 
-def _principal(identity: Mapping[str, Any]) -> Dict[str, str]:
+def _principal(identity: Mapping[str, Any]) -> Dict[str, Any]:
     session = identity.get("sessionContext")
     issuer = session.get("sessionIssuer") if isinstance(session, Mapping) else None
     names = ("arn", "principalId", "invokedBy", "type")
