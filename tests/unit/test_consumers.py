@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers import (
+    _compose,
     check_turn,
     expected,
     lagging,
@@ -812,6 +813,68 @@ class Engine:
         machine = Machine(self.run, lambda: self.now, lambda: self.now, self.sleep)
         given = {"type": "container", "containers": ["app"], "timeout": "2s"}
         return pick_up(Task("app", given, Context(), machine), str(locks))
+
+
+class ComposeEngine:
+    """A machine with one container of a compose service."""
+
+    def __init__(self, folder: Path) -> None:
+        labels = {
+            "com.docker.compose.project": "hub",
+            "com.docker.compose.project.working_dir": str(folder),
+            "com.docker.compose.project.config_files": "compose.yaml",
+        }
+        (folder / "compose.yaml").write_text("services: {}\n")
+        self._labels = json.dumps(labels)
+        self.warnings: list[str] = []
+
+    def run(
+        self,
+        argv: Sequence[str],
+        seconds: float,
+        chdir: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Completed:
+        if argv[1] == "ps":
+            return Completed(0, "c1\n")
+        return Completed(0, self._labels if _compose.LABELS in argv else inspected())
+
+    def check(self, **definition: Any) -> list[str]:
+        """Look at it; returns what was warned of."""
+        machine = Machine(self.run, lambda: 0.0, lambda: 0.0, lambda _seconds: None)
+        given = {"type": "compose", "service": "web", **definition}
+        look = Context(check_mode=True, warn=self.warnings.append, environ=dict(os.environ))
+        pick_up(Task("web", given, look, machine))
+        return self.warnings
+
+
+@pytest.mark.parametrize(
+    ("definition", "hidden", "warned"),
+    [
+        ({"compose_command": ["./docker", "compose"]}, False, False),
+        ({"compose_command": ["./podman-compose"]}, False, True),
+        ({"compose_command": ["./podman-compose"]}, True, False),
+        # A restart makes no container.
+        ({"compose_command": ["./podman-compose"], "action": "restart"}, False, False),
+    ],
+)
+def test_a_compose_command_that_shows_values_in_its_arguments_is_warned_of(
+    definition: dict[str, Any],
+    hidden: bool,
+    warned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"proc /proc proc rw,{'hidepid=2' if hidden else 'relatime'} 0 0\n")
+    monkeypatch.setattr(_compose, "_MOUNTS", str(mounts))
+    monkeypatch.chdir(tmp_path)
+    for name in ("podman-compose", "docker"):
+        (tmp_path / name).touch(0o755)
+    told = ComposeEngine(tmp_path).check(**definition)
+    assert [("consumer web" in line and "every user of this host" in line) for line in told] == [
+        True
+    ] * warned
 
 
 def test_a_container_counts_as_restarted_once_a_new_start_runs(tmp_path: Path) -> None:

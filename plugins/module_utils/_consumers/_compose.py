@@ -31,9 +31,11 @@ LABELS = "{{json .Config.Labels}}"
 _PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 _DIRECTORY = "com.docker.compose.project.working_dir"
 _FILES = "com.docker.compose.project.config_files"
+_TELLING = "podman-compose"
+_MOUNTS = "/proc/self/mounts"
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "docker": ("docker", "compose"),
-    "podman": ("podman-compose",),
+    "podman": (_TELLING,),
 }
 
 
@@ -48,6 +50,30 @@ def located(directory: str, files: Sequence[str]) -> list[str]:
     if typed and directory.endswith(f"/{typed}"):
         base = directory[: -len(typed)]
     return [os.path.normpath(os.path.join(base, file)) for file in files]
+
+
+def _processes_hidden() -> bool:
+    """Whether users see their own processes alone."""
+    try:
+        with open(_MOUNTS, encoding="utf-8") as file:
+            mounted = [line.split() for line in file]
+    except (OSError, ValueError):
+        return False
+    options = [words[3].split(",") for words in mounted if len(words) > 3 and words[1] == "/proc"]
+    hiding = {"hidepid=1", "hidepid=2", "hidepid=noaccess", "hidepid=invisible"}
+    return bool(options) and bool(hiding & set(options[-1]))
+
+
+def warn_of_arguments(task: Task) -> None:
+    """podman-compose writes ``-e NAME=VALUE`` for each line of an ``env_file`` (seen with 1.6.0)."""
+    given = task.definition
+    program = (given.get("compose_command") or _COMMANDS[Containers(task).engine])[0]
+    if os.path.basename(str(program)) == _TELLING and not _processes_hidden():
+        task.context.warn(
+            f"consumer {task.name}: where the compose file has 'env_file', podman-compose puts each variable into podman's arguments, "
+            "which every user of this host sees while a container is made; use docker compose on podman's socket, mount the file instead, "
+            "or mount /proc with hidepid=2"
+        )
 
 
 class ComposeService:
@@ -97,7 +123,11 @@ class ComposeService:
         ids = self._found()
         if self._action == "recreate":
             self._command(ids)
+            self._warn()
         return self._engine.running(ids)
+
+    def _warn(self) -> None:
+        warn_of_arguments(self._task)
 
     def fresh(self, since: float, done: Mapping[str, float]) -> bool:
         """See :meth:`_port.Adapter.fresh`."""

@@ -9,12 +9,12 @@ in one opaque text, see :mod:`_deploy_known`; with ``read_from: host`` that text
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._compose import (
     ComposeService,
+    warn_of_arguments,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._deploy_known import Known
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import pick_up
@@ -35,8 +35,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._http_call import
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 
-_TELLING = "podman-compose"
-_MOUNTS = "/proc/self/mounts"
 OF_SERVICE = ("project", "project_dir", "files", "compose_command", "engine", "settle", "timeout")
 START, WARN = "start", "warn"
 _ANSWER = 10.0
@@ -51,6 +49,9 @@ class _Service(ComposeService):
     def __init__(self, task: Task, inactive: str) -> None:
         super().__init__(task)
         self._starts = inactive == START
+
+    def _warn(self) -> None:
+        """Said once for all services of the deployment."""
 
     def _found(self) -> List[str]:
         return [] if self._starts and not self._ids() else super()._found()
@@ -80,18 +81,6 @@ class _Service(ComposeService):
         self._recreate(ids)
         self._engine.see("recreate", dict.fromkeys(super()._found(), newest), born=True)
         return self._action
-
-
-def _processes_hidden() -> bool:
-    """Whether users see their own processes alone."""
-    try:
-        with open(_MOUNTS, encoding="utf-8") as file:
-            mounted = [line.split() for line in file]
-    except (OSError, ValueError):
-        return False
-    options = [words[3].split(",") for words in mounted if len(words) > 3 and words[1] == "/proc"]
-    hiding = {"hidepid=1", "hidepid=2", "hidepid=noaccess", "hidepid=invisible"}
-    return bool(options) and bool(hiding & set(options[-1]))
 
 
 class Deploy:
@@ -137,7 +126,7 @@ class Deploy:
         """See :meth:`_port.Adapter.check`: the services, the values, and whether the file can be written."""
         for service in self._services().values():
             service.check()
-        self._warn_of_arguments()
+        warn_of_arguments(self._task)
         values = self._read()
         if self._task.context.check_mode and values:
             self._render(values)
@@ -145,18 +134,6 @@ class Deploy:
             dry = replace(self._task.context, check_mode=True, foreseen={})
             EnvFile(self._given, self._at, dry).bring(values)
         return True
-
-    def _warn_of_arguments(self) -> None:
-        """podman-compose writes ``-e NAME=VALUE`` for each line of an ``env_file`` (seen with 1.6.0)."""
-        given = self._given.get("compose_command")
-        program = given[0] if given else _TELLING
-        podman = str(self._given.get("engine", "podman")) == "podman"
-        if podman and os.path.basename(str(program)) == _TELLING and not _processes_hidden():
-            self._task.context.warn(
-                f"{self._where}: where the compose file has 'env_file', podman-compose puts each variable into podman's arguments, which "
-                "every user of this host sees while a container is made; use docker compose on podman's socket, mount the file instead, or "
-                "mount /proc with hidepid=2"
-            )
 
     def fresh(self, since: float, done: Mapping[str, float]) -> bool:
         """See :meth:`_port.Adapter.fresh`: each service knows that of itself."""
