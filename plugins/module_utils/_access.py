@@ -36,7 +36,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import
 from ansible_collections.keyturn.runbooks.plugins.module_utils._request import Request, Run
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import open_store
-from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time, parse_time
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
+    format_time,
+    parse_time_if_given,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import (
     only_claimed,
     transition,
@@ -99,8 +102,8 @@ def _replay_to_request(entry: Mapping[str, Any], run: Run, credential: str) -> R
         fields={**entry["fields"], **{name: Secret.new() for name in entry["secret_fields"]}},
         evidence=tuple(entry["evidence"]),
         grace=timedelta(seconds=entry["grace"]),
-        made=parse_time(entry["made"], "replay") if entry["made"] else None,
-        before=parse_time(entry["before"], "replay") if entry.get("before") else None,
+        made=parse_time_if_given(entry["made"], "replay"),
+        before=parse_time_if_given(entry.get("before"), "replay"),
         **{name: entry[name] for name in same},
     )
 
@@ -161,7 +164,7 @@ class KeyringAccess:
     def _when(self, entry: Mapping[str, Any]) -> datetime:
         """When a step was predicted, but never before what was written since."""
         written = self.document.updated if self.document else None
-        at = parse_time(entry["at"], "replay") if entry.get("at") else self.context.now()
+        at = parse_time_if_given(entry.get("at"), "replay") or self.context.now()
         return max(at, written or at)
 
     def _parsed(self, text: str) -> Document:

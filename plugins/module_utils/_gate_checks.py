@@ -300,6 +300,7 @@ def probes(case: Case) -> Gate:
         return Gate(
             "probes",
             False,
-            "nothing proves that a new value works: give the credential a probe in keyturn_probes",
+            "no probe in keyturn_probes shows a new value to whoever checks it, so nothing would prove that it works before it is used: "
+            "add one that does, such as a login, or a request or a program that has {stage.FIELD} in what it is given",
         )
     return Gate("probes", True, "there is a proof to try")

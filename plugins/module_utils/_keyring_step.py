@@ -36,7 +36,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._state import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     parse_duration,
-    parse_time,
+    parse_time_if_given,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import TRANSITIONS
 
@@ -153,10 +153,8 @@ def build_request(access: KeyringAccess, params: Params) -> Request:
         handed=issuer is not None and issuer.handed,
         evidence=tuple(params["evidence"]),
         grace=parse_duration(params["grace"], "grace"),
-        made=parse_time(params["made"], "made") if params["made"] else None,
-        before=parse_time(params["made_before"], "keyturn_made_before")
-        if params["made_before"]
-        else None,
+        made=parse_time_if_given(params["made"], "made"),
+        before=parse_time_if_given(params["made_before"], "keyturn_made_before"),
         notices=params["notices"],
         retain=params["retain"],
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
@@ -31,6 +31,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
     can_return_to,
     cut_over,
     due_status,
+    exposed,
     notices,
     taken_out,
     was_rolled_back,
@@ -73,7 +74,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts 
     users_of,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead
-from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time_if_given
 from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions import is_named
 
 NOTHING = "nothing"
@@ -120,9 +121,7 @@ def _first_facts(params: Params, access: Optional[KeyringAccess], defined: Defin
         outside_window=params["outside_window"],
         emergency=params["emergency"] or params["purpose"] == "compromise",
         rotation_id=params["rotation_id"],
-        made_before=parse_time(params["made_before"], "keyturn_made_before")
-        if params["made_before"]
-        else None,
+        made_before=parse_time_if_given(params["made_before"], "keyturn_made_before"),
         probes=defined.presenting,
         unready=tuple(params["unready"]),
         store_time=access.store_time() if access else None,
@@ -151,32 +150,56 @@ def todo(
     return (NOTHING, settled) if settled else (purpose, "")
 
 
+def _was_adopted(document: Optional[Document], facts: Facts) -> str:
+    current, pending = (document.current, document.pending) if document else (None, None)
+    same = current and current.adopted and not pending and current.definition == facts.definition
+    return "the value was adopted before" if same else ""
+
+
+def _replacement_first(document: Optional[Document], _facts: Facts) -> str:
+    previous = document.previous if document else None
+    unfinished = bool(previous and previous.compromised and cut_over(document))
+    first = "the rotation that replaces what is compromised comes first"
+    return first if unfinished or taken_out(document) else ""
+
+
+def _nothing_to_revoke(document: Optional[Document], facts: Facts) -> str:
+    if not facts.overlap:
+        return "its issuer ends the old value by making the new one: the rotation comes first"
+    return "" if exposed(document) else "no compromised value is in use"
+
+
+def _was_returned_from(document: Optional[Document], facts: Facts) -> str:
+    done = was_rolled_back(document, facts.rotation_id)
+    told = "the last rotation was rolled back before, and the value before it is in use"
+    return told if done else ""
+
+
+def _was_named(document: Optional[Document], facts: Facts) -> str:
+    named = document is not None and is_named(document, facts.made_before)
+    return "what was exposed is named, and what is in use was made after it" if named else ""
+
+
+def _nothing_pending(document: Optional[Document], _facts: Facts) -> str:
+    return "" if document and document.pending else "nothing is pending"
+
+
+_SETTLED: Mapping[str, Callable[[Optional[Document], Facts], str]] = MappingProxyType(
+    {
+        "rollback": _was_returned_from,
+        "retire": _replacement_first,
+        "abandon": _nothing_pending,
+        "adopt": _was_adopted,
+        "compromise": _was_named,
+        "revoke_first": _nothing_to_revoke,
+    }
+)
+
+
 def _settled(purpose: str, document: Optional[Document], facts: Facts) -> str:
     """Why there is nothing to do for this purpose, by what the keyring says; empty where there is."""
-    current, pending = (document.current, document.pending) if document else (None, None)
-    compromised, out = bool(current and current.compromised), taken_out(document)
-    previous = document.previous if document else None
-    unfinished = out or bool(previous and previous.compromised and cut_over(document))
-    named = document is not None and is_named(document, facts.made_before)
-    adopted = current and current.adopted and not pending and current.definition == facts.definition
-    reasons = {
-        "rollback": (
-            was_rolled_back(document, facts.rotation_id),
-            "the last rotation was rolled back before, and the value before it is in use",
-        ),
-        "retire": (unfinished, "the rotation that replaces what is compromised comes first"),
-        "abandon": (pending is None, "nothing is pending"),
-        "adopt": (adopted, "the value was adopted before"),
-        "compromise": (named, "what was exposed is named, and what is in use was made after it"),
-        "revoke_first": (
-            not facts.overlap or not (compromised or out),
-            "no compromised value is in use"
-            if facts.overlap
-            else "its issuer ends the old value by making the new one: the rotation comes first",
-        ),
-    }
-    settled, why = reasons.get(purpose, (False, ""))
-    return why if settled else ""
+    why = _SETTLED.get(purpose)
+    return why(document, facts) if why else ""
 
 
 def _purpose(params: Params, document: Optional[Document]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from typing import Union
+from typing import Optional, Union
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 
@@ -56,6 +56,14 @@ def parse_time(value: str, where: str) -> datetime:
     if moment.tzinfo is None:
         raise BadInput(f"{where}: '{value}' has no time zone; add Z or an offset such as +01:00")
     return moment.astimezone(timezone.utc)
+
+
+def parse_time_if_given(value: Optional[str], where: str) -> Optional[datetime]:
+    """Like :func:`parse_time`; none for an empty text and for none.
+
+    :raises BadInput: as :func:`parse_time`.
+    """
+    return parse_time(value, where) if value else None
 
 
 def format_time(moment: datetime) -> str:

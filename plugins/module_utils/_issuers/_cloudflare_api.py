@@ -33,7 +33,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._http_ap
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._only_one import carries
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret, Value
-from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time_if_given
 
 OWNERS = ("account", "user")
 ACTIVE = "active"
@@ -103,7 +103,7 @@ def _part(body: Any, *path: str) -> Any:
 def _time(body: Any, name: str) -> Optional[datetime]:
     text = _FRACTION.sub("", str(_part(body, name) or ""))
     try:
-        return parse_time(text, name) if text else None
+        return parse_time_if_given(text, name)
     except BadInput:
         return None
 
