@@ -77,3 +77,17 @@ def test_without_either_group_nobody_is_taken_and_ansible_says_so(
 def test_who_says_which_gets_those(ansible: Ansible, scratch: Path) -> None:
     plays, _said = taken(ansible, scratch, TOKEN + DATABASE, {"keyturn_hosts": "db"})
     assert plays == [["db"]] * (len(OF_ANY_KIND) + 1)
+
+
+def test_a_name_that_nobody_has_is_no_success(ansible: Ansible, scratch: Path) -> None:
+    inventory = scratch / "hosts"
+    inventory.write_text(TOKEN + DATABASE)
+    mistyped = {"keyturn_hosts": "db,tokenn"}
+    for name in ("bootstrap", "reencrypt"):
+        ran = ansible.run(f"keyturn.runbooks.{name}", inventory=inventory, extra_vars=mistyped)
+        assert ran.returncode != 0
+        told = " ".join(ran.output.split())
+        assert (
+            "keyturn_hosts: the inventory has no host or group tokenn, so nothing was done" in told
+        )
+        assert "PLAY [" not in told
