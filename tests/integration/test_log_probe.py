@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,41 @@ def test_what_must_occur_is_waited_for(machine: SystemdMachine) -> None:
     assert call(machine, "log_probe", **asked)["kind"] == "ProbeFailed"
     machine.shell(f"(sleep 1; touch {unit.folder}/go) >/dev/null 2>&1 &")
     assert call(machine, "log_probe", **asked, timeout="20s")["required"] == {"published": 1}
+
+
+def test_who_used_an_application_by_the_journal_of_its_unit(machine: SystemdMachine) -> None:
+    unit, hidden = Unit(machine, SAYS, start=False), secrets.token_urlsafe(24)
+    clock = "sleep 1; date -u +%FT%TZ; sleep 1"
+    since, until = machine.shell(f"{clock}; {clock}").split()
+    machine.shell(f"systemctl start {unit.unit}")
+    says(
+        unit,
+        json.dumps({"user": "runner", "ip": "10.0.0.1", "status": 200}),
+        json.dumps({"user": f"eve {hidden}", "ip": "198.51.100.7", "status": 401}),
+        "no entry",
+    )
+    asked: dict[str, Any] = {
+        "type": "app_log",
+        "unit": unit.unit,
+        "format": "json",
+        "fields": {"principal": "user", "address": "ip", "outcome": "status"},
+        "refused": [401],
+    }
+    moment = machine.shell(clock).strip()
+    machine.shell("logger somebody else; journalctl --sync")
+    found = call(machine, "incident_reads", [hidden], since=since, until=moment, **asked)
+    assert "events" in found, found
+    told = {(it["outcome"], it["address"]) for it in found["events"]}
+    assert told == {("done", "10.0.0.1"), ("denied", "198.51.100.7")}
+    assert found["seen"] >= 4 and len(found["gaps"]) == 1, found["gaps"]
+    assert "lines are no entries of this application" in found["gaps"][0], "also what systemd says"
+    assert call(machine, "incident_reads", since=since, until=until, **asked)["events"] == []
+    asked["unit"] = "no-such-unit"
+    absent = call(machine, "incident_reads", since=since, until=until, **asked)
+    assert absent["kind"] == "Absent" and "has no line of no-such-unit" in absent["msg"]
+    asked["unit"] = unit.unit
+    denied = call(machine, "incident_reads", user="65534", since=since, until=until, **asked)
+    assert denied["kind"] == "Denied", denied
 
 
 def test_what_cannot_be_read_is_no_clean_log(machine: SystemdMachine) -> None:

@@ -109,7 +109,10 @@ class JournalFeed:
         """The time of the last entry of anybody."""
         found: List[str] = []
         argv = ["journalctl", "--no-pager", "--output=json", "--output-fields=MESSAGE_ID"]
-        self._machine.read([*argv, "--lines=1", *words], _QUICK, found.append, self._environ)
+        # Without --reverse systemd 252 goes to the end of the journal first, and finds nothing there that is before --until.
+        self._machine.read(
+            [*argv, "--reverse", "--lines=1", *words], _QUICK, found.append, self._environ
+        )
         try:
             told = json.loads(found[0])["__REALTIME_TIMESTAMP"] if found else None
             return datetime.fromtimestamp(int(told) / 1e6, timezone.utc) if told else None
@@ -152,9 +155,9 @@ class ContainerFeed:
             raise BadInput(
                 f"{WHERE}: engine: there is no {self._engine} on this host; give the other engine, or 'path' or 'unit'"
             ) from None
-        if not ended.code:
-            return to_moment(ended.out.strip().strip('"'))
-        self._refuse(ended.err.lower(), ended.first_line)
+        if ended.code:
+            self._refuse(ended.err.lower(), ended.first_line)
+        return to_moment(ended.out.strip().strip('"'))
 
     def _refuse(self, said: str, line: str) -> NoReturn:
         if any(words in said for words in _NO_CONTAINER):
