@@ -10,20 +10,28 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._open import pick_up
 from ansible_collections.keyturn.runbooks.plugins.module_utils._consumers._port import Task
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
+    Absent,
     BadInput,
     KeyturnError,
     ProbeFailed,
     Refused,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_reads import (
+    MODULE as INCIDENT_READS,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
+from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time
 from estate.playbook import Ansible
 from machines import APP, PROGRAMS, Podman, digest, required
 
@@ -116,6 +124,41 @@ def box(podman: Podman, scratch: Path) -> Iterator[Box]:
 
 
 # By name
+
+
+def test_who_used_an_application_by_what_its_container_printed(box: Box) -> None:
+    name, value = f"keyturn-{secrets.token_hex(4)}", box.value
+    lines = [f'{{"user": "{who}", "status": {status}}}' for who, status in (("app", 200), (f"eve {value}", 401))]  # fmt: skip
+    script = 'echo "$1"; echo "$2" >&2; echo started'
+    since = datetime.now(timezone.utc) - timedelta(minutes=1)
+    started = box.podman.run("sh", "-c", script, "sh", *lines, options=[f"--name={name}"])
+    box.containers.append(started)
+    box.podman.call("wait", name)
+    asked: dict[str, Any] = {
+        "type": "app_log",
+        "container": name,
+        "format": "json",
+        "fields": {"principal": "user", "outcome": "status"},
+        "refused": [401],
+        "redact": [value],
+    }
+
+    def look(**options: Any) -> dict[str, Any]:
+        until = since + timedelta(minutes=2)
+        given = {"since": format_time(since), "until": format_time(until), **asked, **options}
+        spec = ArgumentSpecValidator(dict(INCIDENT_READS.argument_spec)).validate(given)
+        context = Context(environ=box.podman.environ, now=lambda: until)
+        return execute(INCIDENT_READS, spec.validated_parameters, context)
+
+    told = look()
+    assert {(it["principal"], it["outcome"]) for it in told["events"]} == {
+        ("app", "done"),
+        ("eve (hidden)", "denied"),
+    }
+    assert f"container {name} was made at 2" in told["gaps"][0], told["gaps"]
+    assert "1 lines are no entries of this application" in told["gaps"]
+    with pytest.raises(Absent, match="has no container no-such"):
+        look(container="no-such")
 
 
 def test_containers_are_restarted_and_read_the_file(box: Box) -> None:
