@@ -9,10 +9,12 @@ import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from ansible.plugins.loader import connection_loader
 from ansible_collections.keyturn.runbooks.plugins.module_utils._audit import audit
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
@@ -94,6 +96,22 @@ def filled(value: Any, variables: Mapping[str, Any]) -> Any:
     return value
 
 
+@contextmanager
+def folders_listed_once() -> Iterator[None]:
+    """While variables of thousands of hosts are read: Ansible lists the folders of its connection plugins once more for each of them."""
+    every = connection_loader.all
+    paths = list(every(path_only=True))
+
+    def known(*given: Any, **named: Any) -> Iterator[Any]:
+        return every(*given, **named) if given or named != {"path_only": True} else iter(paths)
+
+    connection_loader.all = known
+    try:
+        yield
+    finally:
+        del connection_loader.all
+
+
 def _text_of(value: Any) -> str:
     if not _is_text(value) or _is_template(value):
         raise LookupError
@@ -161,10 +179,11 @@ class ActionModule(DirectAction):
         chosen = [str(name) for name in variables["ansible_play_hosts_all"]]
         names = self._claiming(variables) if params["prefixes"] else []
         more = _NAMING if params["prefixes"] else ()
-        definitions = {
-            name: self._definition(variables["hostvars"], name, more)
-            for name in dict.fromkeys([*chosen, *names])
-        }
+        with folders_listed_once():
+            definitions = {
+                name: self._definition(variables["hostvars"], name, more)
+                for name in dict.fromkeys([*chosen, *names])
+            }
         run = {**describe_process(os.getppid()), "who": "", "why": ""}
         prefixes, expected = params["prefixes"], params["expected"]
         warnings = Warnings(context.warn)

@@ -28,6 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._audit_places imp
     prefix_of,
     unknown_below,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import aws_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
@@ -227,7 +228,7 @@ def audit(
     """
     for number, prefix in enumerate(prefixes):
         prefix_of(prefix, f"{PREFIXES}[{number}]")
-    with lent_environ(context.environ):
+    with lent_environ(aws_environ(context.environ)):
         everything = [defined(name, given) for name, given in definitions.items()]
         wanted = frozenset(chosen)
         reported = [one for one in everything if one.name in wanted]

@@ -171,7 +171,7 @@ class ReadAhead:
             self._of(reference, option).names.add(f"/{reference.path}")
 
     def fetch(self) -> None:
-        """Read all of it; the context's sessions answer from it then."""
+        """Read all of it; the context's sessions answer from it then, while the caller lends AWS the environment."""
         for key, wanted in self._wanted.items():
             self._try_to_fetch(self._settings[key], wanted)
 
@@ -201,7 +201,8 @@ class ReadAhead:
             pass
         for name in set(self._context.sessions) - before:
             session = self._context.sessions[name]
-            self._context.sessions[name] = replace(session, client=Ahead(session.client, read))
+            ahead = replace(session, client=Ahead(session.client, read), lent=True)
+            self._context.sessions[name] = ahead
 
 
 def folders(keyrings: Set[str]) -> List[str]:

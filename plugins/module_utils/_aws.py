@@ -26,8 +26,9 @@ import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Union
+from typing import Any, Callable, ContextManager, Dict, Iterator, Mapping, Optional, Tuple, Union
 from urllib.parse import urlsplit
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
@@ -141,10 +142,12 @@ class _Session:
     """What a task has of one service as one identity.
 
     :param clock: AWS's, which is heard with each answer that the client gets.
+    :param lent: the task's environment is this process's for as long as the session is used.
     """
 
     client: Any
     clock: ServerClock
+    lent: bool = False
 
     def close(self) -> None:
         """Hang up."""
@@ -214,20 +217,30 @@ class AwsCaller:
         :raises Absent, BadInput, Conflict, Denied, Unreachable: each says which. ``details["uncertain"]`` tells that a write may
             have been done all the same, ``details["code"]`` what AWS calls the error. Nothing of what AWS says is passed on.
         """
-        lent: ContextManager[None] = nullcontext() if self._lent else lent_environ(self._environ)
-        with lent:
+        lent = self._lent or self._is_lent_for_all()
+        around: ContextManager[None] = nullcontext() if lent else lent_environ(self._environ)
+        with around:
             client = self._connected(self.where(place))
             return self._retried(place, action, lambda: function(client), writes)
+
+    @cached_property
+    def _identity(self) -> Tuple[Any, ...]:
+        settings = self._settings
+        about = (settings.region, settings.profile, settings.endpoint_url, settings.role_arn)
+        more = (*sorted(settings.keys.items()), settings.verify, repr(settings.config))
+        limits = (settings.deadline, settings.connections)
+        environ = tuple(sorted(self._environ.items()))
+        return ("aws", self._service, *about, *more, *limits, environ)
+
+    def _is_lent_for_all(self) -> bool:
+        """Whether somebody lent the environment to all who use this session: to do it for each call takes longer than the call."""
+        session = self._context.sessions.get(self._identity)
+        return session is not None and bool(session.lent)
 
     def _connected(self, where: str) -> Any:
         """The client, shared by all that a call asks of this service as this identity: to make one takes longer than to use it."""
         if self._client is None:
-            settings, sessions = self._settings, self._context.sessions
-            about = (settings.region, settings.profile, settings.endpoint_url, settings.role_arn)
-            more = (*sorted(settings.keys.items()), settings.verify, repr(settings.config))
-            limits = (settings.deadline, settings.connections)
-            environ = tuple(sorted(self._environ.items()))
-            identity = ("aws", self._service, *about, *more, *limits, environ)
+            identity, sessions = self._identity, self._context.sessions
             try:
                 session = sessions.get(identity) or self._connect()
                 self._address = f" at {_address(session.client.meta.endpoint_url)}"

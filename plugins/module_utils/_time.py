@@ -68,4 +68,5 @@ def parse_time_if_given(value: Optional[str], where: str) -> Optional[datetime]:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    plain = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return f"{plain.isoformat(timespec='microseconds')}Z"

@@ -174,6 +174,9 @@ def _unread(result: Result) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """JSON types, of whatever kind Ansible gives them."""
+    # Most are these, and the question after them takes long.
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

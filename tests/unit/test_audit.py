@@ -5,16 +5,23 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from ansible.plugins.loader import connection_loader
 from ansible.utils.unsafe_proxy import wrap_var as unsafe
-from ansible_collections.keyturn.runbooks.plugins.action.audit import filled
+from ansible.vars.clean import clean_facts
+from ansible_collections.keyturn.runbooks.plugins.action.audit import (
+    filled,
+    folders_listed_once,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._audit import audit
 from ansible_collections.keyturn.runbooks.plugins.module_utils._audit_ahead import (
     Ahead,
@@ -46,6 +53,7 @@ from ansible_collections.keyturn.runbooks.plugins.plugin_utils._audit_report imp
     checked_classes,
     failing,
 )
+from ansible_collections.keyturn.runbooks.plugins.plugin_utils._report_action import indented
 
 try:
     from ansible.template import trust_as_template as trusted
@@ -307,3 +315,37 @@ def test_only_plain_names_are_filled_without_ansible(value: Any, wanted: Any) ->
             filled(value, VARIABLES)
     else:
         assert filled(value, VARIABLES) == wanted
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        [],
+        {"a": {}, "b": [], "c": [{}, [1, [2.5]], "x"], "d": None, "e": True, "f": False},
+        {
+            "text": 'quote " back \\ line \n é \ud800 \x00',
+            'na"me': (1, "2"),
+            "big": 10**30,
+            "e": 1e300,
+        },
+        {7: "one", None: 0, True: -1, 2.5: []},
+        "text",
+        None,
+    ],
+)
+def test_a_report_is_written_as_json_writes_it(document: Any) -> None:
+    assert indented(document) == json.dumps(document, indent=2)
+
+
+def test_reading_many_hosts_lists_the_folders_of_plugins_once_and_leaves_ansible_as_it_was() -> (
+    None
+):
+    before = list(connection_loader.all(path_only=True))
+    with folders_listed_once():
+        assert before
+        assert list(connection_loader.all(path_only=True)) == before
+        assert list(connection_loader.all(path_only=True)) == before
+        with mock.patch("glob.glob", side_effect=AssertionError):
+            assert clean_facts({"ansible_ssh_pass": 1, "kept": 2}) == {"kept": 2}
+    assert "all" not in vars(connection_loader)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -195,3 +197,21 @@ def test_as_long_as_the_service_asks_or_not_at_all(
     aws.refused(error("30"))
     assert len(aws.asked) == 1
     assert aws.spent < 17
+
+
+def test_the_environment_is_lent_for_each_call_or_once_for_all(clients: dict[Any, Any]) -> None:
+    def asked(client: Any) -> str:
+        return os.environ.get("AWS_ENDPOINT_URL", "")
+
+    environ = {"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": HERE, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}  # fmt: skip
+    context = Context(environ=environ, sessions=dict(clients))
+    assert _called(context, asked) == HERE
+    identity = next(reversed(context.sessions))
+    context.sessions[identity] = replace(context.sessions[identity], lent=True)
+    # Whoever lent it for all has it in place, or here: nobody has.
+    assert _called(context, asked) == os.environ.get("AWS_ENDPOINT_URL", "")
+
+
+def _called(context: Context, function: Callable[[Any], str]) -> str:
+    answer: str = AwsCaller(AwsSettings(), context, "x", "ssm").call("parameter /x", "ssm:GetParameter", function)  # fmt: skip
+    return answer
