@@ -30,15 +30,6 @@ def returned_from(keyring: Mapping[str, Any]) -> bool:
     return bool((keyring["stages"].get("previous") or {}).get("failed"))
 
 
-def cut_over(keyring: Mapping[str, Any]) -> bool:
-    """Whether it is known how long it took to change over to the current value.
-
-    :param keyring: the keyring's state, as results show it.
-    """
-    current = keyring["stages"].get("current") or {}
-    return current.get("outage_seconds") is not None
-
-
 def replaced_dead(keyring: Mapping[str, Any]) -> bool:
     """Whether the value before the current one was taken out of use before there was another.
 
@@ -62,10 +53,13 @@ def still_accepted(keyring: Mapping[str, Any]) -> str:
     return f". What is compromised is still accepted (rotation {', '.join(named)})" if named else ""
 
 
-def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
+def outcome(
+    purpose: str, keyring: Mapping[str, Any], returns: bool = True, overlap: bool = True
+) -> str:
     """How a procedure that was followed to its end left the credential.
 
-    :param kept: the issuer still accepts a value that was replaced, or can be brought to.
+    :param returns: the issuer still accepts a value that was replaced, or can be brought to.
+    :param overlap: it still accepts it.
     """
     if purpose == "retire":
         return "The previous value is refused now and was removed"
@@ -84,17 +78,27 @@ def outcome(purpose: str, keyring: Mapping[str, Any], kept: bool = True) -> str:
         )
     elif replaced_dead(keyring):
         text += "; the compromised one is refused"
-    elif previous and not kept:
+    elif previous and not returns:
         text += "; the issuer ended the previous value when it made this one"
     elif previous and previous.get("compromised"):
         text += "; the compromised one before it has no grace, and is ended next: by respond_compromise, or else by retire_due"
     elif previous:
-        text += f"; the previous value is accepted until {previous['retire_after']} or later"
+        text += _kept_until(str(previous["retire_after"]), overlap)
     outage = current["outage_seconds"]
     return (
         text
         if outage is None
         else f"{text}; new logins and calls could fail for at most {round(outage, 1)} s"
+    )
+
+
+def _kept_until(moment: str, overlap: bool) -> str:
+    """What becomes of the value before the one in use."""
+    if overlap:
+        return f"; the previous value is accepted until the retire_due playbook ends it, at {moment} or later"
+    return (
+        "; the previous value is not accepted any more, and is kept for a rollback until the retire_due playbook removes it, at "
+        f"{moment} or later"
     )
 
 

@@ -36,7 +36,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import (
     NOT_YET_ENDED,
     Pending,
     advice,
-    cut_over,
     handed_over,
     outcome,
     returned,
@@ -233,13 +232,13 @@ class Procedure(Account):
             self.tell(f"{ended}. {ENDED_AND_ACCEPTED}")
         last = self.progress.results.get(PROCEDURES[purpose][-1].key, {}).get("keyring")
         if last:
-            text = outcome(purpose, last, self.progress.returns)
+            text = outcome(purpose, last, self.progress.returns, self.progress.overlap)
             answer = purpose in ("compromise", "revoke_first")
-            if answer or (purpose in ("rotate", "rollback") and returned_from(last)):
+            back = purpose in ("rotate", "rollback") and returned_from(last)
+            # A dry run waits for nobody, so what it would measure is not what a real one takes; and nothing that it foresees is in use.
+            done = purpose == "rotate" and not self.context.check_mode
+            if answer or back or done:
                 self.tell(text)
-            elif purpose == "rotate" and cut_over(last) and not self.context.check_mode:
-                # A dry run waits for nobody, so what it would measure is not what a real one takes.
-                self.context.progress(text)
             self.notify("success", text, phase=purpose)
         # What was found before this run did something may have been settled by it.
         if self.progress.todo == NOTHING:

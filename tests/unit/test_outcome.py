@@ -38,9 +38,20 @@ def test_what_is_in_use_is_named(purpose: str) -> None:
 def test_the_end_of_the_grace_period_is_told() -> None:
     told = outcome("rotate", keyring(previous=PREVIOUS))
     assert told == (
-        "Rotation r2 is in use; the previous value is accepted until 2026-01-02T00:00:00Z or later"
+        "Rotation r2 is in use; the previous value is accepted until the retire_due playbook ends it, at 2026-01-02T00:00:00Z or later"
     )
     assert not returned_from(keyring(previous=PREVIOUS)) and not returned_from(keyring())
+
+
+def test_where_one_value_is_accepted_at_a_time_nobody_says_that_the_previous_one_is() -> None:
+    told = outcome("rotate", keyring(previous=PREVIOUS), overlap=False)
+    assert "accepted until" not in told
+    assert told == (
+        "Rotation r2 is in use; the previous value is not accepted any more, and is kept for a rollback until the retire_due playbook "
+        "removes it, at 2026-01-02T00:00:00Z or later"
+    )
+    ended = outcome("rotate", keyring(previous=PREVIOUS), returns=False, overlap=False)
+    assert ended.endswith("the issuer ended the previous value when it made this one")
 
 
 def test_no_grace_is_promised_to_a_compromised_value() -> None:

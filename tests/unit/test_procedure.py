@@ -28,7 +28,12 @@ STOPPED: dict[str, Any] = {
 }
 
 
-def go(failure: str = "", warn: Callable[[str], None] = lambda _line: None, **options: Any) -> Any:
+def go(
+    failure: str = "",
+    warn: Callable[[str], None] = lambda _line: None,
+    check_mode: bool = False,
+    **options: Any,
+) -> Any:
     """Call the core as a task would."""
     defaults = {name: option.get("default") for name, option in MODULE.argument_spec.items()}
     given = {"purpose": "retire", "keyring": "ref+file:///nowhere/k.json", "credential": "db"}
@@ -38,7 +43,7 @@ def go(failure: str = "", warn: Callable[[str], None] = lambda _line: None, **op
     }
     found = {**seen, "failure": failure, "kind": "Host"}
     params = {**defaults, **given, **run, "found": found, **options}
-    return MODULE.run(params, Context(environ={}, warn=warn))
+    return MODULE.run(params, Context(check_mode=check_mode, environ={}, warn=warn))
 
 
 @pytest.mark.parametrize(
@@ -260,3 +265,32 @@ def test_what_a_reset_should_have_ended_is_waited_for_or_rotated_over(
     assert ("Where nobody reset it, nothing ends it but making another" in message) is not overlap
     script.answers["probe"] = Unreachable("no answer")
     assert "mend the cause" in script.failed(monkeypatch, purpose="retire").message
+
+
+IN_USE = {
+    "keyring": {
+        "stages": {
+            "current": {"rotation_id": "r2", "outage_seconds": None},
+            "previous": {
+                "rotation_id": "r1",
+                "failed": False,
+                "retire_after": "2026-01-02T00:00:00Z",
+            },
+        },
+        "retained_stages": [],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("overlap", "said"), [(True, "accepted until the retire_due playbook"), (False, "not accepted")]
+)
+def test_a_rotation_ends_with_what_is_in_use_and_what_becomes_of_the_one_before(
+    overlap: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Scripted(preflight={**CHECKED, "overlap": overlap}, observed=IN_USE)
+    monkeypatch.setattr(_procedure_account, "execute", script.execute)
+    (told,) = go(purpose="rotate")["say"]
+    assert told.startswith("db: Rotation r2 is in use; the previous value is ") and said in told
+    # What a dry run foresees is not in use.
+    assert go(purpose="rotate", check_mode=True)["say"] == []
