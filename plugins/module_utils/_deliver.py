@@ -52,6 +52,7 @@ class _Job:
     """One delivery; in check mode each part builds on what the parts before it predicted.
 
     :ivar stepped: the keyring was asked for a step of its own, or for one that an earlier run had done.
+    :ivar unbrought: the sinks that may not hold yet what they should.
     """
 
     def __init__(self, params: Params, context: Context) -> None:
@@ -59,6 +60,7 @@ class _Job:
         self.context = context
         self.changed = False
         self.stepped = False
+        self.unbrought = [sink.name for sink in parse_sinks(params["sinks"])]
         self.diffs: List[Any] = []
 
     def do(self, core: ModuleCore, **own: Any) -> Result:
@@ -137,10 +139,17 @@ def _bring(job: _Job, uses: bool) -> Result:
         job.do(_issue.MODULE, issuer=params["issuer"], operation="use", stage="current")
     sinks = parse_sinks(params["sinks"])
     written: List[Any] = []
-    if any(not sink.host for sink in sinks):
-        written = job.do(
-            _publish.MODULE, sinks=params["sinks"], host="", consumers=params["consumers"]
-        )["sinks"]
+    elsewhere = [sink.name for sink in sinks if sink.host]
+    if len(elsewhere) < len(sinks):
+        try:
+            written = job.do(
+                _publish.MODULE, sinks=params["sinks"], host="", consumers=params["consumers"]
+            )["sinks"]
+        except KeyturnError as error:
+            left = error.details.get("unwritten")
+            job.unbrought = job.unbrought if left is None else [*left, *elsewhere]
+            raise
+    job.unbrought = elsewhere
     told = _tell(job, sinks, parse_consumers(params["consumers"]), about)
     hosts = sorted({sink.host for sink in sinks if sink.host})
     return {"facts": facts, "sinks": written, "sink_hosts": hosts, **told}
@@ -176,6 +185,7 @@ def run(params: Params, context: Context) -> Result:
     except KeyturnError as error:
         changed = job.changed or bool(error.details.get("changed"))
         error.details["changed"] = changed and not context.check_mode
+        error.details["unbrought"] = job.unbrought
         if context.diff:
             error.details["diff"] = [*job.diffs, *diffs_of(error.details)]
         if job.stepped:

@@ -51,7 +51,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure_accoun
     Elsewhere,
     Failed,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure_places import where_it_is
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
+    BACK,
     CHECK,
     GLANCE,
     LOOK,
@@ -97,6 +99,7 @@ _TOO_MUCH = frozenset(
         "returns",
         "status",
         "todo",
+        "unbrought",
         "unrecorded",
         "watched",
     }
@@ -310,32 +313,40 @@ class Procedure(Account):
         if progress.cause:
             how = "was begun and failed too" if progress.turned else "could not be begun"
             self.end(
-                f"{progress.cause}. The return to the previous value {how}: {error.message}. "
+                f"{progress.cause}. The return to the previous value {how}: {error.message}. {self.where()}"
                 "Mend it and run the same playbook again: it goes on from where the keyring says it was",
                 error.details,
             )
         used = progress.in_use or (progress.todo == "use" and error.step.returns)
+        where = self.where() if used or error.step.key == BACK else ""
         if used and progress.overlap and (_by_a_place(error) or _by_the_record(error)):
             self.end(
-                f"{error.message}. Nothing speaks against the new value, and both values are accepted: whoever uses either goes on, so the "
-                "run did not return to the old one. Mend the place and run the same playbook again: it goes on from here",
+                f"{error.message}. {where}Nothing speaks against the new value, and both values are accepted: whoever uses either goes on, "
+                "so the run did not return to the old one. Mend the place and run the same playbook again: it goes on from here",
                 error.details,
             )
         if used and progress.overlap and error.details.get("kind") == Live.__name__:
             self.end(
-                f"{error.message}. Nothing speaks against the new value, and both values are accepted, so the run did not return to "
-                "the old one: run the same playbook again after the broadcast, it goes on from here",
+                f"{error.message}. {where}Nothing speaks against the new value, and both values are accepted, so the run did not return "
+                "to the old one: run the same playbook again after the broadcast, it goes on from here",
                 error.details,
             )
         if not error.step.returns:
-            self.end(error.message, error.details)
+            told = f". {where}".rstrip(". ") if where else ""
+            self.end(f"{error.message}{told}", error.details)
         if not (used and progress.checked.get("can_return")):
             self.end(
-                f"{error.message}. Nothing was returned to; mend the cause and run the same playbook again",
+                f"{error.message}. {where}Nothing was returned to; mend the cause and run the same playbook again",
                 error.details,
             )
         progress.cause, progress.kind, self.after = error.message, error.details["kind"], None
         self.turn_back()
+
+    def where(self) -> str:
+        """Which places have the value in use, for a delivery that ended half way."""
+        if self.lost:
+            return ""
+        return where_it_is(self.params, self.context, self.progress.unbrought)
 
     def left_open(self, error: Failed) -> str:
         """What is said beside closed gates where a rotation is begun, and nobody is locked out by that."""

@@ -21,9 +21,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     failure,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts import TELLING
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure_places import (
+    every_sink,
+    left_elsewhere,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import (
     AGAIN,
     BACK,
+    BRING,
     CHECK,
     GLANCE,
     LOOK,
@@ -132,6 +137,9 @@ class Account:
             failed_in=str(resume.get("failed_in") or ""),
             turned=bool(resume.get("turned")),
             begun=bool(resume.get("begun")),
+            unbrought=left_elsewhere(params, params["found"])
+            if self.after in (BRING, BACK)
+            else None,
         )
         self.brought: List[int] = []
         if context.check_mode:
@@ -188,6 +196,7 @@ class Account:
         if step.key == "stage":
             self.progress.intended = self._pending().get("status") == "intended"
         self.progress.turned = self.progress.turned or step.key in (AGAIN, BACK)
+        self._note_places(step, ())
         self._note_use(step, done)
 
     def _note_failed(self, step: Step, said: Mapping[str, Any]) -> None:
@@ -198,8 +207,17 @@ class Account:
         self.keyring = said.get("keyring") or self.keyring
         turned = step.key in (AGAIN, BACK) and "keyring" in said
         self.progress.turned = self.progress.turned or turned
+        if turned or step.key == BRING:
+            self._note_places(step, said.get("unbrought"))
         shown = {"step": step.name, "changed": bool(said.get("changed")), "failed": True}
         self.steps.append({**shown, "msg": said["msg"]})
+
+    def _note_places(self, step: Step, left: Optional[Sequence[str]]) -> None:
+        """Which sinks may not hold what is in use after a step; none of them is known to, once the keyring names another value."""
+        if step.key == AGAIN:
+            self.progress.unbrought = every_sink(self.params)
+        elif step.key in (BRING, BACK) and left is not None:
+            self.progress.unbrought = tuple(left)
 
     def _pending(self) -> Mapping[str, Any]:
         """The pending stage, as far as this call has seen it."""
@@ -213,7 +231,7 @@ class Account:
 
     def _note_use(self, step: Step, done: Mapping[str, Any]) -> None:
         """Where all changes in one go, the delivery itself brings the new value into use, also if it fails after the keyring's step."""
-        uses = step.key == "promote" or (step.key == "bring" and self.progress.cutover)
+        uses = step.key == "promote" or (step.key == BRING and self.progress.cutover)
         # The keyring is written before the ledger: where that refuses its line, the value is promoted all the same.
         unlogged = step.key == "promote" and done.get("place") == LEDGER and done.get("changed")
         found = bool(uses and ("keyring" in done or unlogged))

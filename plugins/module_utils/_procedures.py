@@ -43,6 +43,7 @@ class Progress:
     :ivar failed_in: the phase in which something failed first.
     :ivar begun: earlier calls of this run changed something.
     :ivar turned: the return to the previous value is written in the keyring.
+    :ivar unbrought: the sinks that may not hold the value in use, once a step was to bring it there.
     """
 
     checked: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Progress:
     failed_in: str = ""
     turned: bool = False
     begun: bool = False
+    unbrought: Optional[Tuple[str, ...]] = None
 
     @property
     def todo(self) -> str:
@@ -231,6 +233,8 @@ RELEASE = _keyring("release", "Let other runs in again")
 NOTE = _keyring("note", "Write it down in the keyring and the ledger")
 TELL = Step("tell", "Tell the contacts", _notify.MODULE, ("policy", "owner"))
 
+BRING = "bring"
+"""The step that brings a new value to its sinks and consumers."""
 AGAIN, BACK = "again", "back"
 """The steps that write the return to the previous value in the keyring."""
 LOOK, GLANCE = "look", "glance"
@@ -335,7 +339,7 @@ _ROTATE = (
         when=_stepwise("rotate"),
     ),
     _places(
-        "bring",
+        BRING,
         "Bring it to its sinks and consumers",
         # An issuer that knows one value at a time takes the new one in the same step, so that nobody waits longer than necessary.
         late=lambda progress: {"transition": "cutover"} if progress.cutover else {},
