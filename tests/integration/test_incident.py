@@ -31,6 +31,7 @@ from estate.databases import Database, fresh_database
 from estate.playbook import Ansible, PlaybookResult
 from estate.postgres import PostgresServer
 from estate.vault import VaultSaysNo, VaultServer
+from web_server import WebServer
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 AT = NOW - timedelta(hours=1)
@@ -154,13 +155,37 @@ def log_in(incident: Incident, database: Database) -> str:
     return role
 
 
+FORGED = 'eve [x] "GET / HTTP/1.1" 200 0'
+
+
+def ask_the_site(incident: Incident, folder: Path) -> None:
+    """Once with the password, and twice with another: by somebody, and by somebody whose name looks like the rest of a line."""
+    folder.mkdir()
+    password = secrets.token_urlsafe(24)
+    with WebServer(folder, runner=password) as site:
+        assert site.asks(f"/work?token={incident.value}", "runner", password) == 204
+        assert site.asks(f"/work/{incident.value}", "eve", incident.value) == 401
+        assert site.asks("/work", FORGED, incident.value) == 401
+    source = {"type": "app_log", "path": f"{site.log}*", "format": "combined", "host": "localhost"}
+    incident.sources.append({**source, "name": "site"})
+
+
+def tells_logins(logins: dict[str, Any], role: str) -> None:
+    """Those in the database and those at the site."""
+    assert {item["principal"] for item in logins["unexpected"]} == {role, "runner"}
+    denied = {item["principal"]: item["target"] for item in logins["denied"]}
+    assert denied.pop(role)
+    assert denied == {"eve": "/work/(hidden)", FORGED.replace('"', r"\x22"): "/work"}
+
+
 def test_who_read_it_is_written_down(
     incident: Incident, api: CloudTrailApi, vault: VaultServer, vault_mount: str, audit_log: Path,
-    postgres_of: Callable[[str], PostgresServer],
+    postgres_of: Callable[[str], PostgresServer], scratch: Path,
 ) -> None:  # fmt: skip
     read_in_vault(incident, vault, vault_mount, audit_log)
     with fresh_database(postgres_of("16")) as database:
         role = log_in(incident, database)
+    ask_the_site(incident, scratch / "site")
     incident.sources.append(
         {"type": "vault_audit", "path": "/nonexistent/audit.log", "paths": ["x"]}
     )
@@ -183,12 +208,11 @@ def test_who_read_it_is_written_down(
     written = incident.run().check(2)
     assert "2 reads were not expected" in written.output
     record, text = incident.record(), (incident.folder / "record.md").read_text()
-    reads, logins = record["reads"], record["logins"]
+    reads = record["reads"]
     assert [item["principal"] for item in reads["unexpected"]] == [EVE, "root"]
     assert [item["principal"] for item in reads["denied"]] == ["token-eve"]
     assert reads["denied"][0]["address"] == "127.0.0.1"
-    assert [item["principal"] for item in logins["unexpected"]] == [role]
-    assert [item["principal"] for item in logins["denied"]] == [role]
+    tells_logins(record["logins"], role)
     assert [item["kind"] for item in record["not_looked_at"]] == ["Absent"]
     assert record["reads"]["expected"][0]["count"] == 1
     assert record["timeline"][0]["phase"] == "promote"
