@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import smtplib
 import ssl
+from copy import copy
 from dataclasses import replace
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
@@ -23,6 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Unreachable
 from ansible_collections.keyturn.runbooks.plugins.module_utils._http_call import (
     Call,
+    NotSent,
     checked_url,
     origin,
     send,
@@ -56,12 +58,14 @@ class Failed(Exception):
 
     :ivar reason: in words that may be shown.
     :ivar final: another attempt would fail in the same way.
+    :ivar uncertain: it may have arrived all the same.
     """
 
-    def __init__(self, reason: str, final: bool = False) -> None:
+    def __init__(self, reason: str, final: bool = False, uncertain: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.final = final
+        self.uncertain = uncertain
 
 
 class Channel(Protocol):
@@ -112,7 +116,8 @@ class CommandChannel:
         try:
             ran = run_program(replace(self._program, stdin=Secret(as_json(payload))), seconds)
         except Unreachable as error:
-            raise Failed(error.message) from None
+            begun = bool(error.details.get("uncertain"))
+            raise Failed(error.message, uncertain=begun) from None
         if ran.rc != 0:
             raise Failed(str(ran))
 
@@ -150,7 +155,7 @@ class WebhookChannel:
         try:
             status = send(call).status
         except Unreachable as error:
-            raise Failed(error.message) from None
+            raise Failed(error.message, uncertain=not isinstance(error, NotSent)) from None
         if not 200 <= status < 300:
             raise Failed(f"status {status}", final=400 <= status < 500 and status not in (408, 429))
 
@@ -226,18 +231,28 @@ class MailChannel:
         self._ca_path = str(contact["ca_path"]) if contact.get("ca_path") else None
         self._login = login
 
+    def for_one(self, to: str) -> MailChannel:
+        """The same server, for one recipient whose payload is all of the mail; see :meth:`message`."""
+        one = copy(self)
+        one.to, one._to = to, [to]
+        return one
+
     def message(self, payload: Payload) -> EmailMessage:
-        """The mail: what a person wants to read first, then the payload."""
+        """The mail: ``body`` and ``id`` of the payload where it has them, else what a person wants to read first, and the rest of it."""
         mail = EmailMessage()
         mail["Subject"] = " ".join(payload["subject"].split())[:200]
         mail["From"], mail["To"] = self._from, self.to
-        mail["Date"], mail["Message-ID"] = (
-            format_datetime(parse_time(payload["time"], "time")),
-            make_msgid(domain="keyturn.invalid"),
-        )
-        names = ("credential", "event", "phase", "rotation_id", "owner", "time")
-        lines = [f"{name}: {payload[name]}" for name in names if payload[name]]
-        text = f"{payload['text']}\n\n" + "\n".join(lines) + "\n"
+        mail["Date"] = format_datetime(parse_time(payload["time"], "time"))
+        if "body" in payload:
+            # Who sends a mail twice gives it the same id: many servers then deliver one.
+            mail["Message-ID"] = f"<{payload['id']}@keyturn.invalid>"
+            mail["Auto-Submitted"] = "auto-generated"
+            text = payload["body"]
+        else:
+            mail["Message-ID"] = make_msgid(domain="keyturn.invalid")
+            names = ("credential", "event", "phase", "rotation_id", "owner", "time")
+            lines = [f"{name}: {payload[name]}" for name in names if payload[name]]
+            text = f"{payload['text']}\n\n" + "\n".join(lines) + "\n"
         # A server need not take 8-bit text (RFC 6152).
         mail.set_content(text, cte="quoted-printable")
         return mail
@@ -245,28 +260,15 @@ class MailChannel:
     def send(self, payload: Payload, seconds: float) -> None:
         """Hand it to the server once."""
         try:
-            with self._server(seconds) as server:
-                refused = server.send_message(self.message(payload), self._from, self._to)
-        except smtplib.SMTPResponseException as error:
-            raise Failed(
-                f"the mail server answered {error.smtp_code}", final=error.smtp_code >= 500
-            ) from None
-        except smtplib.SMTPRecipientsRefused as error:
-            codes = {code for code, _text in error.recipients.values()}
-            raise Failed(
-                f"the mail server refused every recipient ({_listed(codes)})",
-                final=min(codes) >= 500,
-            ) from None
-        except smtplib.SMTPNotSupportedError:
-            raise Failed(
-                "the mail server does not offer what is needed (starttls or a login)", final=True
-            ) from None
-        except ssl.SSLError:
-            raise Failed(
-                "TLS with the mail server failed; check its certificate", final=True
-            ) from None
+            server = self._server(seconds)
         except (OSError, smtplib.SMTPException) as error:
-            raise Failed(f"the mail server cannot be reached ({type(error).__name__})") from None
+            raise _mail_failed(error) from None
+        try:
+            refused = server.send_message(self.message(payload), self._from, self._to)
+        except (OSError, smtplib.SMTPException) as error:
+            raise _mail_failed(error, begun=True) from None
+        finally:
+            _leave(server)
         if refused:
             raise Failed(
                 f"the mail server refused {len(refused)} of {len(self._to)} recipients", final=True
@@ -291,6 +293,39 @@ class MailChannel:
             server.close()
             raise
         return server
+
+
+def _leave(server: smtplib.SMTP) -> None:
+    """Say goodbye; whether that is heard changes nothing."""
+    try:
+        server.quit()
+    except (OSError, smtplib.SMTPException):
+        server.close()
+
+
+def _mail_failed(error: Exception, begun: bool = False) -> Failed:
+    """What a mail server said, or that it said nothing.
+
+    :param begun: the mail may have been on its way.
+    """
+    if isinstance(error, smtplib.SMTPResponseException):
+        code = error.smtp_code
+        return Failed(f"the mail server answered {code}", final=code >= 500)
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        codes = {code for code, _text in error.recipients.values()}
+        return Failed(
+            f"the mail server refused every recipient ({_listed(codes)})", final=min(codes) >= 500
+        )
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return Failed(
+            "the mail server does not offer what is needed (starttls or a login)", final=True
+        )
+    if isinstance(error, ssl.SSLError) and not begun:
+        return Failed("TLS with the mail server failed; check its certificate", final=True)
+    kind = type(error).__name__
+    if begun:
+        return Failed(f"the connection to the mail server was lost ({kind})", uncertain=True)
+    return Failed(f"the mail server cannot be reached ({kind})")
 
 
 def _listed(codes: set[int]) -> str:

@@ -72,7 +72,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def run_program(program: Program, seconds: float) -> Ran:
     """Run it to its end.
 
-    :raises Unreachable: it could not be started, or did not end in time (then it and its children are killed).
+    :raises Unreachable: it could not be started, or did not end in time (then it and its children are killed, and ``uncertain`` in the
+        details says that it may have done a part).
     """
     name = program.argv[0]
     own = {key: value.reveal() for key, value in program.secrets.items()}
@@ -96,7 +97,9 @@ def run_program(program: Program, seconds: float) -> Ran:
         )[0]
     except subprocess.TimeoutExpired:
         _kill(process)
-        raise Unreachable(f"{name} did not end within {seconds:.0f} s and was killed") from None
+        raise Unreachable(
+            f"{name} did not end within {seconds:.0f} s and was killed", uncertain=True
+        ) from None
     except BaseException:
         _kill(process)
         raise
