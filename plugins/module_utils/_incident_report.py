@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from typing import Any, Dict, List, Mapping, Optional, Tuple
@@ -13,10 +12,6 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from ansible_collections.keyturn.runbooks.plugins.module_utils._access import (
     KeyringAccess,
     open_keyring,
-)
-from ansible_collections.keyturn.runbooks.plugins.module_utils._channels import (
-    Failed,
-    open_channel,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
@@ -31,9 +26,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_event i
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_files import (
     Output,
     diffs,
-    mark_told,
     planned,
-    told_before,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_judge import parse_rules
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_markdown import markdown
@@ -44,6 +37,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_record 
     failing,
     sight_of,
     summary_of,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_tell import (
+    Telling,
+    check_contacts,
+    payload_of,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ledger import (
@@ -57,7 +55,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Params,
     Result,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._notify import contact_problems
 from ansible_collections.keyturn.runbooks.plugins.module_utils._redact import (
     REDACT_OPTIONS,
     values_of,
@@ -133,69 +130,6 @@ def _paths(params: Params) -> Dict[str, str]:
     return found
 
 
-def _check_contacts(params: Params) -> None:
-    problems = contact_problems(params["contacts"], "contacts")
-    if problems:
-        raise BadInput(problems[0])
-
-
-def payload_of(record: Mapping[str, Any], text: str) -> Dict[str, str]:
-    """What a contact gets: ``title`` and ``body`` are what issue trackers call them, ``text`` what chat systems do."""
-    subject = f"[keyturn] incident: {record['credential']}"
-    return {
-        "event": "incident",
-        "credential": record["credential"],
-        "rotation_id": next((item["rotation_id"] for item in record["stages"]), ""),
-        "phase": "",
-        "owner": "",
-        "time": record["until"],
-        "subject": subject,
-        "title": subject,
-        "text": text,
-        "body": text,
-    }
-
-
-class _Telling:
-    """Contacts that have not got this record yet."""
-
-    def __init__(self, params: Params, path: str, document: str) -> None:
-        self._params, self._path = params, path
-        self._mark = hashlib.sha256(document.encode()).hexdigest()
-        self._told = told_before(path, "output_json") if params["contacts"] else {}
-
-    def _name(self, number: int) -> str:
-        contact = self._params["contacts"][number]
-        return str(contact.get("name") or f"{contact['type']} {number}")
-
-    @property
-    def waiting(self) -> List[int]:
-        """The numbers of those who are to be told."""
-        every = range(len(self._params["contacts"]))
-        return [number for number in every if self._told.get(self._name(number)) != self._mark]
-
-    def tell(self, payload: Mapping[str, str], context: Context) -> List[Dict[str, Any]]:
-        """Tell them; whom it did not reach is told by the next run."""
-        seconds = parse_duration(self._params["timeout"], "timeout").total_seconds()
-        done = []
-        for number in self.waiting:
-            contact, option = self._params["contacts"][number], f"contacts[{number}]"
-            said = {"name": self._name(number), "type": contact["type"], "sent": False, "error": ""}
-            try:
-                channel = open_channel(contact, context, option)
-                if not context.check_mode:
-                    channel.send(payload, seconds)
-                    self._told[self._name(number)] = self._mark
-                    mark_told(self._path, "output_json", self._told)
-                    said["sent"] = True
-            except Failed as error:
-                said["error"] = error.reason
-            except KeyturnError as error:
-                said["error"] = error.message
-            done.append(said)
-        return done
-
-
 def run(params: Params, context: Context) -> Result:
     """Judge, write, tell.
 
@@ -204,7 +138,7 @@ def run(params: Params, context: Context) -> Result:
     window = parse_window(params["since"], params["until"])
     rules = parse_rules(params["expected"], "expected")
     parse_duration(params["timeout"], "timeout")
-    _check_contacts(params)
+    check_contacts(params)
     paths = _paths(params)
     history, access = _history(params, context)
     known = _known(params, context, access)
@@ -224,7 +158,7 @@ def run(params: Params, context: Context) -> Result:
     text, data = markdown(record), json.dumps(record, indent=2) + "\n"
     texts = {"output_markdown": text, "output_json": data}
     outputs = [planned(name, path, texts[name]) for name, path in paths.items()]
-    telling = _Telling(params, paths.get("output_json", ""), data)
+    telling = Telling(params, paths.get("output_json", ""), data)
     changed = any(output.differs for output in outputs) or bool(telling.waiting)
     told = _done(outputs, telling, payload_of(record, text), context)
     result: Result = {
@@ -241,7 +175,7 @@ def run(params: Params, context: Context) -> Result:
 
 
 def _done(
-    outputs: List[Output], telling: _Telling, payload: Mapping[str, str], context: Context
+    outputs: List[Output], telling: Telling, payload: Mapping[str, str], context: Context
 ) -> List[Dict[str, Any]]:
     if not context.check_mode:
         for output in outputs:

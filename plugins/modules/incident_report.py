@@ -79,7 +79,10 @@ options:
   contacts:
     description:
       - Who gets the record, as in a policy (see docs/policy.md). V(command) gets it on its standard input, V(webhook) as JSON, V(mail) as
-        text. C(title) and C(body) of the JSON are what many issue trackers take.
+        text.
+      - V(webhook) and V(command) may have C(payload), a mapping that they get instead, as an issue tracker takes it. In its texts
+        C({title}), C({body}) and the other names of the JSON are replaced. C(title) has at most 250 characters and C(body) 60000 with a few
+        words about the rest, which is what GitHub and GitLab take. C(text) is the whole record.
       - It needs O(output_json). Who got which record is kept beside that file. Who could not be told is told by the next run.
     type: list
     elements: dict
@@ -120,6 +123,7 @@ EXAMPLES = r"""
         type: webhook
         url: https://api.github.com/repos/example/incidents/issues
         headers: {Authorization: ref+vault://secret/tracker#/header}
+        payload: {title: "{title}", body: "{body}", labels: [incident]}
 """
 
 RETURN = r"""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +245,10 @@ def test_no_value_and_no_markup_comes_out_of_a_log(report: Report) -> None:
         ({"output_json": "", "contacts": [{"type": "command", "argv": ["x"]}]}, "contacts: 'output_json' is missing"),
         ({"contacts": [{"type": "pigeon"}]}, "contacts[0].type: expected one of"),
         ({"contacts": [{"type": "webhook", "url": "nowhere"}]}, "contacts[0].url"),
+        ({"contacts": [{"type": "mail", "payload": {"a": "b"}}]}, "contacts[0].payload: for webhook and command alone"),
+        ({"contacts": [{"type": "webhook", "url": "https://x.example", "payload": ["{title}"]}]}, "payload: expected a mapping"),
+        ({"contacts": [{"type": "command", "argv": ["x"], "payload": {"a": ["{titel}"]}}]}, "payload.a[0]: nothing is called {titel}"),
+        ({"contacts": [{"type": "command", "argv": ["x"], "payload": {"a": "ref+file:///x"}}]}, "payload.a: a reference is not resolved"),
         ({"output_markdown": "{folder}/away/record.md"}, "output_markdown"),
         ({"output_markdown": "{folder}/notes.md"}, "is no record of an incident; it was left as it is"),
         ({"looked": [{"events": [{"outcome": "perhaps"}], "since": SINCE, "until": UNTIL}]}, "looked[0].events[0]: expected events"),
@@ -285,6 +291,54 @@ def test_a_contact_is_told_once_and_again_when_it_could_not_be(report: Report) -
     assert payload["body"] == report.texts()[0]
     report.run(**{**given, "open_points": ["call the vendor"]})
     assert len(kept.read_text().splitlines()) == 2
+
+
+class Tracker(BaseHTTPRequestHandler):
+    """An issue tracker that takes what GitHub and GitLab document: a title, and a text that is not too long."""
+
+    def do_POST(self) -> None:
+        server: Any = self.server
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server.taken.append((self.headers, given))
+        text = given.get("body", given.get("description", ""))
+        fits = 0 < len(given.get("title", "")) < 256 and 0 < len(text) < 65536
+        known = {"title", "body", "description", "labels", "confidential"}
+        self.send_response(201 if fits and set(given) <= known else 422)
+        self.end_headers()
+
+    def log_message(self, *_args: Any) -> None:
+        """Nothing."""
+
+
+def test_an_issue_tracker_gets_what_it_takes(report: Report) -> None:
+    server: Any = HTTPServer(("127.0.0.1", 0), Tracker)
+    server.taken = []
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/api/v4/projects/7/issues"
+    github = {"title": "{title}", "body": "{body}", "labels": ["incident"]}
+    gitlab = {"title": "{credential}: leak", "description": "{body}", "confidential": True}
+    many = [read(f"{DEPLOY}/{number}", detail="a b " * 90, at="12:00") for number in range(400)]
+    given = {
+        "looked": [looked(*many)],
+        "contacts": [
+            {"name": str(number), "type": "webhook", "url": address, "payload": payload}
+            for number, payload in enumerate((github, gitlab))
+        ],
+    }
+    done = report.run(**given)
+    assert [item["error"] for item in done["notifications"]] == ["", ""]
+    (headers, first), (_headers, second) = server.taken
+    assert headers["User-Agent"] and headers["Content-Type"] == "application/json"
+    assert first["title"] == "[keyturn] incident: db_musehub"
+    assert second["title"] == "db_musehub: leak"
+    assert second["confidential"] is True
+    assert len(report.texts()[0]) > 65536
+    for text in (first["body"], second["description"]):
+        assert text.startswith("# Incident")
+        assert "The rest does not fit here" in text[-60:]
+    assert report.run(**given)["changed"] is False
+    server.shutdown()
+    server.server_close()
 
 
 def test_only_our_own_files_are_replaced() -> None:
