@@ -35,6 +35,10 @@ _READS = re.compile(
     re.IGNORECASE,
 )
 _ACTS = re.compile(r"pg_terminate_backend|pg_cancel_backend|pg_reload_conf", re.IGNORECASE)
+# A WITH can end in a statement that writes; FOR UPDATE and FOR NO KEY UPDATE only lock.
+_WITH = re.compile(
+    r"WITH\b.*?(?<!FOR )(?<!KEY )\b(UPDATE|INSERT|DELETE)\b", re.IGNORECASE | re.DOTALL
+)
 _REQUEST = re.compile(rb"(PUT|POST|PATCH|DELETE) ([^ ?]*)")
 # AWS's services take every call as a POST, and Kubernetes a question about rights.
 _TARGET = re.compile(rb"\r\nX-Amz-Target: *\w+\.(\w+)\r\n", re.IGNORECASE)
@@ -48,6 +52,8 @@ def write_of(statements: str) -> str:
     """The first words of the first statement that changes something; empty for a text that only reads."""
     for statement in statements.split(";"):
         text = statement.strip()
+        if found := _WITH.match(text):
+            return f"WITH {found.group(1).upper()}"
         if text and (_ACTS.search(text) or not _READS.match(text)):
             return " ".join(text.split()[:2]) if not _ACTS.search(text) else "terminate"
     return ""
@@ -147,8 +153,9 @@ class _Watch:
             return f"run {os.path.basename(str(arguments[0]))}"
         if event == "http.client.send" and isinstance(arguments[1], bytes):
             return request_of(arguments[1])
-        if event == "os.rename":
-            return self._file("replace", arguments[1], arguments[3])
+        if event in ("os.rename", "os.link"):
+            kind = "replace" if event == "os.rename" else "link"
+            return self._file(kind, arguments[1], arguments[3])
         if event == "os.remove":
             return self._file("remove", arguments[0], arguments[1])
         if event == "open" and isinstance(arguments[0], str):

@@ -24,6 +24,9 @@ description:
   - For tests only.
   - A point is a step of a procedure or a task, how often it had been begun when it was, and a moment.
   - >-
+    A run can follow several procedures that have steps of the same name. Each is followed in a process of its own, which knows nothing of
+    the steps of the others; so the first time of a step is 1 in the first procedure, 201 in the second, and 301 in the third.
+  - >-
     Moments are C(before) and C(after) the step or task, and inside of it each write to the world outside as it is about to be done, by what
     is written and how often that was: C(replace keyring.json 2), C(append ledger.jsonl 1), C(remove NAME 1), C(sql ALTER ROLE 1),
     C(run PROGRAM 1), C(http PUT NAME 1).
@@ -39,6 +42,9 @@ description:
 requirements:
   - to be enabled
 """
+
+
+PROCEDURE = "Take the steps: "
 
 
 def _load(path: Path) -> Any:
@@ -69,6 +75,7 @@ class CallbackModule(CallbackBase):
         self._trace = os.environ.get("KEYTURN_TRACE", "")
         self._wanted = json.loads(os.environ.get("KEYTURN_KILL", "null"))
         self._started: Counter[str] = Counter()
+        self._procedures = 0
         self._before_handlers = 1
         self._task, self._number = "", 0
         self._count_anew: Callable[[], None] = lambda: None
@@ -116,7 +123,8 @@ class CallbackModule(CallbackBase):
     def _begin_step(self, name: str) -> None:
         self._within = (self._task, self._number)
         self._count_anew()
-        self._begin(name)
+        times = self._started[name] + 1
+        self._begin(name, times + 100 * self._procedures if self._procedures > 1 else times)
 
     def _end_step(self, changed: bool | None) -> None:
         self._pass("after failure" if changed is None else "after", bool(changed))
@@ -131,6 +139,7 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Before a task."""
+        self._procedures += PROCEDURE in task.get_name()
         self._begin(task.get_name())
         self._before_handlers = self._number
 
