@@ -49,6 +49,7 @@ from warm_shortcuts import (
     find_once,
     leave_templates,
     link,
+    use_huge_pages,
     wait_for_results,
 )
 
@@ -193,6 +194,7 @@ def preload(collection: Path, kept: Path) -> None:
     # What lives as long as the server need not be looked through in each worker of each run, nor all that a short run makes.
     gc.freeze()
     gc.set_threshold(50_000)
+    use_huge_pages()
 
 
 def preload_libraries(env: dict[str, str]) -> None:
@@ -204,6 +206,7 @@ def preload_libraries(env: dict[str, str]) -> None:
             import_module(name)
     if missing:
         gc.freeze()
+        use_huge_pages()
 
 
 def take_surroundings(job: dict[str, Any]) -> None:
