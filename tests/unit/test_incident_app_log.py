@@ -353,13 +353,17 @@ def test_a_lookup_that_cannot_be_meant(log: AppLog, options: dict[str, Any], sai
         (
             "nonsense",
             JSON,
-            "time_format: no line of the log is an entry as json with a time as iso",
+            "format: no line of the log is an entry as json with a time as iso; correct fields",
         ),
-        (entry(ts=1772366400), JSON, "time_format: no line of the log"),
+        (entry(ts=1772366400), JSON, "format: no line of the log"),
         (entry(ts="2026-03-01T12:00:00"), JSON, "utc_offset: the log's times have no zone"),
-        ("[" * 100_000, JSON, "time_format: no line"),
-        ('{"ts": ' + "1" * 100_000 + "}", JSON, "time_format: no line"),
-        ("nonsense", {"format": "combined"}, "format: no line of the log is an entry as combined"),
+        ("[" * 100_000, JSON, "format: no line"),
+        ('{"ts": ' + "1" * 100_000 + "}", JSON, "format: no line"),
+        (
+            "nonsense",
+            {"format": "combined"},
+            "format: no line of the log is an entry as combined; give regex",
+        ),
     ],
 )
 def test_a_log_that_cannot_be_understood_was_not_looked_at(

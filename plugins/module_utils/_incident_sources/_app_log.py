@@ -24,7 +24,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_event i
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources import _app_entry
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._app_entry import (
+    COMBINED,
     JSON,
+    REGEX,
     PatternForm,
     value_at,
 )
@@ -242,8 +244,11 @@ def _check_read(found: _Found, params: Mapping[str, Any]) -> None:
         raise BadInput(
             "utc_offset: the log's times have no zone; say which one they are in, such as +00:00, in quotes"
         )
-    what = "time_format" if params["format"] == JSON and found.clock else "format"
-    raise BadInput(
-        f"{what}: no line of the log is an entry as {params['format']} with a time as {params['time_format']}; correct format, "
-        "fields or pattern, or time_format"
-    )
+    form = str(params["format"])
+    timed = f" with a time as {params['time_format']}" if found.clock and form != COMBINED else ""
+    advice = {
+        JSON: "correct fields and time_format, or give another format",
+        REGEX: "correct pattern and time_format",
+        COMBINED: "give regex with a pattern for what the web server's own format is",
+    }
+    raise BadInput(f"format: no line of the log is an entry as {form}{timed}; {advice[form]}")
