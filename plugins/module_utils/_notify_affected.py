@@ -48,7 +48,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_ways im
     open_way,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._due import being_rolled_back
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
+    being_rolled_back,
+    cut_over,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import (
     Case,
@@ -100,6 +103,8 @@ def _list(job: Job, document: Optional[Document]) -> Kept:
 def _listed(job: Job) -> Result:
     if not _is_due(job, job.access.document):
         return result_of(job, job.kept, "no rotation is due, so nobody is affected", False)
+    if cut_over(job.access.document):
+        return _too_late(job)
     found = _list(job, job.access.document)
     problems = problems_of(
         found, job, open_way(job.affected.by, job.context, f"{job.affected.option}.by")
@@ -122,6 +127,17 @@ def _listed(job: Job) -> Result:
     if job.context.diff:
         result["diff"] = diff_of(list(job.kept.users) if job.kept else [], list(found.users))
     return result
+
+
+def _too_late(job: Job) -> Result:
+    """What there is while consumers may have the new value: nothing may keep that rotation from its end, and rows may be others by now."""
+    if job.kept is not None and is_frozen(job.kept, job.access.document):
+        return result_of(job, job.kept, "those affected were listed before the switch", False)
+    job.context.warn(
+        f"{job.credential}: the rotation under way was begun without a list of those whom it affects, and consumers may have the new value "
+        f"by now: nobody is told by this run. {job.affected.breaks} See to it by hand"
+    )
+    return result_of(job, None, "it is too late to list those affected", False)
 
 
 # After it

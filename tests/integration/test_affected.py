@@ -9,13 +9,19 @@ import hashlib
 import json
 import secrets
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_ways import open_way
+from ansible_collections.keyturn.runbooks.plugins.module_utils._channels import Failed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from cryptography.fernet import Fernet
 from estate.databases import Database
 from estate.playbook import Ansible, PlaybookResult
@@ -47,6 +53,32 @@ with connection, connection.cursor() as cursor:
 """
 """An application with one key: it switches off each webhook whose secret that key does not open."""
 BREAKS = "Webhooks fail until their owners register them anew."
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Keeps what was posted."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.posts.append(json.loads(body))  # type: ignore[attr-defined]
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Keep the test's output clean."""
+
+
+@contextmanager
+def hook_server() -> Iterator[tuple[int, list[dict[str, str]]]]:
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    posts: list[dict[str, str]] = []
+    server.posts = posts  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server.server_port, posts
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 class Hooks:
@@ -253,3 +285,48 @@ def _nothing_was_shown(hooks: Hooks) -> None:
     assert [text for text in private if text in shown + ledger] == []
     kept = hooks.kept.read_text()
     assert [hooks.addresses[number] for number in range(7) if hooks.addresses[number] in kept] == []
+
+
+PAYLOAD = {
+    "id": "r1.abc",
+    "event": "affected",
+    "credential": "webhook_key",
+    "rotation_id": "r1",
+    "time": "2026-01-09T12:00:00Z",
+    "user": "7",
+    "to": "u7@example.org",
+    "subject": "Webhooks",
+    "body": "Hello Zoë\n.\n",
+}
+
+
+def test_a_mail_that_may_have_gone_is_told_from_one_that_did_not() -> None:
+    with mail_server() as (port, box):
+        by = {"type": "mail", "host": "127.0.0.1", "port": port, "from": "hub@example.org"}
+        way = open_way(by, Context(), "by")
+        way.send(PAYLOAD)
+        ((recipient, mail),) = box.mails
+        assert (recipient, mail["To"]) == ("u7@example.org", "u7@example.org")
+        assert mail["Message-ID"] == "<r1.abc@keyturn.invalid>"
+        assert mail.get_content().replace("\r\n", "\n") == "Hello Zoë\n.\n"
+        box.hang_up = True
+        with pytest.raises(Failed) as lost:
+            way.send(PAYLOAD)
+        box.refuse = {"u7@example.org": "550 no such user"}
+        with pytest.raises(Failed) as refused:
+            way.send(PAYLOAD)
+        assert len(box.mails) == 2
+    with pytest.raises(Failed) as away:
+        way.send(PAYLOAD)
+    found = [(error.value.uncertain, error.value.final) for error in (lost, refused, away)]
+    assert found == [(True, False), (False, True), (False, False)]
+
+
+def test_a_webhook_gets_each_user() -> None:
+    with hook_server() as (port, posts):
+        way = open_way({"type": "webhook", "url": f"http://127.0.0.1:{port}/x"}, Context(), "by")
+        way.send(PAYLOAD)
+    assert posts == [PAYLOAD]
+    with pytest.raises(Failed) as away:
+        way.send(PAYLOAD)
+    assert not away.value.uncertain

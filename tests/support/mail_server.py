@@ -23,6 +23,7 @@ class Mailbox:
     :ivar mails: the recipient and the mail, in order.
     :ivar refuse: by recipient, the answer that it gets instead of being taken.
     :ivar hold_after: with so many mails taken, whoever greets the server is kept waiting.
+    :ivar hang_up: the connection ends when a mail was taken, before that is said.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class Mailbox:
         self.refuse: dict[str, str] = {}
         self.hold_after: int | None = None
         self.waiting = 0
+        self.hang_up = False
 
     def recipients(self) -> list[str]:
         return [recipient for recipient, _mail in self.mails]
@@ -53,11 +55,13 @@ class Mailbox:
         return "250 fine"
 
     async def handle_DATA(  # noqa: N802
-        self, _server: Any, _session: Any, envelope: Any
+        self, server: Any, _session: Any, envelope: Any
     ) -> str:
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
         assert isinstance(mail, EmailMessage)
         self.mails += [(recipient, mail) for recipient in envelope.rcpt_tos]
+        if self.hang_up:
+            server.transport.abort()
         return "250 taken"
 
 

@@ -409,6 +409,15 @@ def test_each_is_told_once_and_check_mode_says_so(tmp_path: Path) -> None:
     assert (message["to"], message["subject"]) == ("1@example.org", "Webhooks of Name 1")
 
 
+def test_nothing_keeps_a_switch_that_is_begun_from_its_end(tmp_path: Path) -> None:
+    world = World(tmp_path, row("1"))
+    world.put(CUT_OVER)
+    assert world.run("listed")["changed"] is False
+    assert "begun without a list of those whom it affects" in world.warnings[-1]
+    world.put(DONE)
+    assert world.run("told")["msg"] == "key: nobody was listed as affected, so nobody is told"
+
+
 def test_more_than_anybody_expects_are_refused(tmp_path: Path) -> None:
     world = World(tmp_path, row("1"), row("2"))
     with pytest.raises(Refused, match="2 users would be told, and at most 1 are expected") as error:
