@@ -205,6 +205,7 @@ def test_a_pattern_that_never_ends_does_not_keep_the_run(
     assert told["gaps"][0] == "1 lines are no entries of this application"
     assert "1 lines took the regular expression more than" in told["gaps"][1]
     monkeypatch.setattr(_app_entry, "PER_LOG", 0.0)
+    monkeypatch.setattr(_app_entry, "PER_LINE", 0.0)
     ended = log.look(**given)
     assert "only the first 2 lines were looked at" in ended["gaps"][0]
     # In a thread no line could be given up.
@@ -238,11 +239,28 @@ def test_what_a_log_does_not_tell_is_told(log: AppLog) -> None:
     assert gaps[2] == "1 lines are no entries of this application"
     assert [gap.split(":")[0] for gap in gaps[3:]] == ["no entry has 'kind'", "no entry has 'usr'"]
     log.write(EDGES[0], *(entry(f"12:0{n}:00") for n in range(4)), EDGES[1])
-    assert log.json(most=3)["gaps"] == ["there are 1 more than the 3 that were kept; raise most"]
+    gaps = log.json(most=3)["gaps"]
+    assert "there are more than 1 kinds of uses" in gaps[0]
+    assert gaps[1:] == ["there are 1 more than the 3 that were kept; raise most"]
     log.write(entry(ts="2026-03-01T12:00:00"), entry())
     assert any("some times have no zone" in gap for gap in log.json()["gaps"])
     log.write()
     assert "nothing can be concluded" in log.json()["gaps"][0]
+
+
+def test_who_came_late_is_told_where_there_were_many_kinds_of_requests(log: AppLog) -> None:
+    many = [entry(event=f"/items/{number}") for number in range(50)]
+    eve = [entry(f"12:{at}:00", user={"name": "eve"}, event=f"/{at}") for at in (30, 45)]
+    log.write(EDGES[0], *many, *eve, entry("12:30:30", user={"name": "eve"}), EDGES[1])
+    told = log.json(most=20)
+    assert sum(item["times"] for item in told["events"]) == 53
+    several = [item for item in told["events"] if item["target"] == "(several)"]
+    assert [(item["principal"], item["times"]) for item in several] == [
+        ("runner", 40),
+        ("eve", 2),
+        ("eve", 1),
+    ]
+    assert "there are more than 10 kinds" in told["gaps"][0]
 
 
 def test_older_files_are_read_too(log: AppLog) -> None:

@@ -20,8 +20,8 @@ ROLES = ("time", "principal", "address", "outcome", "what", "agent")
 """What an entry can tell: when, who, from where, how it went, of what, and with which program."""
 TICK = 0.25
 """Seconds of processor time that a line has at least, and twice as many that it has at most."""
-PER_LOG = 60.0
-"""Seconds of processor time for all lines of a log."""
+PER_LOG, PER_LINE = 60.0, 0.0002
+"""Seconds of processor time for a log, and for each of its lines beside that: many more than any usual pattern takes."""
 _LOOKED = 1 << 13
 _DIGITS = 20
 # What a client chose has no quotation mark as it is: nginx writes \x22, and Apache \". So the last time before the first one is the
@@ -152,6 +152,11 @@ class PatternForm:
             self.slow += 1
             return None
         return {k: v for k, v in found.groupdict().items() if v is not None} if found else None
+
+    @property
+    def takes_too_long(self) -> bool:
+        """Whether the rest of the log is better left."""
+        return self.spent > PER_LOG + PER_LINE * self._line
 
     def gaps(self) -> List[str]:
         """What the pattern's slowness cost."""

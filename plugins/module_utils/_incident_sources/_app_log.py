@@ -22,7 +22,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_event i
     Looked,
     Window,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources import _app_entry
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._app_entry import (
     COMBINED,
     JSON,
@@ -70,6 +69,8 @@ APP_OPTIONS: Mapping[str, Any] = MappingProxyType(
 )
 """The options of ``incident_reads`` that are for this source alone."""
 _YEAR = timedelta(days=330)
+_LONGEST = 2000
+_SEVERAL = "(several)"
 _NOBODY = ("", "-", "null", "None")
 Key = Tuple[str, str, str, str, str, str]
 
@@ -79,6 +80,7 @@ class _Found:
     """What was found so far. Entries of one minute that are alike are one: what is expected is told by minutes, too.
 
     :ivar absent: names of fields that no entry had yet.
+    :ivar crowded: what was asked for is not told apart any more.
     """
 
     form: Form
@@ -89,6 +91,7 @@ class _Found:
     cover: Coverage = field(default_factory=Coverage)
     kept: Dict[Tuple[Key, str], Tuple[datetime, int]] = field(default_factory=dict)
     absent: Set[str] = field(default_factory=set)
+    crowded: bool = False
     more: int = 0
 
     def __post_init__(self) -> None:
@@ -114,7 +117,7 @@ class _Found:
 
     def _told(self, entry: Mapping[str, Any], role: str) -> str:
         name = self.form.fields.get(role)
-        return (value_at(entry, name) or "") if name else ""
+        return (value_at(entry, name) or "")[:_LONGEST] if name else ""
 
     def _note(self, entry: Mapping[str, Any]) -> None:
         """Which of the names that were asked for there are: a name that is nowhere is a mistake, or nobody was there."""
@@ -129,13 +132,18 @@ class _Found:
         outcome = self.rules.outcome(value_at(entry, name) if name else None)
         told = {role: self._told(entry, role) for role in ("address", "what", "agent", "outcome")}
         detail = told["outcome"] if outcome != DONE else ""
-        key = (who or UNTOLD, told["address"], told["what"], told["agent"], outcome, detail)
+        who, where = who or UNTOLD, told["address"]
         minute = moment.strftime("%Y%m%d%H%M")
-        known = self.kept.get((key, minute))
+        place = (who, where, told["what"], told["agent"], outcome, detail), minute
+        if place not in self.kept and len(self.kept) >= self.most // 2:
+            # Who came and from where matters most: with many kinds of requests there would be no room for whoever came late.
+            self.crowded = True
+            place = (who, where, _SEVERAL, "", outcome, detail), minute
+        known = self.kept.get(place)
         if known:
-            self.kept[key, minute] = (min(known[0], moment), known[1] + 1)
+            self.kept[place] = (min(known[0], moment), known[1] + 1)
         elif len(self.kept) < self.most:
-            self.kept[key, minute] = (moment, 1)
+            self.kept[place] = (moment, 1)
         else:
             self.more += 1
 
@@ -175,6 +183,10 @@ class _Found:
             gaps.append("some times have no zone and were passed over; give utc_offset")
         if isinstance(self.form, PatternForm):
             gaps += self.form.gaps()
+        if self.crowded:
+            gaps.append(
+                f"there are more than {self.most // 2} kinds of uses: what those asked for that came later is not told; raise most"
+            )
         if self.more:
             gaps.append(
                 f"there are {self.more} more than the {self.most} that were kept; raise most"
@@ -220,7 +232,7 @@ def _read(feed: Feed, found: _Found) -> List[str]:
 
     def take(line: str, at: Optional[datetime]) -> None:
         found.take(line, at)
-        if isinstance(form, PatternForm) and form.spent > _app_entry.PER_LOG:
+        if isinstance(form, PatternForm) and form.takes_too_long:
             raise _Enough
 
     with ExitStack() as stack:
@@ -229,9 +241,8 @@ def _read(feed: Feed, found: _Found) -> List[str]:
         try:
             feed.run(take, found.window, found.cover)
         except _Enough:
-            told = f"the regular expression took more than {_app_entry.PER_LOG:g} s"
-            advice = "give a simpler one, or a file of the window alone"
-            return [f"{told}: only the first {found.cover.seen} lines were looked at; {advice}"]
+            lines = f"only the first {found.cover.seen} lines were looked at"
+            return [f"the regular expression takes too long: {lines}; give a simpler one"]
     return []
 
 
