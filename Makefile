@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ATTACKS := tests/badinput tests/dryrun tests/faults tests/leaks tests/stores
-.PHONY: help setup demo demo-stores demo-streams test molecule lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
+.PHONY: help setup demo demo-ssm demo-stores demo-streams test molecule lint sanity docs-lint unit integration soak pages benchmarks benchmarks-stores servers tarball changelog clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ setup:  ## install what the others need: Debian packages (as root), a virtual en
 
 demo: setup  ## a rotation on an embedded estate under load
 	@. scripts/env.sh && demo/run
+
+demo-ssm: setup  ## an application's secrets in AWS: first values, rotations, images, audit, a theft
+	@. scripts/env.sh && demo/ssm
 
 demo-stores: setup  ## one that publishes to AWS, Vault, Kubernetes and a file at once, on real servers
 	@. scripts/env.sh && demo/stores

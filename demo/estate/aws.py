@@ -40,6 +40,34 @@ class AwsUser:
     key: str = field(repr=False)
 
 
+def client(service: str, server: MotoServer, who: AwsUser) -> Any:
+    """boto3's client, as this user; the settings for AWS and the proxy of whoever starts this do not count."""
+    import boto3
+    import botocore.config
+    import botocore.session
+
+    alone = botocore.session.Session(session_vars=_OURS)
+    return boto3.Session(botocore_session=alone).client(
+        service,
+        region_name=REGION,
+        endpoint_url=server.address,
+        aws_access_key_id=who.key_id,
+        aws_secret_access_key=who.key,
+        config=botocore.config.Config(proxies={}),
+    )
+
+
+def environ(server: MotoServer, who: AwsUser) -> dict[str, str]:
+    """What a program needs in its environment to call AWS as this user."""
+    return {
+        "AWS_ENDPOINT_URL": server.address,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": who.key_id,
+        "AWS_SECRET_ACCESS_KEY": who.key,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 class AwsAccount:
     """An account in which rights count from the moment that this object is made.
 
@@ -55,28 +83,15 @@ class AwsAccount:
         server.check_rights(True)
 
     def client(self, service: str) -> Any:
-        """boto3's client, as the administrator; the settings for AWS and the proxy of whoever starts this do not count."""
-        import boto3
-        import botocore.config
-        import botocore.session
-
-        who = self.administrator
-        alone = botocore.session.Session(session_vars=_OURS)
-        return boto3.Session(botocore_session=alone).client(
-            service,
-            region_name=REGION,
-            endpoint_url=self._server.address,
-            aws_access_key_id=who.key_id,
-            aws_secret_access_key=who.key,
-            config=botocore.config.Config(proxies={}),
-        )
+        """boto3's client, as the administrator."""
+        return client(service, self._server, self.administrator)
 
     def add_user(self, name: str, rights: Sequence[Statement]) -> AwsUser:
         """A user who may do only this."""
-        client = self.client("iam")
-        client.create_user(UserName=name)
+        identities = self.client("iam")
+        identities.create_user(UserName=name)
         self.set_rights(name, rights)
-        made = client.create_access_key(UserName=name)["AccessKey"]
+        made = identities.create_access_key(UserName=name)["AccessKey"]
         return AwsUser(name, made["AccessKeyId"], made["SecretAccessKey"])
 
     def set_rights(self, name: str, rights: Sequence[Statement]) -> None:
@@ -88,10 +103,4 @@ class AwsAccount:
 
     def environ(self, user: AwsUser) -> dict[str, str]:
         """What a program needs in its environment to call AWS as this user."""
-        return {
-            "AWS_ENDPOINT_URL": self._server.address,
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": user.key_id,
-            "AWS_SECRET_ACCESS_KEY": user.key,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        return environ(self._server, user)

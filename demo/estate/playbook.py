@@ -122,6 +122,9 @@ class RunningPlaybook:
 
     def follow(self, pause: float = 0.05) -> Iterator[str]:
         """What it prints, line by line as it comes, until its end; of the standard error stream only which steps it begins."""
+        for name in ("stderr", "stdout"):
+            # A run that is forked makes them by itself, a moment later.
+            (self._captured / name).touch()
         with contextlib.ExitStack() as files:
             # A step is told before the result of its task.
             readers = [

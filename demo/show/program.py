@@ -35,13 +35,21 @@ def lacks(needed: Mapping[str, str], target: str) -> bool:
 
 
 def parse_arguments(
-    name: str, opening: str, arguments: Sequence[str] | None = None
+    name: str,
+    opening: str,
+    arguments: Sequence[str] | None = None,
+    further: Mapping[str, str] | None = None,
 ) -> argparse.Namespace:
-    """The command line."""
+    """The command line.
+
+    :param further: what each further flag does, by its name.
+    """
     parser = argparse.ArgumentParser(prog=name, description=" ".join(opening.split()))
     parser.add_argument(
         "--keep", action="store_true", help="leave the files (not the servers) for a look at them"
     )
+    for flag, what in (further or {}).items():
+        parser.add_argument(flag, action="store_true", help=what)
     return parser.parse_args(arguments)
 
 

@@ -21,9 +21,15 @@ _RESULT = re.compile(
     r"(?:: [A-Z]+!)?(?: =>)?(?: \(item=(?P<item>[^)]*)\))?(?: =>)?\s*(?P<rest>.*)$"
 )
 _RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
+_STEP = re.compile(r"^  \S+: .*\n?", re.MULTILINE)
 _QUIET = ("skipping", "included")
 # What such a task prints is its result: shown as it is.
-_PRINTING = ("Show the state of all credentials",)
+_PRINTING = (
+    "Show the state of all credentials",
+    "Show what was made, and what was not",
+    "Show what was found in all of them",
+    "Look at every credential",
+)
 _OWN_TASKS = ("Validating arguments against arg spec", "Begin with nothing wrong")
 
 
@@ -91,10 +97,12 @@ class Compact:
     It reads results in one line of JSON each (``result_format = json``, ``format_pretty = false``). Left out are tasks that
     were skipped, what is of no interest to a person, and the lines of a diff that are the same on both sides.
 
+    :param brief: only reports and what failed; where many credentials are worked on at once, their steps are mixed.
     :ivar ended: how often each task had a result.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, brief: bool = False) -> None:
+        self._brief = brief
         self.ended: Counter[str] = Counter()
         self._task = ""
         self._diff: list[str] = []
@@ -111,6 +119,8 @@ class Compact:
             self._task = task["name"]
         elif result:
             yield from self._result(result)
+        elif recap and self._brief:
+            return
         elif recap:
             changed, unreachable, failed = map(int, recap.groups())
             yield f"{INDENT}= {changed} changed, {failed + unreachable} failed"
@@ -123,7 +133,7 @@ class Compact:
         elif self._task in _PRINTING and line:
             yield f"{INDENT}{line}"
         elif line.startswith("  "):
-            yield from _step(line.strip().partition(": ")[2])
+            yield from () if self._brief else _step(line.strip().partition(": ")[2])
         else:
             self._in_diff = False
 
@@ -132,6 +142,8 @@ class Compact:
         status, item = result["status"], result["item"]
         self.ended[self._task] += 1
         if status in _QUIET or self._task.startswith(_OWN_TASKS):
+            return
+        if self._brief and status in ("ok", "changed"):
             return
         yield f"{INDENT}{status:<8} {self._task}{f': {item}' if item else ''}"
         yield from (f"{DEEPER}{line}" for line in diff)
@@ -171,8 +183,8 @@ def _message(rest: str) -> list[str]:
 
 
 def warnings(stderr: str) -> list[str]:
-    """Ansible's warnings and errors, each once, in one line."""
-    blocks = re.split(r"\n(?=\[)", stderr.strip())
+    """Ansible's warnings and errors, each once, in one line; without the steps that were told in between."""
+    blocks = re.split(r"\n(?=\[)", _STEP.sub("", stderr).strip())
     texts = [" ".join(block.split()) for block in blocks if block.startswith("[")]
     return list(dict.fromkeys(texts))
 
