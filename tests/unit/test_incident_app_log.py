@@ -263,6 +263,14 @@ def test_who_came_late_is_told_where_there_were_many_kinds_of_requests(log: AppL
     assert "there are more than 10 kinds" in told["gaps"][0]
 
 
+def test_whoever_guesses_names_does_not_take_the_place_of_who_got_in(log: AppLog) -> None:
+    guesses = [entry(user={"name": f"u{number}"}, status="denied") for number in range(30)]
+    log.write(EDGES[0], *guesses, entry("12:30:00", user={"name": "u77"}), EDGES[1])
+    told = log.json(most=20, refused=["denied"])
+    assert [it["outcome"] for it in told["events"]] == ["denied"] * 10 + ["done"]
+    assert told["gaps"][-1] == "there are 20 more than the 11 that were kept; raise most"
+
+
 def test_older_files_are_read_too(log: AppLog) -> None:
     log.write(entry(), EDGES[1])
     older = log.path.with_name("app.log.1.gz")

@@ -71,7 +71,7 @@ APP_OPTIONS: Mapping[str, Any] = MappingProxyType(
 _YEAR = timedelta(days=330)
 _LONGEST = 2000
 _SEVERAL = "(several)"
-_NOBODY = ("", "-", "null", "None")
+_NOBODY = ("", "-")
 Key = Tuple[str, str, str, str, str, str]
 
 
@@ -81,6 +81,7 @@ class _Found:
 
     :ivar absent: names of fields that no entry had yet.
     :ivar crowded: what was asked for is not told apart any more.
+    :ivar tried: how many of those that are kept did not succeed: whoever guesses names must not take the place of who got in.
     """
 
     form: Form
@@ -92,6 +93,7 @@ class _Found:
     kept: Dict[Tuple[Key, str], Tuple[datetime, int]] = field(default_factory=dict)
     absent: Set[str] = field(default_factory=set)
     crowded: bool = False
+    tried: int = 0
     more: int = 0
 
     def __post_init__(self) -> None:
@@ -142,8 +144,9 @@ class _Found:
         known = self.kept.get(place)
         if known:
             self.kept[place] = (min(known[0], moment), known[1] + 1)
-        elif len(self.kept) < self.most:
+        elif len(self.kept) < self.most and (outcome == DONE or self.tried < self.most // 2):
             self.kept[place] = (moment, 1)
+            self.tried += outcome != DONE
         else:
             self.more += 1
 
@@ -189,7 +192,7 @@ class _Found:
             )
         if self.more:
             gaps.append(
-                f"there are {self.more} more than the {self.most} that were kept; raise most"
+                f"there are {self.more} more than the {len(self.kept)} that were kept; raise most"
             )
         return gaps
 
