@@ -176,7 +176,7 @@ def keys(*days: float, staged: float | None = None) -> Keys:
 
 
 def rules(most: int = 3, keep: float = 0, **more: object) -> Rules:
-    return Rules(most, keep * DAY, **({"max_age": timedelta(0)} | more))  # type: ignore[arg-type]
+    return Rules(most, keep * DAY, **({"max_age": timedelta(0)} | more))  # type: ignore[arg-type]  # the other fields by keyword
 
 
 def test_roles_and_times_of_a_folder() -> None:

@@ -252,7 +252,7 @@ def test_a_rotation_that_is_killed_at_each_write_converges(tmp_path: Path) -> No
     while died:
         point += 1
         folder = copied(start, tmp_path / f"killed-{point}")
-        died = doomed(point, lambda folder=folder: call(folder, now, **WEEKLY))  # type: ignore[misc]
+        died = doomed(point, lambda folder=folder: call(folder, now, **WEEKLY))  # type: ignore[misc]  # a default argument of a lambda
         there = values(folder)
         # Keystone opens every file of the folder before it looks whether its name is a number.
         assert {path.name for path in folder.iterdir() if path.is_file()} == {str(n) for n in there}
@@ -271,7 +271,7 @@ def test_first_keys_whose_making_is_killed_at_each_write_are_made(tmp_path: Path
     while died:
         point += 1
         folder = tmp_path / f"killed-{point}"
-        died = doomed(point, lambda folder=folder: call(folder))  # type: ignore[misc]
+        died = doomed(point, lambda folder=folder: call(folder))  # type: ignore[misc]  # a default argument of a lambda
         converged(folder, T0, [0, 1])
     assert point > 10, "it was not killed at its writes: this proved nothing"
 
@@ -437,14 +437,14 @@ def test_check_mode_foresees_what_a_user_may_not(tmp_path: Path) -> None:
         parent.chmod(parent.stat().st_mode | 0o011)
     folder = tmp_path / "keys"
     for check_mode in (True, False):
-        said = as_nobody(tmp_path, lambda mode=check_mode: refusal(Denied, folder, check_mode=mode))  # type: ignore[misc]
+        said = as_nobody(tmp_path, lambda mode=check_mode: refusal(Denied, folder, check_mode=mode))  # type: ignore[misc]  # a default argument of a lambda
         assert "permission denied for user nobody" in said
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
     for check_mode in (True, False):
         said = as_nobody(
             tmp_path,
-            lambda mode=check_mode: refusal(Denied, folder, check_mode=mode, owner="12345"),  # type: ignore[misc]
+            lambda mode=check_mode: refusal(Denied, folder, check_mode=mode, owner="12345"),  # type: ignore[misc]  # a default argument of a lambda
         )
         assert "12345" in said or "user nobody can neither give files" in said
     assert os.listdir(folder) == []

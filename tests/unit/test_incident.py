@@ -162,7 +162,7 @@ class Report:
         return MODULE.run(validation.validated_parameters, context)
 
     def texts(self) -> tuple[str, str]:
-        return tuple((self.folder / f"record.{kind}").read_text() for kind in ("md", "json"))  # type: ignore[return-value]
+        return tuple((self.folder / f"record.{kind}").read_text() for kind in ("md", "json"))  # type: ignore[return-value]  # two kinds make two texts
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ def test_one_place_that_fails_keeps_nothing_from_the_others(tmp_path: Path, fold
 def test_nothing_is_encrypted_with_a_key_that_was_not_observed(
     tmp_path: Path, folder: Path, status: str
 ) -> None:
-    kept = replace(ROTATED, current=replace(ROTATED.current, status=status))  # type: ignore[type-var]
+    kept = replace(ROTATED, current=replace(ROTATED.current, status=status))  # type: ignore[type-var]  # it has a current stage
     with pytest.raises(
         Refused, match=r"not observed yet, .* run the rotation playbook to its end first"
     ):
