@@ -241,7 +241,8 @@ class CloudflareApi(ApiServer):
             }
             for policy in body["policies"]
         ]
-        made = FakeToken(whose.name, body["name"], policies, condition=body.get("condition"))
+        more = {"condition": body.get("condition"), "expires": body.get("expires_on", "")}
+        made = FakeToken(whose.name, body["name"], policies, **more)
         self.tokens[made.id] = made
         self.changed()
         return _said({**made.body(), "value": made.value})

@@ -34,7 +34,12 @@ TOKEN: Mapping[str, Any] = {
 VERIFIED: Mapping[str, Any] = {"id": TEXT, "status": STATUS, "expires_on": TEXT}
 GROUP: Mapping[str, Any] = {"id": TEXT, "name": TEXT, "scopes": [TEXT]}
 INFO = {"page": NUMBER, "per_page": NUMBER, "count": NUMBER, "total_count": NUMBER}
-SENT: Mapping[str, Any] = {"name": TEXT, "policies": [SENT_POLICY], "condition": NETWORKS}
+SENT: Mapping[str, Any] = {
+    "name": TEXT,
+    "policies": [SENT_POLICY],
+    "condition": NETWORKS,
+    "expires_on": TEXT,
+}
 
 
 @dataclass(frozen=True)

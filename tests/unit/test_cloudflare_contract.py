@@ -183,7 +183,11 @@ def _all_calls(api: CloudflareApi, owner: str) -> None:
     source.condition = {"request.ip": {"in": ["192.0.2.0/24"], "not_in": ["192.0.2.1/32"]}}
     source.used = "2026-11-22T10:00:00Z"
     empty = Document("r2", b"")
-    for wish in ({"buckets": ["music"]}, {"buckets": "all"}, {"copy_from": source.id}):
+    for wish in (
+        {"buckets": ["music"], "lifetime": "30d"},
+        {"buckets": "all"},
+        {"copy_from": source.id},
+    ):
         issuer = open_issuer({**given, "login": login, **wish}, context)
         assert not issuer.check(empty, context)
         stage = Stage(ID, "intended", {})

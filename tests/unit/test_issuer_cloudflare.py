@@ -239,6 +239,44 @@ def test_a_new_token_may_what_the_one_in_use_may_and_from_where(world: World) ->
     world.fails(Refused, f"token {token.id}, from which", lambda: world.issue(current=stage))
 
 
+def test_a_copy_lives_as_long_as_the_one_that_it_copies_was_to_live(world: World) -> None:
+    """Its date would be an outage: it may be over."""
+    world.definition = {}
+    token, stage = world.in_use()
+    token.issued, token.expires = "2025-01-01T00:00:00Z", "2025-04-01T12:00:00Z"
+    now = datetime(2026, 11, 22, 11, 0, tzinfo=timezone.utc)
+    world.context = world.a_context(now=lambda: now)
+    assert not world.problems(current=stage)
+    (told,) = world.said
+    assert "expires on 2027-02-20T23:00:00Z, because the one that it copies was to live" in told
+    assert "rotate it before that" in told and "lifetime" in told
+    world.issue(current=stage)
+    made = world.api.others[-1]
+    assert made.expires == "2027-02-20T23:00:00Z"
+    for wanted, expires in (("never", ""), ("30d", "2026-12-22T11:00:00Z")):
+        world.said.clear()
+        world.api.end(world.api.others[-1])
+        world.definition = {"lifetime": wanted}
+        assert not world.problems(current=stage) and not world.said
+        world.issue(current=stage)
+        assert world.api.others[-1].expires == expires
+    # What the new one may do is said without the old one: so is how long it lives.
+    world.api.end(world.api.others[-1])
+    world.definition = {"buckets": ["music"]}
+    world.issue(current=stage)
+    assert world.api.others[-1].expires == ""
+
+
+def test_a_life_that_nobody_knows_is_asked_for(world: World) -> None:
+    world.definition = {}
+    token, stage = world.in_use()
+    token.expires, token.issued = "2027-01-01T00:00:00Z", ""
+    assert "when it was made: give lifetime" in world.problems(current=stage)
+    for given in ("soon", "0s", "-1d"):
+        world.definition = {"lifetime": given}
+        world.fails(BadInput, r"keyturn_issuer\.lifetime: expected ", lambda: world.issuer)
+
+
 def test_what_an_earlier_try_left_is_deleted_since_its_value_was_told_once(world: World) -> None:
     """It is found on whichever page it is; names that only hold another id are left alone."""
     for number in range(PAGE):

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Dict, Mapping, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._cloudflare_api import (
@@ -28,7 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import pars
 
 _API = "https://api.cloudflare.com/client/v4"
 _MAY = ("buckets", "policies", "copy_from")
-_KEYS = ("type", "login", "account", "tokens", "name", *_MAY, "permission", "jurisdiction", "settle", "quiet")  # fmt: skip
+_KEYS = ("type", "login", "account", "tokens", "name", *_MAY, "permission", "jurisdiction", "lifetime", "settle", "quiet")  # fmt: skip
 _LOGIN_KEYS = ("token", "api", *CONNECTION_KEYS)
 _LABEL = Label(
     key="name",
@@ -40,7 +40,7 @@ _LABEL = Label(
 )
 _ACCOUNT = re.compile(r"[0-9a-f]{32}")
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
-ALL = "all"
+ALL, NEVER = "all", "never"
 _BUCKETS = "com.cloudflare.edge.r2.bucket"
 PERMISSIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -88,6 +88,7 @@ class Definition:
     :param owner: whose tokens are made: account or user.
     :param policies: what a new token may do; nothing where that is copied from another one.
     :param copy_from: the token to copy from as long as the keyring knows none.
+    :param lifetime: after which time Cloudflare ends a new token by itself; 0: never; none: as that of the one to copy from.
     :param settle: how long a new token is left alone before it is used.
     :param quiet: how long an old one must not have been used before it is deleted.
     """
@@ -101,6 +102,7 @@ class Definition:
     name: str
     policies: Tuple[Policy, ...]
     copy_from: str
+    lifetime: Optional[timedelta]
     settle: timedelta
     quiet: timedelta
 
@@ -225,6 +227,21 @@ def _seconds(definition: Mapping[str, Any], name: str, default: str, option: str
     return parse_duration(definition.get(name, default), f"{option}.{name}")
 
 
+def _lifetime(definition: Mapping[str, Any], option: str) -> Optional[timedelta]:
+    given = definition.get("lifetime")
+    if given is None:
+        return None
+    try:
+        found = timedelta(0) if given == NEVER else parse_duration(given, option)
+    except BadInput:
+        found = timedelta(0)
+    if given != NEVER and not found:
+        raise BadInput(
+            f"{option}.lifetime: expected a number with a unit that is more than 0, such as 180d, or '{NEVER}'"
+        )
+    return found
+
+
 def parse_definition(definition: Mapping[str, Any], option: str) -> Definition:
     """Check a definition.
 
@@ -260,6 +277,7 @@ def parse_definition(definition: Mapping[str, Any], option: str) -> Definition:
         name=_LABEL.read(definition, option),
         policies=policies,
         copy_from=copy_from,
+        lifetime=_lifetime(definition, option),
         settle=_seconds(definition, "settle", "60s", option),
         quiet=_seconds(definition, "quiet", "1h", option),
     )

@@ -13,6 +13,8 @@ buckets       a list of names, or ``all``; with ``permission`` (``read_write`` o
 policies      instead of buckets: policies as the API takes them; a permission group may be given by its name
 copy_from     instead of both: the id of a token that may do the same, for as long as the keyring holds none. Without any of the three,
               the new token may what the one in use may
+lifetime      after which time Cloudflare ends a new token by itself, such as ``180d``, or ``never``; without it a copy lives as long as
+              the token that it copies was to live, and any other forever
 settle        how long a new token is left alone before it is used; 60 seconds by default
 quiet         how long an old one must not have been used before it is deleted, as far as Cloudflare tells; an hour by default
 ============  ==========================================================================================
@@ -29,6 +31,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from datetime import timedelta
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -49,6 +52,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._cloudfl
     is_id,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._issuers._cloudflare_definition import (
+    NEVER,
     Definition,
     Policy,
     parse_definition,
@@ -124,7 +128,7 @@ class CloudflareR2(MadeElsewhere):
             own = {ACCOUNT: self._definition.account}
             return {**{field: Secret.new() for field in (ID, KEY, TOKEN)}, **own}
         api = self._open(context)
-        sent = {"name": name, **self._wanted(api, document)}
+        sent = {"name": name, **self._wanted(api, document, context)}
         made = OnlyOne[Token](
             look=lambda: api.named(stage.rotation_id),
             make=lambda: api.make(sent, guard),
@@ -137,17 +141,46 @@ class CloudflareR2(MadeElsewhere):
             raise Unreachable(f"{api.where}: token {made.id} has no value; run again")
         return pair_of(made.id, made.value, self._definition.account)
 
-    def _wanted(self, api: Cloudflare, document: Optional[Document]) -> Mapping[str, Any]:
-        """What the new token may do, and from where.
+    def _wanted(
+        self, api: Cloudflare, document: Optional[Document], context: Context
+    ) -> Mapping[str, Any]:
+        """What the new token may do, from where, and until when.
 
         :raises KeyturnError: the token to copy from is not there, or a permission group is not.
         """
-        policies, condition = self._definition.policies, {}
+        policies, lifetime = self._definition.policies, self._definition.lifetime
+        more: Dict[str, Any] = {}
         if not policies:
             source = self._source(api, document)
             policies = parse_policies(list(source.policies), f"{api.where}: token {source.id}")
-            condition = {"condition": source.condition} if source.condition else {}
-        return {"policies": self._sent(api, policies), **condition}
+            more.update({"condition": source.condition} if source.condition else {})
+            lifetime = self._lifetime_of(api, source) if lifetime is None else lifetime
+        if lifetime:
+            more["expires_on"] = f"{context.now() + lifetime:%Y-%m-%dT%H:%M:%SZ}"
+        return {"policies": self._sent(api, policies), **more}
+
+    def _lifetime_of(self, api: Cloudflare, source: Token) -> Optional[timedelta]:
+        """How long a token was to live. Its date itself says nothing about another one, and may be over.
+
+        :raises Refused: it has an end, and nobody tells its beginning.
+        """
+        if source.expires is None:
+            return None
+        if source.issued is None or source.expires <= source.issued:
+            raise Refused(
+                f"{api.where}: token {source.id}, which the new one copies, has a date of expiry, and Cloudflare does not tell when it was "
+                f"made: give lifetime, such as 180d or '{NEVER}'"
+            )
+        return source.expires - source.issued
+
+    def _tell_end(self, wanted: Mapping[str, Any], context: Context) -> None:
+        """Warn of an end that nobody wrote into the definition."""
+        if "expires_on" not in wanted or self._definition.lifetime is not None:
+            return
+        context.warn(
+            f"{self._option}: the new token expires on {wanted['expires_on']}, because the one that it copies was to live as long: rotate "
+            f"it before that, or nobody can use it any more. lifetime says otherwise, such as 365d or '{NEVER}'"
+        )
 
     def _source(self, api: Cloudflare, document: Optional[Document]) -> Token:
         known = document.current.text(TOKEN) if document and document.current else ""
@@ -205,7 +238,8 @@ class CloudflareR2(MadeElsewhere):
             login, whose = api.verify()
             api.look()
             self._refuse_reader(api, login, whose)
-            self._wanted(api, document)
+            wanted = self._wanted(api, document, context)
+            self._tell_end(wanted, context)
             return self._against_itself(login, document)
         except BadInput:
             raise
