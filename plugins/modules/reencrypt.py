@@ -17,7 +17,8 @@ description:
     runs at once are harmless.
   - A ciphertext is replaced only while it is still what was read. What an application changed meanwhile, or works on, is looked at again,
     and never overwritten.
-  - What no key of the keyring opens is never touched. It is counted and named, rows by their key and files by their path.
+  - What no key of the keyring opens is never touched. It is counted and named, rows by their key where that is a number or a UUID, and files by
+    their path.
   - Refused while the key in use is not observed yet, because somebody may not have it then.
   - In check mode everything is read and counted, and nothing is written.
 requirements:
@@ -38,7 +39,8 @@ options:
       - C(postgres_rows) is one column of a table, of text or bytea, with C(login) as in C(keyturn_issuer) of C(postgres_role), C(schema)
         (V(public)), C(table), C(column), and C(key), the column or the list of columns that name a row, without it those of the
         primary key. They have to be unique and NOT NULL. C(page) is how many rows are read, and at most changed, in one transaction
-        (V(500)), and C(lock_timeout) how long a statement waits for a lock of the table (V(1) second). Rows that somebody has locked are
+        (V(500)), C(show_keys) whether results and messages name rows by keys that are no numbers and no UUIDs (V(false)), and
+        C(lock_timeout) how long a statement waits for a lock of the table (V(1) second). Rows that somebody has locked are
         not waited for. NULL and empty texts are passed over.
       - C(files) are files on C(host), or without it where the task runs, that are each one ciphertext. C(path) is absolute, and each
         part of it may have the wildcards C(*), C(?) and C([]). A file is replaced as a whole, with its mode and owner, under the lock of
@@ -90,7 +92,7 @@ places:
     - C(done) and C(to_do) are how many were under the newest key, and under an older one, when they were first looked at, and
       C(reencrypted) how many of the latter were replaced. Those that somebody else replaced meanwhile are not among these.
     - C(unreadable) and C(left) are how many no key opens, and how many somebody worked on until the end. C(unreadable_keys) and
-      C(left_keys) name the first 20 of each.
+      C(left_keys) name those among the first 20 of each whose key may be shown.
   returned: always
   type: list
   elements: dict

@@ -206,6 +206,9 @@ def _left_while_it_is_locked(tables: Tables) -> None:
         )
         counts = tables.do(**place)
         assert (done(counts), counts.left) == ((0, 5, 4), [("a", "2")])
+        assert counts.result()["left_keys"] == ["(not shown), 2"]
+        named = tables.do(**place, show_keys=True)
+        assert (done(named), named.result()["left_keys"]) == ((4, 1, 0), ["a, 2"])
         other.commit()
     other.close()
     assert done(tables.do(**place)) == (5, 0, 0)

@@ -29,6 +29,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt import
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._engine import (
     LOOKS,
+    count,
     reencrypt,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._fernet import (
@@ -196,6 +197,7 @@ class Shelf:
     def __init__(self, texts: dict[Key, bytes], busy: Sequence[int] = ()) -> None:
         self.texts, self.busy = texts, list(busy)
         self.written = 0
+        self.private: set[str] = set()
 
     def pages(self) -> Iterator[list[Item]]:
         keys = sorted(self.texts)
@@ -216,6 +218,9 @@ class Shelf:
                 self.written += 1
                 done.add(item.key)
         return done
+
+    def shown(self, key: Key) -> str:
+        return "" if key[0] in self.private else shown(key)
 
     def check_write(self) -> None:
         """It can be written."""
@@ -245,6 +250,17 @@ def test_everything_is_done_once_and_what_nobody_opens_stays() -> None:
     assert slept == [0.25, 0.25], "there was nothing to do in the last page"
     again, slept = done_with(shelf, pause=0.25)
     assert (again.done, again.to_do, again.reencrypted, shelf.written, slept) == (3, 0, 0, 2, [])
+
+
+def test_what_may_tell_something_about_people_is_counted_and_not_named() -> None:
+    shelf = Shelf({("7",): b"x", ("8",): b"y"})
+    shelf.private = {"7"}
+    counts, _slept = done_with(shelf)
+    assert counts.result()["unreadable"] == 2 and counts.result()["unreadable_keys"] == ["8"]
+    assert counts.some(counts.unreadable) == "8; and 1 more"
+    shelf.private = {"7", "8"}
+    assert done_with(shelf)[0].result()["unreadable_keys"] == []
+    assert count(shelf, CIPHER).some([("7",)]).endswith("show_keys: true names them")
 
 
 def test_what_somebody_works_on_is_looked_at_again_and_then_left() -> None:

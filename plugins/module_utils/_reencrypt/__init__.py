@@ -35,7 +35,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._port 
     Counts,
     PlaceDefinition,
     Store,
-    some,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import resolve_mapping
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
@@ -142,7 +141,7 @@ class Place:
     def _unreadable(self, counts: Counts, how: str) -> List[str]:
         if not counts.unreadable or self.on_unreadable != how:
             return []
-        said = f"{len(counts.unreadable)} that no key of the keyring opens ({some(counts.unreadable)}), and they stay as they are"
+        said = f"{len(counts.unreadable)} that no key of the keyring opens ({counts.some(counts.unreadable)}), and they stay as they are"
         mend = ". Find out what they are; where they may stay so, set on_unreadable: report"
         return [f"{self.where}: {said}{mend if how == FAIL else ''}"]
 
@@ -153,7 +152,7 @@ class Place:
     def faults(self, counts: Counts) -> List[str]:
         """Why a run did not go well, each a sentence with what to do."""
         said = (
-            f"{len(counts.left)} are still under an older key, because somebody works on them all the time ({some(counts.left)}); "
+            f"{len(counts.left)} are still under an older key, because somebody works on them all the time ({counts.some(counts.left)}); "
             "run again"
         )
         left = [f"{self.where}: {said}"] if counts.left else []

@@ -28,7 +28,7 @@ def count(store: Store, cipher: Cipher) -> Counts:
 
     :raises KeyturnError: as the place gives cause.
     """
-    counts = Counts()
+    counts = Counts(shown=store.shown)
     for page in store.pages():
         _older(page, cipher, counts)
     return counts
@@ -74,6 +74,7 @@ def reencrypt(
     :raises KeyturnError: as the place gives cause.
     """
     waiting: List[Key] = []
+    counts.shown = store.shown
     for page in store.pages():
         older = _older(page, cipher, counts)
         done = _replaced(older, store, cipher, guard)

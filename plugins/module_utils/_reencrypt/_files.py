@@ -42,6 +42,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._port 
     Item,
     Key,
     Replacement,
+    shown,
 )
 
 KEYS = (*COMMON, "path", "pause")
@@ -119,6 +120,10 @@ class FileStore:
         """
         for path in self._paths():
             check_replaceable(path, self._option)
+
+    def shown(self, key: Key) -> str:
+        """A path, which every message about the file has."""
+        return shown(key)
 
     def _paths(self) -> List[str]:
         """All of them, sorted.

@@ -41,6 +41,16 @@ def seconds(given: Any, option: str, some: bool = False) -> float:
     return found
 
 
+def yes_or_no(given: Any, option: str) -> bool:
+    """True or false.
+
+    :raises BadInput: for anything else.
+    """
+    if not isinstance(given, bool):
+        raise BadInput(f"{option}: expected true or false")
+    return given
+
+
 def check_common(definition: Mapping[str, Any], option: str) -> None:
     """Refuse what no place could mean.
 

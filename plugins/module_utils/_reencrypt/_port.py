@@ -6,7 +6,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Collection, Dict, Iterator, List, Mapping, Protocol, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Protocol,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 Key = Tuple[str, ...]
 """What names one ciphertext in its place and stays the same while it is replaced: the key columns of a row, the path of a file."""
@@ -52,6 +64,9 @@ class Store(Protocol):
         What somebody changed or works on meanwhile stays as it is.
         """
 
+    def shown(self, key: Key) -> str:
+        """A key for people, who may be others than those that may read the place; empty where it may tell something about somebody."""
+
     def check_write(self) -> None:
         """Find out, without a write, what would keep :meth:`replace` from its work.
 
@@ -75,6 +90,11 @@ class Cipher(Protocol):
         """The same under the newest key, with the time at which it was first made."""
 
 
+def shown(key: Key) -> str:
+    """A key as it is."""
+    return ", ".join(key)
+
+
 @dataclass
 class Counts:
     """What was found in one place, and done there.
@@ -84,6 +104,7 @@ class Counts:
     :ivar reencrypted: replaced by this run.
     :ivar unreadable: keys of those that no key of the keyring opens.
     :ivar left: keys of those that somebody else worked on until the end.
+    :ivar shown: how a key is told; see :class:`Store`.
     """
 
     done: int = 0
@@ -91,6 +112,7 @@ class Counts:
     reencrypted: int = 0
     unreadable: List[Key] = field(default_factory=list)
     left: List[Key] = field(default_factory=list)
+    shown: Callable[[Key], str] = shown
 
     def result(self) -> Dict[str, Any]:
         """As facts: numbers, and the names of a few, never a ciphertext."""
@@ -99,21 +121,21 @@ class Counts:
             "to_do": self.to_do,
             "reencrypted": self.reencrypted,
             "unreadable": len(self.unreadable),
-            "unreadable_keys": list(map(shown, self.unreadable[:NAMED])),
+            "unreadable_keys": self._named(self.unreadable),
             "left": len(self.left),
-            "left_keys": list(map(shown, self.left[:NAMED])),
+            "left_keys": self._named(self.left),
         }
 
+    def _named(self, keys: Sequence[Key]) -> List[str]:
+        return [text for text in map(self.shown, keys[:NAMED]) if text]
 
-def shown(key: Key) -> str:
-    """A key for people."""
-    return ", ".join(key)
-
-
-def some(keys: Sequence[Key], count: int = 5) -> str:
-    """The first few of many keys, joined."""
-    more = len(keys) - count
-    return "; ".join(map(shown, keys[:count])) + (f"; and {more} more" if more > 0 else "")
+    def some(self, keys: Sequence[Key], count: int = 5) -> str:
+        """The first few of many keys, joined."""
+        named = [text for text in map(self.shown, keys[:count]) if text]
+        if not named:
+            return "their keys may tell something about people; show_keys: true names them"
+        more = len(keys) - len(named)
+        return "; ".join(named) + (f"; and {more} more" if more > 0 else "")
 
 
 class PlaceDefinition(Protocol):

@@ -21,6 +21,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._port 
     Item,
     Key,
     Replacement,
+    shown,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._rows import (
     Rows,
@@ -33,6 +34,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Se
 _SETTINGS = (
     "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)"
 )
+_NUMBERS = frozenset({"int2", "int4", "int8", "oid", "uuid"})
+_HIDDEN = "(not shown)"
 _LONGEST = "10min"
 """To find the next page of a large table that holds little takes longer than other statements of ours."""
 _READ = "SELECT {texts}, {column} FROM {table} t WHERE {column} IS NOT NULL AND octet_length({column}) > 0 {rest}"
@@ -150,6 +153,13 @@ class RowStore:
         :raises Denied: naming the right.
         """
         may_update(self._rows, self._table.column)
+
+    def shown(self, key: Key) -> str:
+        """What is no number may be a name or an address."""
+        parts = zip(self._table.key, key)
+        whole = self._rows.show_keys
+        told = [text if whole or column.base in _NUMBERS else _HIDDEN for column, text in parts]
+        return "" if set(told) == {_HIDDEN} else shown(tuple(told))
 
     def pages(self) -> Iterator[List[Item]]:
         """All rows that hold something, by keyset.

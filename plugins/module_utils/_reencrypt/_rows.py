@@ -25,9 +25,21 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._optio
     COMMON,
     seconds,
     whole_number,
+    yes_or_no,
 )
 
-KEYS = (*COMMON, "login", "schema", "table", "column", "key", "page", "pause", "lock_timeout")
+KEYS = (
+    *COMMON,
+    "login",
+    "schema",
+    "table",
+    "column",
+    "key",
+    "page",
+    "pause",
+    "lock_timeout",
+    "show_keys",
+)
 PAGE = 500
 _MOST_OF_A_PAGE = 10_000
 TEXTS, BYTES = ("text", "varchar"), "bytea"
@@ -58,6 +70,7 @@ class Rows:
     :param page: how many rows are read, and at most changed, at a time.
     :param pause: seconds after each page that something was written in.
     :param lock_timeout: seconds that a statement waits for a lock of the whole table.
+    :param show_keys: results and messages name rows by any key, and not by numbers alone.
     """
 
     login: Mapping[str, Any]
@@ -68,6 +81,7 @@ class Rows:
     page: int
     pause: float
     lock_timeout: float
+    show_keys: bool
     option: str
 
     on = ""
@@ -93,6 +107,7 @@ class Rows:
             page=whole_number(definition.get("page", PAGE), f"{option}.page", _MOST_OF_A_PAGE),
             pause=seconds(definition.get("pause", 0), f"{option}.pause"),
             lock_timeout=seconds(definition.get("lock_timeout", 1), f"{option}.lock_timeout", True),
+            show_keys=yes_or_no(definition.get("show_keys", False), f"{option}.show_keys"),
             option=option,
         )
 
