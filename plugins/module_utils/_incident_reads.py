@@ -121,6 +121,12 @@ MODULE = ModuleCore(
         "since": {"type": "str", "required": True},
         "until": {"type": "str", "required": True},
         "parameters": _TEXTS,
+        # Names, and no values.
+        "secrets": {**_TEXTS, "no_log": False},
+        "bucket": {"type": "str", "default": ""},
+        "prefix": {"type": "str", "default": ""},
+        "organization": {"type": "str", "default": ""},
+        "accounts": _TEXTS,
         "regions": _TEXTS,
         "path": {"type": "str", "default": ""},
         "paths": _TEXTS,

@@ -36,8 +36,12 @@ options:
     description:
       - What is looked at.
       - V(cloudtrail) is the event history of AWS CloudTrail. Its C(LookupEvents) takes two requests a second in each account and region,
-        and goes back 90 days. Looked up are C(GetParameter), C(GetParameters), C(GetParameterHistory) and C(GetParametersByPath), and
-        C(Decrypt) of KMS for these parameters. The right that it needs is C(cloudtrail:LookupEvents).
+        and goes back 90 days. Looked up are C(GetParameter), C(GetParameters), C(GetParameterHistory) and C(GetParametersByPath) for
+        O(parameters), C(GetSecretValue) and C(BatchGetSecretValue) for O(secrets), and C(Decrypt) of KMS for both. The right that it needs
+        is C(cloudtrail:LookupEvents).
+      - V(cloudtrail_bucket) is the bucket of S3 that a trail writes its log files to. It tells the same, for as long as the files are kept.
+        The rights that it needs are C(s3:ListBucket) on the bucket and C(s3:GetObject) on the files, and C(kms:Decrypt) where they are
+        encrypted with a key of your own.
       - V(vault_audit) is a log file of Vault's audit device, on the host of the task. Looked up are reads of O(paths).
       - V(postgres_log) is PostgreSQL's log, on the host of the task. Looked up are logins as O(roles), and those that were refused. The
         server needs C(log_connections), and messages in English.
@@ -45,7 +49,7 @@ options:
         and those of who was refused.
     type: str
     required: true
-    choices: [app_log, cloudtrail, postgres_log, vault_audit]
+    choices: [app_log, cloudtrail, cloudtrail_bucket, postgres_log, vault_audit]
   since:
     description: When the exposure began, as an RFC 3339 time such as V(2026-01-31T22:00:00Z).
     type: str
@@ -55,12 +59,40 @@ options:
     type: str
     required: true
   parameters:
-    description: For V(cloudtrail), the names of the parameters that hold the credential.
+    description: For V(cloudtrail) and V(cloudtrail_bucket), the names of the parameters that hold the credential.
+    type: list
+    elements: str
+    default: []
+  secrets:
+    description:
+      - For V(cloudtrail) and V(cloudtrail_bucket), the secrets of AWS Secrets Manager that hold the credential, by name or ARN.
+      - To the end of an ARN AWS adds a hyphen and six characters, which callers may leave out. A read of a secret whose own name ends so is
+        taken for one of the secret without that end as well.
+    type: list
+    elements: str
+    default: []
+  bucket:
+    description: For V(cloudtrail_bucket), the bucket. O(region) is the one it is in.
+    type: str
+    default: ''
+  prefix:
+    description: For V(cloudtrail_bucket), what stands before C(AWSLogs) in the names of the files, if the trail has such a prefix.
+    type: str
+    default: ''
+  organization:
+    description:
+      - For V(cloudtrail_bucket), the organization whose trail it is, such as V(o-exampleorgid). Left out for a trail of one account.
+    type: str
+    default: ''
+  accounts:
+    description: For V(cloudtrail_bucket), the accounts whose events count, each as twelve digits in quotes.
     type: list
     elements: str
     default: []
   regions:
-    description: For V(cloudtrail), the regions to look in. O(region), or what stands for it, if left out.
+    description:
+      - For V(cloudtrail), the regions to look in. O(region), or what stands for it, if left out.
+      - For V(cloudtrail_bucket), all regions that the trail has if left out.
     type: list
     elements: str
     default: []
@@ -161,7 +193,8 @@ options:
     type: str
     default: ''
   decrypt:
-    description: For V(cloudtrail), look up C(Decrypt) of KMS as well. An account that decrypts much has many of them.
+    description:
+      - For V(cloudtrail) and V(cloudtrail_bucket), count C(Decrypt) of KMS as well. An account that decrypts much has many of them.
     type: bool
     default: true
   most:
@@ -169,7 +202,9 @@ options:
     type: int
     default: 5000
   most_calls:
-    description: For V(cloudtrail), how many requests are made in a region. When that is not enough, RV(gaps) says so.
+    description:
+      - For V(cloudtrail) and V(cloudtrail_bucket), how many requests are made in a region of an account. Each file of a
+        bucket takes one. When that is not enough, RV(gaps) says so.
     type: int
     default: 1000
 seealso:
@@ -188,6 +223,19 @@ EXAMPLES = r"""
     since: '2026-01-30T08:00:00Z'
     until: '2026-01-31T22:00:00Z'
   register: trail
+
+- name: Who read it last year, by the log files of the trail?
+  keyturn.runbooks.incident_reads:
+    type: cloudtrail_bucket
+    keyring: ref+vault://secret/keyrings/db_musehub
+    bucket: example-trail
+    region: eu-west-1
+    accounts: ['111122223333']
+    regions: [eu-west-1]
+    secrets: [musehub/production/db]
+    since: '2025-01-30T08:00:00Z'
+    until: '2025-01-31T22:00:00Z'
+  register: files
 
 - name: Who logged in with it?
   keyturn.runbooks.incident_reads:

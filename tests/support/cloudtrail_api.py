@@ -53,7 +53,8 @@ def model_faults(params: Any, shape: Any) -> str:
 
 def event(name: str, at: datetime, **told: Any) -> dict[str, Any]:
     """An event as AWS writes it; ``told`` comes over what it would say by itself."""
-    source = "kms" if name == "Decrypt" else "ssm"
+    services = {"Decrypt": "kms", "GetSecretValue": "secretsmanager", "BatchGetSecretValue": "secretsmanager"}  # fmt: skip
+    source = services.get(name, "ssm")
     identity = secrets.token_hex(16)
     body = {
         "eventVersion": "1.08",

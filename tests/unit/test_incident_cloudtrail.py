@@ -28,6 +28,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._cloudtrail_event import (
     Unreadable,
+    Wanted,
     parameter_name,
     read_event,
 )
@@ -39,13 +40,16 @@ ARN = f"arn:aws:ssm:eu-west-1:111122223333:parameter{NAME}"
 AT = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 NOW = AT + timedelta(days=2)
 WINDOW = Window(AT - timedelta(hours=1), AT + timedelta(hours=1))
+SECRET = "musehub/db"
+SECRET_ARN = f"arn:aws:secretsmanager:eu-west-1:111122223333:secret:{SECRET}-AbC123"
+OTHER_SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:api-XyZ789"
 ROLE = "arn:aws:iam::111122223333:role/deploy"
 SESSION = "arn:aws:sts::111122223333:assumed-role/deploy/ci"
 
 
 def found(name: str, asked: Any, **told: Any) -> Any:
     text = event(name, AT, requestParameters=asked, **told)["CloudTrailEvent"]
-    return read_event(text, [NAME, "PLAIN"])
+    return read_event(text, Wanted((NAME, "PLAIN"), (SECRET, OTHER_SECRET)))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +73,20 @@ def found(name: str, asked: Any, **told: Any) -> Any:
         ("GetParametersByPath", {"path": "/", "recursive": True}, "/ (all below it)"),
         ("Decrypt", {"encryptionContext": {"PARAMETER_ARN": ARN}}, NAME),
         ("Decrypt", {"encryptionContext": {"SecretARN": ARN}}, None),
+        ("Decrypt", {"encryptionContext": {"SecretARN": SECRET_ARN, "SecretVersionId": "v"}}, SECRET),
+        ("Decrypt", {"encryptionContext": {"SecretARN": OTHER_SECRET}}, OTHER_SECRET),
+        ("Decrypt", {"encryptionContext": {"SecretARN": f"{OTHER_SECRET[:-1]}8"}}, None),
+        ("GetSecretValue", {"secretId": SECRET}, SECRET),
+        ("GetSecretValue", {"secretId": SECRET_ARN, "versionStage": "AWSPREVIOUS"}, SECRET),
+        ("GetSecretValue", {"secretId": SECRET_ARN[:-7]}, SECRET),
+        ("GetSecretValue", {"secretId": "api"}, OTHER_SECRET),
+        ("GetSecretValue", {"secretId": OTHER_SECRET[:-7]}, OTHER_SECRET),
+        ("GetSecretValue", {"secretId": "musehub/db2"}, None),
+        ("GetSecretValue", {"secretId": SECRET.upper()}, None),
+        ("GetSecretValue", {"secretId": {"no": "text"}}, None),
+        ("GetSecretValue", None, "(not told)"),
+        ("BatchGetSecretValue", {"secretIdList": ["x", SECRET, "api"]}, f"{SECRET}, {OTHER_SECRET}"),
+        ("BatchGetSecretValue", {"filters": [{"key": "name", "values": ["m"]}]}, None),
         ("Decrypt", {"encryptionContext": "none"}, None),
         ("Decrypt", None, None),
     ],
@@ -87,6 +105,9 @@ def test_who_and_from_where() -> None:
     service = {"type": "AWSService", "invokedBy": "backup.amazonaws.com"}
     assert found("GetParameter", {"name": NAME}, userIdentity=service).principal == "backup.amazonaws.com"  # fmt: skip
     assert found("GetParameter", {"name": NAME}, userIdentity=None).principal == "(not told)"
+    of_secret = {"encryptionContext": {"SecretARN": SECRET_ARN}}
+    manager = found("Decrypt", of_secret, sourceIPAddress="secretsmanager.amazonaws.com")
+    assert manager.behind
     behind = found("Decrypt", {"encryptionContext": {"PARAMETER_ARN": ARN}}, sourceIPAddress="AWS Internal")  # fmt: skip
     assert behind.behind
     assert not found("GetParameter", {"name": NAME}, sourceIPAddress="AWS Internal").behind
@@ -124,7 +145,7 @@ LONG_AGO = {"eventName": "GetParameter", "eventSource": "ssm.amazonaws.com", "ev
 )  # fmt: skip
 def test_what_is_no_event_is_counted_as_such(text: str) -> None:
     with pytest.raises(Unreadable):
-        read_event(text, [NAME])
+        read_event(text, Wanted((NAME,)))
 
 
 def test_names_of_parameters() -> None:
@@ -135,11 +156,11 @@ def test_names_of_parameters() -> None:
 def test_pages_that_do_not_end_are_an_error_and_limits_are_told() -> None:
     page = {"Events": [event("GetParameter", AT, requestParameters={"name": NAME})], "NextToken": "t"}  # fmt: skip
     with pytest.raises(Unreachable, match="do not come to an end"):
-        collect(lambda _request: page, ["GetParameter"], [NAME], WINDOW, Limits(9, 9))
+        collect(lambda _request: page, ["GetParameter"], Wanted((NAME,)), WINDOW, Limits(9, 9))
     tokens = iter(range(99))
     for limits in (Limits(1, 9), Limits(9, 1)):
         told = collect(
-            lambda _request: {**page, "NextToken": str(next(tokens))}, ["GetParameter", "GetParameters"], [NAME], WINDOW, limits
+            lambda _request: {**page, "NextToken": str(next(tokens))}, ["GetParameter", "GetParameters"], Wanted((NAME,)), WINDOW, limits
         )  # fmt: skip
         assert told.full == "GetParameter"
         assert len(told.events) == 1
@@ -227,6 +248,22 @@ def test_all_pages_of_all_names_within_two_requests_a_second(trail: Trail) -> No
     assert min(b - a for a, b in zip(trail.api.times, trail.api.times[1:], strict=False)) >= 0.5
 
 
+def test_reads_of_secrets_are_looked_up_where_secrets_are_named(trail: Trail) -> None:
+    trail.api.events = [
+        event("GetSecretValue", AT, requestParameters={"secretId": SECRET}),
+        event("BatchGetSecretValue", AT, requestParameters={"secretIdList": [SECRET_ARN]}),
+        event("Decrypt", AT, requestParameters={"encryptionContext": {"SecretARN": SECRET_ARN}}),
+        event("GetParameter", AT, requestParameters={"name": NAME}),
+    ]
+    told = trail.look(parameters=[], secrets=[SECRET])
+    assert trail.api.faults == []
+    assert [item["action"] for item in told["events"]] == [
+        "kms:Decrypt", "secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue",
+    ]  # fmt: skip
+    assert {item["target"] for item in told["events"]} == {SECRET}
+    assert len(trail.api.asked) == 3
+
+
 def test_who_may_not_look_is_told_so(trail: Trail) -> None:
     trail.api.denied = True
     with pytest.raises(Denied, match="cloudtrail:LookupEvents"):
@@ -247,6 +284,8 @@ def test_what_the_history_cannot_know_is_a_gap(trail: Trail) -> None:
         ({"parameters": []}, "parameters: missing"),
         ({"parameters": ["/a b"]}, "parameters[0]: '/a b' is no name"),
         ({"parameters": [ARN]}, "parameters[0]"),
+        ({"secrets": ["a b"]}, "secrets[0]: 'a b' is no secret"),
+        ({"secrets": [ARN]}, "secrets[0]"),
         ({"until": "2026-03-04T00:00:00Z"}, "until: 2026-03-04T00:00:00.000000Z is still to come"),
         ({"most": 0}, "most: expected 1 or more"),
         ({"most_calls": -1}, "most_calls: expected 1 or more"),

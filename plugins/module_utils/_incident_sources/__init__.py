@@ -14,6 +14,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._cloudtrail import (
     CloudTrail,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._cloudtrail_bucket import (
+    CloudTrailBucket,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._port import (
     Source,
 )
@@ -28,6 +31,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
     {
         "app_log": AppLog(),
         "cloudtrail": CloudTrail(),
+        "cloudtrail_bucket": CloudTrailBucket(),
         "postgres_log": PostgresLog(),
         "vault_audit": VaultAudit(),
     }

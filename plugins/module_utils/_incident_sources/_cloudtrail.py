@@ -1,10 +1,14 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CloudTrail's event history (``LookupEvents``): who read parameters, 90 days back, two requests a second in each account and region."""
+"""CloudTrail's event history (``LookupEvents``): who read parameters and secrets, 90 days back.
+
+AWS takes two requests a second in each account and region.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,9 +24,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_event i
     Window,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_sources._cloudtrail_event import (
-    DECRYPT,
-    SSM,
     Unreadable,
+    Wanted,
     read_event,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
@@ -37,6 +40,7 @@ GAP = 0.5
 KEPT = timedelta(days=90)
 LATE = timedelta(minutes=15)
 PAGE = 50
+_SECRET = re.compile(r"(?:arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:)?[A-Za-z0-9/_+=.@-]{1,512}\Z")  # fmt: skip
 
 Request = Mapping[str, Any]
 Ask = Callable[[Request], Mapping[str, Any]]
@@ -88,7 +92,7 @@ def request_of(name: str, window: Window) -> Dict[str, Any]:
     return {"LookupAttributes": [attribute], **times, "MaxResults": PAGE}
 
 
-def _take(page: Mapping[str, Any], wanted: Sequence[str], window: Window, found: Collected) -> None:
+def _take(page: Mapping[str, Any], wanted: Wanted, window: Window, found: Collected) -> None:
     for item in page.get("Events") or ():
         identity = str(item.get("EventId") or "")
         if identity and identity in found.ids:
@@ -105,9 +109,9 @@ def _take(page: Mapping[str, Any], wanted: Sequence[str], window: Window, found:
 
 
 def collect(
-    ask: Ask, names: Sequence[str], wanted: Sequence[str], window: Window, limits: Limits
+    ask: Ask, names: Sequence[str], wanted: Wanted, window: Window, limits: Limits
 ) -> Collected:
-    """All events of these names about the wanted parameters.
+    """All events of these names about what is wanted.
 
     :raises Unreachable: when the pages do not come to an end.
     """
@@ -145,8 +149,35 @@ def gaps_of(found: Collected, region: str, limits: Limits) -> List[str]:
     return gaps
 
 
+def wanted_of(params: Mapping[str, Any]) -> Wanted:
+    """What the options name."""
+    names = ("parameters", "secrets")
+    parameters, secrets = (tuple(str(it) for it in params.get(name) or ()) for name in names)
+    return Wanted(parameters, secrets)
+
+
+def check_wanted(params: Mapping[str, Any]) -> None:
+    """Refuse what names nothing, and what is no name.
+
+    :raises BadInput: naming the option.
+    """
+    wanted = wanted_of(params)
+    if not wanted.parameters and not wanted.secrets:
+        raise BadInput(
+            "parameters: missing; name the parameters that hold the credential, such as [/musehub/production/DB_PASSWORD], or with "
+            "'secrets' those of Secrets Manager"
+        )
+    for number, name in enumerate(wanted.parameters):
+        check_parameter_name(name, f"parameters[{number}]")
+    for number, name in enumerate(wanted.secrets):
+        if not _SECRET.match(name):
+            raise BadInput(
+                f"secrets[{number}]: '{name}' is no secret of Secrets Manager; expected its name, such as musehub/db, or its ARN"
+            )
+
+
 class CloudTrail:
-    """``type: cloudtrail``: ``parameters``, ``regions``, ``decrypt``, and the options of a login to AWS."""
+    """``type: cloudtrail``: ``parameters``, ``secrets``, ``regions``, ``decrypt``, and the options of a login to AWS."""
 
     about = READS
 
@@ -159,17 +190,12 @@ class CloudTrail:
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Refuse what cannot be meant."""
-        if not params.get("parameters"):
-            raise BadInput(
-                "parameters: missing; name the parameters that hold the credential, such as [/musehub/production/DB_PASSWORD]"
-            )
-        for number, name in enumerate(params["parameters"]):
-            check_parameter_name(str(name), f"parameters[{number}]")
+        check_wanted(params)
 
     def look(self, params: Mapping[str, Any], window: Window, context: Context) -> Looked:
         """See :meth:`Source.look`."""
-        names = (*SSM, DECRYPT) if params["decrypt"] else SSM
-        wanted = [str(name) for name in params["parameters"]]
+        wanted = wanted_of(params)
+        names = wanted.names(params["decrypt"])
         limits = Limits(int(params["most"]), int(params["most_calls"]))
         events: List[Event] = []
         seen, gaps = 0, list(self._of_time(window, context))
@@ -185,7 +211,8 @@ class CloudTrail:
         gaps = []
         if window.since < context.now() - KEPT:
             gaps.append(
-                "the window begins before the 90 days that the event history keeps: look in the trail's own bucket for what was before"
+                "the window begins before the 90 days that the event history keeps: look in the trail's own bucket for what was before "
+                "(type cloudtrail_bucket)"
             )
         if window.until > context.now() - LATE:
             gaps.append(

@@ -1,16 +1,18 @@
 # Copyright (c) 2026, the keyturn.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an event of CloudTrail says about reads of parameters. Pure.
+"""What an event of CloudTrail says about reads of parameters and of secrets. Pure.
 
-The text of an event is JSON (``CloudTrailEvent``). A parameter's value is in none of them, but what callers write is: only the
-fields that are named here are looked at.
+The text of an event is JSON (``CloudTrailEvent``, or a record of a log file). A value is in none of them, but what callers write is: only
+the fields that are named here are looked at.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_event import (
@@ -26,11 +28,32 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
 )
 
 SSM = ("GetParameter", "GetParameters", "GetParameterHistory", "GetParametersByPath")
+SECRETS = ("GetSecretValue", "BatchGetSecretValue")
 DECRYPT = "Decrypt"
-_SOURCES = {**dict.fromkeys(SSM, "ssm.amazonaws.com"), DECRYPT: "kms.amazonaws.com"}
-_CONTEXT = "PARAMETER_ARN"
+_SERVICES = {**dict.fromkeys(SSM, "ssm"), **dict.fromkeys(SECRETS, "secretsmanager"), DECRYPT: "kms"}  # fmt: skip
 _DENYING = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
-_BEHIND = ("ssm.amazonaws.com", "AWS Internal")
+_BEHIND = ("ssm.amazonaws.com", "secretsmanager.amazonaws.com", "AWS Internal")
+_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}\Z")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What holds the credential.
+
+    :param parameters: names in Parameter Store.
+    :param secrets: names or ARNs in Secrets Manager.
+    """
+
+    parameters: Tuple[str, ...] = ()
+    secrets: Tuple[str, ...] = ()
+
+    def names(self, decrypt: bool) -> Tuple[str, ...]:
+        """The names of the events that tell of them.
+
+        :param decrypt: those of KMS as well.
+        """
+        found = (*(SSM if self.parameters else ()), *(SECRETS if self.secrets else ()))
+        return (*found, DECRYPT) if decrypt else found
 
 
 class Unreadable(Exception):
@@ -56,31 +79,55 @@ def _covers(path: str, recursive: bool, name: str) -> bool:
     return full.startswith(folder) and (recursive or "/" not in below)
 
 
-def _asked(event_name: str, asked: Mapping[str, Any]) -> List[str]:
-    """The names that a request has."""
+def _secret_names(text: str) -> Set[str]:
+    """The names that a secret may have which is asked for so: to its ARN AWS adds a hyphen and six characters, which may be left out."""
+    if not text.startswith("arn:"):
+        return {text}
+    name = text.split(":", 6)[-1]
+    return {name, _SUFFIX.sub("", name)}
+
+
+def _is_secret(asked: str, wanted: str) -> bool:
+    """Whether both may be one secret. Where that cannot be told, it is: a read too many is better than one too few."""
+    if asked.startswith("arn:") and wanted.startswith("arn:"):
+        return wanted in (asked, _SUFFIX.sub("", asked)) or asked == _SUFFIX.sub("", wanted)
+    return bool(_secret_names(asked) & _secret_names(wanted))
+
+
+def _texts(*given: Any) -> List[str]:
+    """Texts, and those of lists of them."""
+    items = [it for item in given for it in (item if isinstance(item, list) else [item])]
+    return [str(item) for item in items if item]
+
+
+def _asked(event_name: str, asked: Mapping[str, Any]) -> Tuple[List[str], List[str]]:
+    """The parameters and the secrets that a request names."""
     if event_name == DECRYPT:
-        context = asked.get("encryptionContext")
-        found = context.get(_CONTEXT) if isinstance(context, Mapping) else None
-        return [str(found)] if found else []
+        found = asked.get("encryptionContext")
+        context = found if isinstance(found, Mapping) else {}
+        return _texts(context.get("PARAMETER_ARN")), _texts(context.get("SecretARN"))
+    if event_name in SECRETS:
+        return [], _texts(asked.get("secretId"), asked.get("secretIdList"))
     if event_name == "GetParameters":
         names = asked.get("names")
-        return [str(name) for name in names] if isinstance(names, list) else []
-    name = asked.get("name")
-    return [str(name)] if name else []
+        return (_texts(names) if isinstance(names, list) else []), []
+    return _texts(asked.get("name")), []
 
 
-def _target(event_name: str, asked: Any, wanted: Sequence[str]) -> Optional[str]:
-    """Which of the wanted parameters were asked for; none when none was."""
+def _target(event_name: str, asked: Any, wanted: Wanted) -> Optional[str]:
+    """Which of the wanted things were asked for; none when none was."""
     if not isinstance(asked, Mapping):
         # Nobody can know; to KMS, which decrypts much else, that says nothing.
-        return None if event_name == DECRYPT else UNTOLD
+        return UNTOLD if event_name in wanted.names(decrypt=False) else None
     if event_name == "GetParametersByPath":
         path = str(asked.get("path") or "/")
         recursive = str(asked.get("recursive", False)).lower() == "true"
-        hit = any(_covers(path, recursive, name) for name in wanted)
+        hit = any(_covers(path, recursive, name) for name in wanted.parameters)
         return f"{path} ({'all' if recursive else 'directly'} below it)" if hit else None
-    named = {parameter_name(text) for text in _asked(event_name, asked)}
-    hits = [name for name in wanted if parameter_name(name) in named]
+    parameters, secrets = _asked(event_name, asked)
+    named = {parameter_name(text) for text in parameters}
+    hits = [name for name in wanted.parameters if parameter_name(name) in named]
+    hits += [name for name in wanted.secrets if any(_is_secret(text, name) for text in secrets)]
     return ", ".join(hits) or None
 
 
@@ -99,22 +146,34 @@ def _outcome(code: str) -> str:
     return DENIED if code.endswith(_DENYING) else FAILED
 
 
-def read_event(text: str, wanted: Sequence[str]) -> Optional[Event]:
+def read_event(text: str, wanted: Wanted) -> Optional[Event]:
     """The use that an event tells of; none when it is of something else.
 
     :param text: the event's own JSON.
-    :param wanted: names of parameters.
     :raises Unreadable: for what is no event.
     """
     try:
-        told = dict(json.loads(text))
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Unreadable from None
+    return event_told(told, wanted)
+
+
+def event_told(given: Any, wanted: Wanted) -> Optional[Event]:
+    """As :func:`read_event`, of the event's own object.
+
+    :raises Unreadable: for what is no event.
+    """
+    try:
+        told = dict(given)
         name = str(told["eventName"])
-        if told.get("eventSource") != _SOURCES.get(name):
+        service = _SERVICES.get(name)
+        if service is None or told.get("eventSource") != f"{service}.amazonaws.com":
             return None
         at = format_time(parse_time(str(told["eventTime"]), "eventTime"))
         identity = told.get("userIdentity")
         asked = told.get("requestParameters")
-    except (LookupError, ArithmeticError, TypeError, ValueError, RecursionError, BadInput):
+    except (LookupError, ArithmeticError, TypeError, ValueError, BadInput):
         raise Unreadable from None
     target = _target(name, asked, wanted)
     if target is None:
@@ -125,7 +184,7 @@ def read_event(text: str, wanted: Sequence[str]) -> Optional[Event]:
     notes = [region, code, "without decryption" if plain and name != DECRYPT else ""]
     return Event(
         at=at,
-        action=f"{'kms' if name == DECRYPT else 'ssm'}:{name}",
+        action=f"{service}:{name}",
         target=target,
         outcome=_outcome(code),
         address=address,
