@@ -119,6 +119,14 @@ def shaped(given: Any, payload: Mapping[str, str]) -> Any:
     return given
 
 
+def _for(contact: Mapping[str, Any], payload: Mapping[str, str]) -> Mapping[str, Any]:
+    """What this contact gets; a mail may be long."""
+    if SHAPE in contact:
+        own: Mapping[str, Any] = shaped(contact[SHAPE], payload)
+        return own
+    return {**payload, "body": payload["text"]} if contact["type"] == "mail" else payload
+
+
 class Telling:
     """Contacts that have not got this record yet."""
 
@@ -147,8 +155,7 @@ class Telling:
             try:
                 channel = open_channel(_plain(contact), context, option)
                 if not context.check_mode:
-                    own = shaped(contact[SHAPE], payload) if SHAPE in contact else payload
-                    channel.send(own, seconds)
+                    channel.send(_for(contact, payload), seconds)
                     self._told[self._name(number)] = self._mark
                     mark_told(self._path, "output_json", self._told)
                     said["sent"] = True
