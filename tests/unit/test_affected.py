@@ -469,6 +469,8 @@ def test_a_failure_stops_nobody_else_and_those_left_are_told_by_the_next_run(
 
         def send(self, payload: Mapping[str, str]) -> None:
             sent.append(payload["user"])
+            noted = parse_kept(world.kept.read_text(), "here").users[payload["user"]]
+            assert noted.mark == "sending", "a run that is killed here would leave no trace"
             if payload["user"] in answers:
                 raise answers[payload["user"]]
 
