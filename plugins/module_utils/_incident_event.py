@@ -122,6 +122,15 @@ class Looked:
     gaps: Tuple[str, ...] = ()
 
 
+def visible(text: str) -> str:
+    """A text in which each sign that cannot be seen is written out: blanks of no width, colours, blanks at the ends. Pure."""
+    inner = text.strip(" ")
+    begin = len(text) - len(text.lstrip(" "))
+    blanks = ("\\x20" * begin, "\\x20" * (len(text) - begin - len(inner)))
+    seen = "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in inner)
+    return f"{blanks[0]}{seen}{blanks[1]}"
+
+
 class Known(Hider):
     """Texts of a source as they may be shown.
 
@@ -138,7 +147,7 @@ class Known(Hider):
         found = self._before.get((kind, text))
         if found is None:
             found = make(text)
-            if len(self._before) < _KEPT:
+            if len(self._before) < _KEPT and len(text) <= _LONGEST:
                 self._before[kind, text] = found
         return found
 
@@ -150,8 +159,24 @@ class Known(Hider):
         clean = text.encode("utf-8", "replace").decode()[: _LONGEST * 2]
         if any(value in clean for value in self._tiny):
             return HIDDEN
-        once = self._without_known(clean)
-        return self._without_known(plain(without_unseen(once)))[:_LONGEST]
+        return self._without_known(self._bare(clean))[:_LONGEST]
+
+    def identity(self, text: Any) -> str:
+        """As :meth:`named`, and nothing unseen is left out of it: with that, a name could pass for another that is expected."""
+        return self._once("identity", str(text or ""), self._identity)
+
+    def _identity(self, text: str) -> str:
+        hidden = self._named(text)
+        clean = text.encode("utf-8", "replace").decode()[: _LONGEST * 2]
+        shown = visible(self._without_known(clean))
+        if any(value in clean for value in self._tiny) or hidden != self._bare(clean)[:_LONGEST]:
+            # A value with unseen signs in it; whoever has such a name is told from others all the same.
+            return hidden if hidden in (HIDDEN, shown) else f"{hidden[: _LONGEST - 4]} (…)"
+        long = len(shown) > _LONGEST or len(text) > _LONGEST * 2
+        return f"{shown[: _LONGEST - 3]}..." if long else shown
+
+    def _bare(self, clean: str) -> str:
+        return plain(without_unseen(self._without_known(clean)))
 
     def free(self, text: Any) -> str:
         """A text that whoever called chose."""
@@ -165,7 +190,7 @@ class Known(Hider):
     def event(self, event: Event) -> Event:
         """The event with all its texts fit to be shown."""
         names = ("principal", "action", "target", "address", "via", "detail")
-        shown = {name: self.named(getattr(event, name)) for name in names}
+        shown = {name: self.identity(getattr(event, name)) for name in names}
         return Event(
             at=event.at,
             outcome=event.outcome,

@@ -50,11 +50,11 @@ class Rule:
         if anywhere or event.behind or event.address in self.services:
             return True
         try:
-            given = ipaddress.ip_address(event.address)
+            given = ipaddress.ip_address(event.address.partition("%")[0])
         except ValueError:
             return False
         found = getattr(given, "ipv4_mapped", None) or given
-        return any(found in network for network in self.networks)
+        return any(it in network for network in self.networks for it in (found, given))
 
     def has_time(self, event: Event) -> bool:
         """Whether it was when it is expected."""

@@ -24,8 +24,8 @@ _GROUPS = {
 
 
 def code(text: Any) -> str:
-    """A text of somebody else's."""
-    shown = " ".join(str(text).replace("`", "'").replace("|", "\\|").split())
+    """A text of somebody else's. In code, too, a pipe ends a cell, and not every renderer takes it for text behind a backslash."""
+    shown = " ".join(str(text).replace("`", "'").replace("|", "\u00a6").split())
     return f"`{shown}`" if shown else ""
 
 

@@ -38,7 +38,12 @@ NAME = "/musehub/production/DB_PASSWORD"
 RULES = [
     {
         "principal": "arn:aws:sts::*:assumed-role/musehub/*",
-        "addresses": ["10.20.0.0/16", "2001:db8::/32", "lambda.amazonaws.com"],
+        "addresses": [
+            "10.20.0.0/16",
+            "2001:db8::/32",
+            "::ffff:192.0.2.0/120",
+            "lambda.amazonaws.com",
+        ],
         "reason": "the application",
     },
     {"principal": DEPLOY, "between": "22:00-04:00", "reason": "the nightly deploy"},
@@ -57,6 +62,12 @@ def read(principal: str = APP, address: str = "10.20.0.5", at: str = "03:00", **
         (read(), ""),
         (read(address="::ffff:10.20.0.9"), ""),
         (read(address="2001:db8::7"), ""),
+        (read(address="2001:db8::7%eth0"), ""),
+        (read(address="::ffff:192.0.2.9"), ""),
+        (read(address="192.0.2.9"), "this address is not expected of it"),
+        (read(address="2001:db9::7"), "this address is not expected of it"),
+        (read(address="10.20.0.5, 198.51.100.7"), "this address is not expected of it"),
+        (read(address="10.20.0.5\u200b"), "this address is not expected of it"),
         (read(address="lambda.amazonaws.com"), ""),
         (read(address="198.51.100.7"), "this address is not expected of it"),
         (read(address=""), "no address is told"),
@@ -235,7 +246,51 @@ def test_no_value_and_no_markup_comes_out_of_a_log(report: Report) -> None:
     for hidden in (value, value.upper(), value[4:14], other):
         assert hidden not in text + data
     assert "\n# head" not in text
-    assert "`\\| <img src=x> '@everyone'" in text
+    assert "`\u00a6 <img src=x> '@everyone'" in text
+
+
+@pytest.mark.parametrize(
+    ("sign", "shown"),
+    [
+        ("\u200b", "\\u200b"),
+        ("\u202e", "\\u202e"),
+        ("\x1b[0m", "\\x1b[0m"),
+        ("\0", "\\x00"),
+        ("\n", "\\n"),
+        (" ", "\\x20"),
+        ("\u00a0", "\\xa0"),
+        ("\u0456", "\u0456"),
+    ],
+)
+def test_a_name_that_looks_like_an_expected_one_is_told_from_it(
+    report: Report, sign: str, shown: str
+) -> None:
+    rules = [{"principal": "musehub", "reason": "the application"}]
+    done = report.run(looked=[looked(read(f"musehub{sign}"), read("musehub"))], expected=rules)
+    found = done["record"]["reads"]
+    assert [row["principal"] for row in found["unexpected"]] == [f"musehub{shown}"]
+    assert found["expected"][0]["count"] == 1
+
+
+def test_names_are_shown_as_they_are_but_for_values_and_their_length() -> None:
+    value = secrets.token_urlsafe(24)
+    known = Known([value])
+    assert known.identity(f"a\u200b{value}b") == "a\\u200b(hidden)b"
+    inside = known.identity(f"x {value[:9]}\u200b{value[9:]}")
+    assert inside == "x (hidden)"
+    long = known.identity("x" * 401)
+    assert (len(long), long[-4:]) == (400, "x...")
+    assert known.identity(long) == long
+    assert known.identity(inside) == inside
+
+
+@pytest.mark.parametrize("text", ["a|b", "a\\|b", "a\\\\|<img src=x>|b", "`|`", "a\\"])
+def test_no_text_of_a_log_leaves_its_cell(report: Report, text: str) -> None:
+    report.run(looked=[looked(read("eve", agent=text, target=text, detail=text))])
+    lines = report.texts()[0].splitlines()
+    row = next(line for line in lines if "`eve`" in line)
+    assert row.count("|") == 8
+    assert all(cell.count("`") % 2 == 0 for cell in row.split("|"))
 
 
 @pytest.mark.parametrize(

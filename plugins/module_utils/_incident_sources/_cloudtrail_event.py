@@ -33,6 +33,8 @@ DECRYPT = "Decrypt"
 _SERVICES = {**dict.fromkeys(SSM, "ssm"), **dict.fromkeys(SECRETS, "secretsmanager"), DECRYPT: "kms"}  # fmt: skip
 _DENYING = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
 _BEHIND = ("ssm.amazonaws.com", "secretsmanager.amazonaws.com", "AWS Internal")
+_LONGEST = 1 << 14
+"""Characters of a text that are kept. AWS cuts them earlier; a file in a bucket need not be AWS's."""
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}\Z")
 
 
@@ -120,7 +122,7 @@ def _target(event_name: str, asked: Any, wanted: Wanted) -> Optional[str]:
         # Nobody can know; to KMS, which decrypts much else, that says nothing.
         return UNTOLD if event_name in wanted.names(decrypt=False) else None
     if event_name == "GetParametersByPath":
-        path = str(asked.get("path") or "/")
+        path = str(asked.get("path") or "/")[:_LONGEST]
         recursive = str(asked.get("recursive", False)).lower() == "true"
         hit = any(_covers(path, recursive, name) for name in wanted.parameters)
         return f"{path} ({'all' if recursive else 'directly'} below it)" if hit else None
@@ -137,7 +139,7 @@ def _principal(identity: Mapping[str, Any]) -> Dict[str, Any]:
     names = ("arn", "principalId", "invokedBy", "type")
     who = next((str(identity[name]) for name in names if identity.get(name)), UNTOLD)
     via = str(issuer.get("arn") or "") if isinstance(issuer, Mapping) else ""
-    return {"principal": who, "via": "" if via == who else via}
+    return {"principal": who[:_LONGEST], "via": "" if via == who else via[:_LONGEST]}
 
 
 def _outcome(code: str) -> str:
@@ -187,9 +189,9 @@ def event_told(given: Any, wanted: Wanted) -> Optional[Event]:
         action=f"{service}:{name}",
         target=target,
         outcome=_outcome(code),
-        address=address,
-        agent=str(told.get("userAgent") or ""),
-        detail=", ".join(note for note in notes if note),
+        address=address[:_LONGEST],
+        agent=str(told.get("userAgent") or "")[:_LONGEST],
+        detail=", ".join(note for note in notes if note)[:_LONGEST],
         behind=name == DECRYPT and address in _BEHIND,
         **_principal(identity if isinstance(identity, Mapping) else {}),
     )
