@@ -105,6 +105,11 @@ def _sentence(given: Any, option: str, what: str) -> str:
     return " ".join(given.split())
 
 
+def _ended(given: Any, option: str) -> str:
+    said = _sentence(given, option, "a sentence that says what stops working")
+    return said if said.endswith((".", "!", "?")) else f"{said}."
+
+
 def _mapping(given: Any, option: str, what: str) -> Mapping[str, Any]:
     if not isinstance(given, Mapping) or not given:
         raise BadInput(f"{option}: expected {what}")
@@ -161,9 +166,7 @@ def read_affected(given: Any, option: str = OPTION) -> Affected:
             f"{option}.keep: expected a reference, such as ref+vault://secret/affected/NAME"
         )
     found = Affected(
-        breaks=_sentence(
-            body.get("breaks"), f"{option}.breaks", "a sentence that says what stops working"
-        ),
+        breaks=_ended(body.get("breaks"), f"{option}.breaks"),
         of=_mapping(
             body.get("of"), f"{option}.of", "a mapping with type: postgres, file or command"
         ),
@@ -203,8 +206,9 @@ def refuse_too_many(count: int, affected: Affected) -> None:
     """
     if count > affected.expect_at_most:
         raise Refused(
-            f"{affected.option}.expect_at_most: {count} users would be told, and at most {affected.expect_at_most} are expected. Nothing "
-            f"was changed, and nobody was told. See whether {affected.option}.of finds the right ones; if it does, raise expect_at_most"
+            f"{affected.option}.expect_at_most: {count} users would be told, and at most {affected.expect_at_most} are expected. The "
+            f"run stops before the switch, and nobody was told. See whether {affected.option}.of finds the right ones; if it does, raise "
+            "expect_at_most"
         )
 
 

@@ -166,7 +166,7 @@ def _told(job: Job) -> Result:
         said = f"{counted(len(left))} would be told"
         return with_diff(job, left, result_of(job, kept, said, bool(left)))
     after, done = tell_all(job, kept, document)
-    said = f"{counted(done.sent)} told: {job.affected.breaks}" if done.sent else "nobody was told"
+    said = f"{counted(done.sent)} told" if done.sent else "nobody was told"
     gone = [name for name in kept.users if name not in after.users]
     result = with_diff(job, gone, result_of(job, after, said, not is_same(kept, after)))
     faults = faults_of(job, after, done)

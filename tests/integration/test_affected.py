@@ -19,13 +19,21 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_list import (
+    Kept,
+    Place,
+    Waiting,
+    beside,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_ways import open_way
 from ansible_collections.keyturn.runbooks.plugins.module_utils._channels import Failed
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Conflict
 from cryptography.fernet import Fernet
 from estate.databases import Database
 from estate.playbook import Ansible, PlaybookResult
 from estate.processes import wait_until
+from estate.vault import VaultServer
 from mail_server import Mailbox, mail_server
 
 USERS = 9
@@ -320,6 +328,24 @@ def test_a_mail_that_may_have_gone_is_told_from_one_that_did_not() -> None:
         way.send(PAYLOAD)
     found = [(error.value.uncertain, error.value.final) for error in (lost, refused, away)]
     assert found == [(True, False), (False, True), (False, False)]
+
+
+def test_a_list_is_kept_in_vault(vault: VaultServer, vault_mount: str) -> None:
+    environ = {"VAULT_ADDR": vault.address, "VAULT_TOKEN": vault.root_token}
+    context, place = Context(environ=environ), beside(f"ref+vault://{vault_mount}/webhook_key")
+    users = {name: Waiting({"email": f"{name}@example.org", "name": "Zoë"}) for name in "ab"}
+    first, other = Place(place, context), Place(place, context)
+    assert first.read("webhook_key") is None
+    listed = Kept("webhook_key", "r1", "2026-01-09T12:00:00Z", users)
+    first.write(listed)
+    assert other.read("webhook_key") == listed
+    told = listed.with_mark("a", "sending").with_told("a", "abc")
+    first.write(told)
+    with pytest.raises(Conflict):
+        other.write(listed)
+    assert Place(place, context).read("webhook_key") == told
+    with pytest.raises(BadInput, match="belongs to 'webhook_key', not to 'another'"):
+        first.read("another")
 
 
 def test_a_webhook_gets_each_user() -> None:

@@ -422,7 +422,7 @@ def test_more_than_anybody_expects_are_refused(tmp_path: Path) -> None:
     world = World(tmp_path, row("1"), row("2"))
     with pytest.raises(Refused, match="2 users would be told, and at most 1 are expected") as error:
         world.run("listed", expect_at_most=1)
-    assert "Nothing was changed" in error.value.message
+    assert "The run stops before the switch, and nobody was told" in error.value.message
     assert not world.kept.exists()
 
 
