@@ -13,18 +13,21 @@ import gzip
 import hashlib
 import json
 import tarfile
-import time
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Protocol, Set, Tuple, cast
+from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Set, Tuple, cast
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Corrupt, Unreachable
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Corrupt
 
 _BLOCK = 512
 _CHUNK = 1 << 20
 _LONGEST_DOCUMENT = 8 << 20
-_ALL_DOCUMENTS = 64 << 20
+_ALL_DOCUMENTS = 8 << 20
+"""Bytes of the documents that are kept. In memory they may be 30 times as large."""
 _LONGEST_HEADER = 1 << 20
+_MOST_LAYERS = 2000
+"""Engines make no image of more than some hundred."""
+_MOST_PROBLEMS, _LONGEST_NAME = 200, 400
 _ALL_PATHS = 64 << 20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
@@ -36,26 +39,6 @@ class Readable(Protocol):
 
     def read(self, size: int = -1, /) -> bytes:
         """The next bytes; none at its end."""
-
-
-class Timed:
-    """A stream that is read until a point in time.
-
-    :param ends: when, by ``time.monotonic``.
-    """
-
-    def __init__(self, source: Readable, ends: float) -> None:
-        self._source = source
-        self._ends = ends
-
-    def read(self, size: int = -1) -> bytes:
-        """See :class:`Readable`.
-
-        :raises Unreachable: the time is over.
-        """
-        if time.monotonic() > self._ends:
-            raise Unreachable("the image was not read to its end in time; give a longer 'timeout'")
-        return self._source.read(size)
 
 
 class _Begun:
@@ -106,23 +89,18 @@ class Layer:
 class Archive:
     """What was read of an image beside what its files hold.
 
+    :ivar documents: configurations, and of other documents their annotations.
     :ivar problems: what could not be looked at, for people.
     """
 
-    documents: List[Any] = field(default_factory=list)
+    documents: List[Dict[str, Any]] = field(default_factory=list)
     layers: List[Layer] = field(default_factory=list)
     problems: List[str] = field(default_factory=list)
 
     @property
     def configurations(self) -> List[Dict[str, Any]]:
         """The documents that list layers by their content."""
-        return [
-            found
-            for found in self.documents
-            if isinstance(found, dict)
-            and isinstance(found.get("rootfs"), dict)
-            and isinstance(found["rootfs"].get("diff_ids"), list)
-        ]
+        return [found for found in self.documents if _is_configuration(found)]
 
 
 class _Tar(tarfile.TarFile):
@@ -156,6 +134,7 @@ class _Member(tarfile.TarInfo):
             archive.of_member = 0
         if archive.of_all + archive.of_member > _LONGEST_HEADER:
             raise tarfile.ReadError("its headers are too long")
+        # The stubs of tarfile leave its own methods out, which are the one place before a header is read.
         return super()._proc_member(archive)  # type: ignore[misc]
 
     def _proc_sparse(self, *_given: Any) -> Any:
@@ -194,6 +173,7 @@ def _keep(layer: Layer, path: str) -> None:
 def _read_layer(source: Readable, most: int, see: SeeFile) -> Layer:
     layer = Layer()
     content = _Begun(b"", source)
+    # The stubs want a whole file object; tarfile calls nothing of a stream but read.
     with _Tar.open(fileobj=content, mode="r|", tarinfo=_Member) as inner:  # type: ignore[call-overload]
         for member in inner:
             # A stream keeps all that it has passed otherwise.
@@ -228,6 +208,20 @@ def _layer_of(source: _Begun, begin: bytes, most: int, see: SeeFile) -> Layer:
     return _read_layer(plain, most, see)
 
 
+def _is_configuration(document: Any) -> bool:
+    """Whether it lists layers by their content."""
+    root = document.get("rootfs") if isinstance(document, dict) else None
+    return isinstance(root, dict) and isinstance(root.get("diff_ids"), list)
+
+
+def _needed(document: Any) -> Optional[Dict[str, Any]]:
+    """What is kept of a document: a configuration as a whole, of any other its annotations; none where it has none."""
+    if _is_configuration(document):
+        return dict(document)
+    notes = document.get("annotations") if isinstance(document, dict) else None
+    return {"annotations": notes} if isinstance(notes, dict) and notes else None
+
+
 class _Reader:
     def __init__(self, most: int, see: SeeFile) -> None:
         self.archive = Archive()
@@ -239,7 +233,9 @@ class _Reader:
         """One entry of the archive."""
         begin = source.read(_BLOCK)
         whole = _Begun(begin, source)
-        if begin.startswith(_GZIP) or _is_tar(begin):
+        if len(self.archive.layers) >= _MOST_LAYERS:
+            self._problem(name, f"it comes after {_MOST_LAYERS} layers")
+        elif begin.startswith(_GZIP) or _is_tar(begin):
             try:
                 self.archive.layers.append(_layer_of(whole, begin, self._most, self._see))
             except _BROKEN as error:
@@ -250,17 +246,28 @@ class _Reader:
             self._document(name, size, whole)
 
     def _document(self, name: str, size: int, source: Readable) -> None:
-        self._kept += size
-        if size > _LONGEST_DOCUMENT or self._kept > _ALL_DOCUMENTS:
+        if size > _LONGEST_DOCUMENT:
             self._problem(name, f"it is a document of {size} bytes")
             return
         try:
-            self.archive.documents.append(json.loads(source.read()))
+            found = _needed(json.loads(source.read()))
         except (ValueError, RecursionError):
             self._problem(name, "it cannot be read as JSON")
+            return
+        if found is None:
+            return
+        self._kept += size
+        if self._kept > _ALL_DOCUMENTS:
+            self._problem(name, f"it is a document of {size} bytes, and there are others")
+            return
+        self.archive.documents.append(found)
 
     def _problem(self, name: str, why: str) -> None:
-        self.archive.problems.append(f"{name}: {why}")
+        told = self.archive.problems
+        if len(told) < _MOST_PROBLEMS:
+            told.append(f"{name[:_LONGEST_NAME]}: {why}")
+        elif len(told) == _MOST_PROBLEMS:
+            told.append("and more, which are not named")
 
 
 def _check_whole(archive: Archive) -> None:
@@ -290,6 +297,7 @@ def read_archive(source: Readable, most: int, see: SeeFile) -> Archive:
     """
     reader = _Reader(most, see)
     try:
+        # As above: nothing but read is called.
         with _Tar.open(fileobj=source, mode="r|", tarinfo=_Member) as outer:  # type: ignore[call-overload]
             for member in outer:
                 opened = outer.extractfile(member) if member.isreg() else None

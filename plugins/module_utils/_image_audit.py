@@ -24,7 +24,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._image_allow impo
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_archive import (
     Archive,
-    Timed,
+    Layer,
+    SeeFile,
     read_archive,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_engine import (
@@ -36,8 +37,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._image_engine imp
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_look import (
     Look,
     fingerprint,
+    printable,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_rules import Rules
+from ansible_collections.keyturn.runbooks.plugins.module_utils._image_time import Patience, Timed
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_values import Known
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
@@ -117,14 +120,16 @@ def prepare(params: Params, context: Context) -> Params:
 # On the host
 
 
-def _archive(params: Params, look: Look, context: Context) -> Tuple[Archive, Dict[str, Any]]:
-    most, seconds = params["max_file_size"], parse_duration(params["timeout"], "timeout")
+def _archive(
+    params: Params, seconds: float, see: SeeFile, context: Context
+) -> Tuple[Archive, Dict[str, Any]]:
+    most = params["max_file_size"]
     if params["archive"]:
         path = os.path.expanduser(params["archive"])
         try:
             with open(path, "rb") as file:
-                timed = Timed(file, time.monotonic() + seconds.total_seconds())
-                return read_archive(timed, most, look.see), {"names": [], "id": ""}
+                timed = Timed(file, time.monotonic() + seconds)
+                return read_archive(timed, most, see), {"names": [], "id": ""}
         except OSError as error:
             raise BadInput(
                 f"archive: {path} cannot be read ({os.strerror(error.errno or 0)})"
@@ -132,8 +137,8 @@ def _archive(params: Params, look: Look, context: Context) -> Tuple[Archive, Dic
     engine = Engine(params["engine"], context)
     image = params["image"] or engine.image_of(params["service"], params["project"] or "")
     about = engine.look_up(image)
-    with engine.saved(str(about["id"]), seconds.total_seconds()) as stream:
-        return read_archive(stream, most, look.see), about
+    with engine.saved(str(about["id"]), seconds) as stream:
+        return read_archive(stream, most, see), about
 
 
 def run(params: Params, context: Context) -> Result:
@@ -143,12 +148,18 @@ def run(params: Params, context: Context) -> Result:
     """
     marks = params["marks"] or {}
     look = Look(Rules(), marks, params["skip"])
-    archive, about = _archive(params, look, context)
+    seconds = parse_duration(params["timeout"], "timeout").total_seconds()
+    patience = Patience(time.monotonic() + seconds)
+
+    def see(layer: Layer, path: str, data: bytes) -> None:
+        patience.spend(printable(path), partial(look.see, layer, path, data))
+
+    archive, about = _archive(params, seconds, see, context)
     for configuration in archive.configurations:
-        look.configuration(configuration, params["expected_env"])
-    look.annotations(notes_of(about))
-    for document in archive.documents:
-        look.annotations(notes_of(document) if isinstance(document, dict) else {})
+        work = partial(look.configuration, configuration, params["expected_env"])
+        patience.spend("its configuration", work)
+    for document in (about, *archive.documents):
+        patience.spend("its annotations", partial(look.annotations, notes_of(document)))
     shown = params["archive"] or params["image"] or next(iter(names_of(about)), str(about["id"]))
     large = [path for layer in archive.layers for path in layer.large]
     return {
@@ -166,7 +177,12 @@ def run(params: Params, context: Context) -> Result:
             "skipped": look.skipped,
             "short_values": list(marks.get("short") or ()),
         },
-        "unknown": [*archive.problems, *look.problems, *(marks.get("unread") or ())],
+        "unknown": [
+            *archive.problems,
+            *patience.problems,
+            *look.problems,
+            *(marks.get("unread") or ()),
+        ],
         **look.found(archive),
     }
 

@@ -25,10 +25,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Denied,
     Unreachable,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._image_archive import (
-    Readable,
-    Timed,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._image_archive import Readable
+from ansible_collections.keyturn.runbooks.plugins.module_utils._image_time import Timed
 
 ENGINES = ("podman", "docker")
 _ABOUT = MappingProxyType(

@@ -99,7 +99,9 @@ options:
     type: int
     default: 10485760
   timeout:
-    description: How long reading the image may take, as a duration.
+    description:
+      - How long reading the image may take, as a duration.
+      - A single file that takes more than a minute of processor time is given up, and RV(unknown) names it.
     type: str
     default: 30m
   marks:

@@ -106,7 +106,7 @@ def _tokens(made: Specimens) -> None:
         "usr/local/lib/python3.12/site-packages/tool/defaults.py", f"X = '{gitlab}'\n", gitlab
     )
     npm = "npm_" + pick(_ALNUM, 36)
-    made.plant("app/.npmrc", f"//registry.npmjs.org/:_authToken={npm}\n", npm)
+    made.plant("app/.npmrc", f"//registry.example/:_authToken={npm}\n", npm)
     jwt = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part({'sub': pick(_ALNUM, 9)})}.{pick(_ALNUM, 43)}"
     made.plant("app/session.txt", f"last seen: {jwt}\n", jwt)
     vault = "hvs." + pick(_ALNUM, 90)

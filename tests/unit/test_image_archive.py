@@ -11,6 +11,7 @@ import json
 import secrets
 import tarfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import image_archives as images
@@ -20,11 +21,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Co
 from ansible_collections.keyturn.runbooks.plugins.module_utils._image_archive import (
     Archive,
     Layer,
-    Timed,
     deleted_later,
     made_by,
     read_archive,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._image_time import Timed
 
 MOST = 1000
 
@@ -101,6 +102,32 @@ def test_a_document_without_end_is_not_read(tmp_path: Path) -> None:
     assert read(path).problems == [f"a.json: it is a document of {len(long['a.json'])} bytes"]
 
 
+def test_of_documents_only_what_is_needed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = images.configuration([])
+    large = json.dumps({"x": [[] for _item in range(40_000)]}).encode()
+    noted = {"mediaType": "m", "annotations": {"a": "b"}, "manifests": [[] for _item in range(9)]}
+    files = {f"{number}.json": large for number in range(5)}
+    files |= {"list.json": b"[[1]]", "noted.json": json.dumps(noted).encode()}
+    path = tmp_path / "1"
+    path.write_bytes(images.tar({**files, "c.json": json.dumps(config).encode()}))
+    tracemalloc.start()
+    found = read(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.problems == []
+    assert found.documents == [{"annotations": {"a": "b"}}, config]
+    # One of them at a time: all five were 14 MB.
+    assert most < 6 << 20
+    monkeypatch.setattr(_image_archive, "_ALL_DOCUMENTS", 400)
+    padded = [json.dumps({**config, "x": "y" * 150}).encode() for _document in range(2)]
+    path.write_bytes(images.tar({"a.json": padded[0], "b.json": padded[1]}))
+    told = read(path)
+    assert len(told.documents) == 1
+    assert told.problems[-1].endswith("and there are others")
+
+
 def test_a_header_without_end_is_not_read(tmp_path: Path) -> None:
     long = images.tar({"a" * (2 << 20): b"b"})
     path = images.docker(tmp_path / "1", [long])
@@ -145,6 +172,22 @@ def test_what_would_take_memory_without_end_is_not_read(
     monkeypatch.setattr(_image_archive, "_ALL_PATHS", 4000)
     layer = entries + FILE + b"\0" * 1024
     assert "it cannot be read as a layer (ReadError)" in read(images.docker(tmp_path / "1", [layer])).problems[0]  # fmt: skip
+
+
+def test_layers_and_problems_without_end_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_image_archive, "_MOST_LAYERS", 3)
+    monkeypatch.setattr(_image_archive, "_MOST_PROBLEMS", 2)
+    layer, config = images.tar({"a": b"b"}), json.dumps(images.configuration([])).encode()
+    files = {"c.json": config, **{f"{number}{'x' * 500}": layer for number in range(9)}}
+    path = tmp_path / "1"
+    path.write_bytes(images.tar(files))
+    found = read(path)
+    assert len(found.layers) == 3
+    assert [it[-25:] for it in found.problems[:2]] == [": it comes after 3 layers"] * 2
+    assert found.problems[2] == "and more, which are not named"
+    assert max(map(len, found.problems)) < 500
 
 
 def test_reading_ends_in_time() -> None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
+import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import image_archives as images
 import pytest
-from ansible_collections.keyturn.runbooks.plugins.module_utils import _image_look
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _image_look, _image_time
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
@@ -283,6 +286,37 @@ def test_a_value_is_hidden_wherever_it_is_told() -> None:
     value = secrets.token_hex(8)
     known.add("a/current/b", Secret(value))
     assert known.hide(f"x/{value}/y") == "x/********/y"
+
+
+def test_a_file_that_takes_too_long_is_given_up_and_told(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_file = Rules.of_file
+
+    def slow(rules: Rules, path: str, text: str, of_others: bool) -> Any:
+        if path != "app/slow":
+            return of_file(rules, path, text, of_others)
+        try:
+            # As a rule that tries all ways does, in one call that knows nothing of Python.
+            re.match(r"(?:x+x+)+y", "x" * 40)
+        except Exception:
+            pytest.fail("nobody takes it for an error of his own")
+        return []
+
+    monkeypatch.setattr(_image_time, "LONGEST", 0.2)
+    monkeypatch.setattr(Rules, "of_file", slow)
+    before = signal.getsignal(signal.SIGVTALRM)
+    done = audit({"app/.env": b"A=b", "app/slow": b"x", "app/z/.env": b"A=b"})
+    assert [it["path"] for it in done["findings"]] == ["app/.env", "app/z/.env"]
+    assert done["unknown"] == ["app/slow: it took too long, and not all of it was looked at"]
+    assert signal.getsignal(signal.SIGVTALRM) is before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_outside_of_the_main_thread_a_file_is_looked_into_all_the_same(audit: Audit) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(audit, {"app/.env": b"A=b"}).result()
+    assert len(done["findings"]) == 1
 
 
 def test_what_comes_after_too_many_findings_is_not_taken_for_clean(
