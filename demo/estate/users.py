@@ -65,14 +65,16 @@ def server_user() -> OsUser | None:
     )
 
 
-def make_run_dir(prefix: str = "keyturn-") -> Path:
+def make_run_dir(prefix: str = "keyturn-", within: Path | None = None) -> Path:
     """A fresh directory for one estate's state.
 
     Mode 0711 as root, so that the servers' user can pass through to what it owns and nobody can list it; else 0700. When
-    the usual place for temporary files is closed to the servers' user, ``/var/tmp`` is taken.
+    the place is closed to the servers' user, ``/var/tmp`` is taken.
+
+    :param within: the place, if not the usual one for temporary files.
     """
     user = server_user()
-    path = Path(tempfile.mkdtemp(prefix=prefix))
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     if user is None:
         return path
     path.chmod(0o711)

@@ -46,11 +46,12 @@ def summary(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("not expected", f"a login as {one['principal']} from {one['address']}")
         for one in logins["unexpected"]
     ]
+    expected = (_count(reads["expected"], "read"), _count(logins["expected"], "login"))
+    rows.append(("expected", ", ".join(expected)))
+    refused = _count(logins["denied"], "login")
     rows.append(
-        ("expected", f"{_count(reads['expected'])} reads, {_count(logins['expected'])} logins")
+        ("refused", f"{refused}: the thief's, and what proved that the old values are ended")
     )
-    refused = "the thief's, and those that proved the old values ended"
-    rows.append(("refused", f"{len(logins['denied'])} logins: {refused}"))
     rows.append(("timeline", f"{len(record['timeline'])} steps of the ledger, with who and why"))
     return rows
 
@@ -60,5 +61,6 @@ def strangers_missing(record: Mapping[str, Any]) -> int:
     return len({one["principal"] for one in record["reads"]["unexpected"]} ^ {STRANGER})
 
 
-def _count(uses: Sequence[Mapping[str, Any]]) -> int:
-    return sum(one["count"] for one in uses)
+def _count(uses: Sequence[Mapping[str, Any]], what: str) -> str:
+    number = sum(one.get("count", 1) for one in uses)
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -81,6 +81,7 @@ def conclude(acts: Acts, screen: Screen, started: float) -> list[str]:
     """Stop the application, search, and show the figures; returns the faults."""
     scene, film = acts.scene, acts.film
     film.act("What was counted", COUNTED)
+    acts.sum_up()
     last = scene.workers.stop()
     acts.claim("failed logins of the workers", last["failed_logins"], last["logins"], "logins")
     failed, done = last["failed_transactions"], last["transactions"]
@@ -140,7 +141,6 @@ def surroundings(scene: Scene) -> dict[str, str]:
     return {
         **scene.environ,
         "KEYTURN_DEMO": str(scene.facts),
-        "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         "ANSIBLE_CALLBACK_FORMAT_PRETTY": "false",
     }

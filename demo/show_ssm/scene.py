@@ -158,15 +158,24 @@ class Scene(Running):
 
     def secrets(self) -> dict[str, str]:
         """Every value that any version of any keyring holds, and those that are known from the start."""
-        pages = self.parameters.get_paginator("get_parameters_by_path").paginate(
-            Path=KEYRINGS, Recursive=True, WithDecryption=True
-        )
         found = dict(self.known)
-        for one in (item for page in pages for item in page["Parameters"]):
-            name = one["Name"].split("/")[3]
-            held = secrets_of(document(one["Value"]))
-            found |= {f"{name}: {kind}": value for kind, value in held.items()}
+        for path, held in self._keyrings().items():
+            name = path.split("/")[3]
+            found |= {f"{name}: {kind}": value for kind, value in secrets_of(held).items()}
         return found
+
+    def previous(self, name: str) -> Any:
+        """The value of a credential that was replaced and is still accepted; none when there is none."""
+        newest = max(self._keyrings(name).items())[1]
+        return newest["stages"].get("previous")
+
+    def _keyrings(self, name: str = "") -> dict[str, dict[str, Any]]:
+        """All versions of keyrings, by their parameter."""
+        path = f"{KEYRINGS}/{name}".rstrip("/")
+        pages = self.parameters.get_paginator("get_parameters_by_path").paginate(
+            Path=path, Recursive=True, WithDecryption=True
+        )
+        return {one["Name"]: document(one["Value"]) for page in pages for one in page["Parameters"]}
 
     def report(self, name: str) -> Any:
         """What a playbook wrote down."""

@@ -106,17 +106,17 @@ def test_what_is_planted_in_an_image_without_podman_is_found(
 
 
 def use(**told: Any) -> dict[str, Any]:
-    return {"principal": "app", "address": "10.20.0.5", "count": 3, **told}
+    return {"principal": "app", "address": "10.20.0.5", **told}
 
 
 def test_the_record_is_told_in_a_few_lines() -> None:
-    nobody: dict[str, Any] = {"unexpected": [], "denied": [], "expected": [use()]}
+    nobody: dict[str, Any] = {"unexpected": [], "denied": [], "expected": [use(count=3)]}
     reads = {**nobody, "unexpected": [use(principal=STRANGER)]}
     record = {"reads": reads, "logins": {**nobody, "denied": [use()]}, "timeline": [{}, {}]}
     rows = dict(summary(record))
     assert rows["not expected"] == f"{STRANGER} read it from 10.20.0.5"
     assert rows["expected"] == "3 reads, 3 logins"
-    assert rows["refused"].startswith("1 logins") and rows["timeline"].startswith("2 steps")
+    assert rows["refused"].startswith("1 login:") and rows["timeline"].startswith("2 steps")
     assert strangers_missing(record) == 0
     assert strangers_missing({"reads": nobody}) == 1
     assert strangers_missing({"reads": {"unexpected": [*reads["unexpected"], use()]}}) == 1
