@@ -150,6 +150,14 @@ def test_a_refusal_counts_only_where_the_current_pair_is_accepted(world: World) 
     world.probe(old, expect=REFUSED, document=document, bucket="art")
 
 
+def test_a_dry_run_does_not_use_a_pair_that_is_to_be_ended(world: World) -> None:
+    """Its last use is what keeps a pair from being ended."""
+    found = world.probe(expect=REFUSED, check_mode=True)
+    assert found.predicted
+    assert found.detail == "not tried: check mode does not use a pair that is to be ended"
+    assert world.store.asked == [] and world.token.used == ""
+
+
 def test_a_pair_is_only_predicted_before_there_is_one(world: World) -> None:
     unknown = stage_of(world.token, secret_access_key=Secret.new())
     found = world.probe(unknown, check_mode=True)
