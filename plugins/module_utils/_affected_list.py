@@ -17,7 +17,11 @@ from typing import Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._affected import OPTION, Row
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._due import taken_out, under_way
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
+    cut_over,
+    taken_out,
+    under_way,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Corrupt
 from ansible_collections.keyturn.runbooks.plugins.module_utils._json_lines import json_lines
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
@@ -139,8 +143,15 @@ def ending(document: Optional[Document]) -> str:
     return previous.rotation_id if previous else ""
 
 
-def is_frozen(kept: Optional[Kept], document: Optional[Document]) -> bool:
-    """Whether rows may have changed by the rotation that the list was taken for, so that they are not read anew."""
+def is_switched(document: Optional[Document]) -> bool:
+    """Whether the value that ends may be worth nothing by now, though the rotation is not at its end: rows may be others by that."""
+    current = document.current if document else None
+    dead = bool(document and document.pending and current and current.ended)
+    return cut_over(document) or taken_out(document) or dead
+
+
+def is_of_this_rotation(kept: Optional[Kept], document: Optional[Document]) -> bool:
+    """Whether the list was taken for the rotation that is under way."""
     begun = under_way(document) or taken_out(document)
     return kept is not None and begun and kept.replaced == ending(document)
 
@@ -166,9 +177,14 @@ def taken_anew(
     credential: str,
     now: datetime,
 ) -> Kept:
-    """The list for the rotation that would come next, with those who were yet to be told of the one before."""
+    """The list for the rotation that goes on or comes next.
+
+    With those whom an earlier run of this rotation found, and those who were yet to be told of the rotation before.
+    """
     left: Dict[str, Waiting] = {}
-    if kept is not None and is_in_use(kept, document):
+    if kept is not None and is_of_this_rotation(kept, document):
+        left = dict(kept.users)
+    elif kept is not None and is_in_use(kept, document):
         left = {name: kept.users[name] for name in kept.marked("", SENDING, FAILED)}
     users = {**left, **{name: Waiting(row) for name, row in rows.items()}}
     return Kept(credential, ending(document), format_time(now), users)

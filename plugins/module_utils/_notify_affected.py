@@ -28,9 +28,10 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_list im
     Place,
     beside,
     ending,
-    is_frozen,
     is_in_use,
+    is_of_this_rotation,
     is_same,
+    is_switched,
     taken_anew,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_source import (
@@ -48,15 +49,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_ways im
     open_way,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._due import (
-    being_rolled_back,
-    cut_over,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._due import being_rolled_back
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Refused
-from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import (
-    Case,
-    Facts,
-)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._gate_port import Case, Facts
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import Document
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     KEYRING_OPTIONS,
@@ -88,8 +83,6 @@ def _list(job: Job, document: Optional[Document]) -> Kept:
     :raises Refused: there are more users than anybody expects.
     """
     affected = job.affected
-    if job.kept is not None and is_frozen(job.kept, document):
-        return job.kept
 
     def too_many(count: int) -> None:
         refuse_too_many(count, affected)
@@ -103,7 +96,7 @@ def _list(job: Job, document: Optional[Document]) -> Kept:
 def _listed(job: Job) -> Result:
     if not _is_due(job, job.access.document):
         return result_of(job, job.kept, "no rotation is due, so nobody is affected", False)
-    if cut_over(job.access.document):
+    if is_switched(job.access.document):
         return _too_late(job)
     found = _list(job, job.access.document)
     problems = problems_of(
@@ -130,12 +123,12 @@ def _listed(job: Job) -> Result:
 
 
 def _too_late(job: Job) -> Result:
-    """What there is while consumers may have the new value: nothing may keep that rotation from its end, and rows may be others by now."""
-    if job.kept is not None and is_frozen(job.kept, job.access.document):
+    """What there is after the switch has begun: nothing may keep that rotation from its end, and rows may be others by now."""
+    if is_of_this_rotation(job.kept, job.access.document):
         return result_of(job, job.kept, "those affected were listed before the switch", False)
     job.context.warn(
-        f"{job.credential}: the rotation under way was begun without a list of those whom it affects, and consumers may have the new value "
-        f"by now: nobody is told by this run. {job.affected.breaks} See to it by hand"
+        f"{job.credential}: the rotation under way was begun without a list of those whom it affects, and the old value may be worth "
+        f"nothing by now: nobody is told by this run. {job.affected.breaks} See to it by hand"
     )
     return result_of(job, None, "it is too late to list those affected", False)
 
@@ -149,7 +142,8 @@ def _predicted(job: Job) -> Tuple[Optional[Kept], Optional[Document]]:
     stored = open_keyring({**job.params, "replay": []}, job.context).document
     current = document.current if document else None
     comes = current is not None and current.rotation_id != ending(stored)
-    return (_list(job, stored) if job.access.replay and comes else job.kept), document
+    read = job.access.replay and comes and not is_switched(stored)
+    return (_list(job, stored) if read else job.kept), document
 
 
 def _told(job: Job) -> Result:

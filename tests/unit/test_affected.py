@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,8 +26,9 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_list im
     Kept,
     Waiting,
     beside,
-    is_frozen,
     is_in_use,
+    is_of_this_rotation,
+    is_switched,
     parse_kept,
     taken_anew,
 )
@@ -274,29 +275,28 @@ NEXT = document(current=stage("c", "observed"), previous=stage("b", "grace"))
 
 
 def test_the_list_is_that_of_before_the_switch() -> None:
-    states = (None, BEFORE, BEGUN, CUT_OVER, DONE, RETIRED, TAKEN_OUT, NEXT)
-    listed = kept()
-    assert [is_frozen(listed, state) for state in states] == [
-        False,
-        False,
-        True,
-        True,
-        False,
-        False,
-        True,
-        False,
-    ]
-    assert [is_in_use(listed, state) for state in states] == [
-        False,
-        False,
-        False,
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
-    assert not is_frozen(None, BEGUN)
+    dead = document(
+        current=replace(stage("a", "observed"), ended=NOW), pending=stage("b", "issued")
+    )
+    states = {
+        "none": None,
+        "before": BEFORE,
+        "begun": BEGUN,
+        "dead": dead,
+        "cut over": CUT_OVER,
+        "done": DONE,
+        "retired": RETIRED,
+        "taken out": TAKEN_OUT,
+        "next": NEXT,
+    }
+
+    def those(check: Callable[[Any], bool]) -> list[str]:
+        return [name for name, state in states.items() if check(state)]
+
+    assert those(is_switched) == ["dead", "cut over", "taken out"]
+    same = ["begun", "dead", "cut over", "taken out"]
+    assert those(lambda state: is_of_this_rotation(kept(), state)) == same
+    assert those(lambda state: is_in_use(kept(), state)) == ["done", "retired"]
     assert is_in_use(kept(rotation="b"), DONE) and not is_in_use(kept(rotation="x"), DONE)
     assert is_in_use(kept(replaced=""), RETIRED), "the first rotation"
 
@@ -387,21 +387,22 @@ def test_each_is_told_once_and_check_mode_says_so(tmp_path: Path) -> None:
     assert world.kept.stat().st_mode & 0o777 == 0o600
     assert world.run("told")["changed"] is False, "it is not in use yet"
 
-    world.rows.write_text("[]")
-    for state in (BEGUN, CUT_OVER):
+    for state, rows in ((BEGUN, [row("3")]), (CUT_OVER, [row("4")])):
         world.put(state)
-        assert world.run("listed")["affected"]["count"] == 2, "rows are read no more"
+        world.rows.write_text(json.dumps(rows))
+        # Rows are added until the switch, and not read after it.
+        assert world.run("listed")["affected"]["count"] == 3
         assert world.run("told")["changed"] is False
     world.put(DONE)
-    assert world.run("told", check=True)["msg"] == "key: 2 users would be told"
+    assert world.run("told", check=True)["msg"] == "key: 3 users would be told"
     assert world.told() == []
     result = world.run("told")
     assert (result["changed"], result["affected"]["told"], result["affected"]["left"]) == (
         True,
-        2,
+        3,
         0,
     )
-    assert world.told() == ["1", "2"]
+    assert world.told() == ["1", "2", "3"]
     assert "example.org" not in json.dumps(result) + world.kept.read_text()
     assert world.run("told")["changed"] is False
     assert world.out.stat().st_mode & 0o777 == 0o600
