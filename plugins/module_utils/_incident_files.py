@@ -67,7 +67,7 @@ def is_record(text: str) -> bool:
         return True
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and str(found.get("kind", "")).startswith(KIND)
 

@@ -86,6 +86,12 @@ def _named(result: Mapping[str, Any], number: int) -> str:
     return own or (f"{kind} on {host}" if host else kind)
 
 
+def _events(given: Any, option: str) -> List[Any]:
+    if not isinstance(given, list):
+        raise BadInput(f"{option}.events: expected a list; register the result of incident_reads")
+    return given
+
+
 def sight_of(result: Any, number: int, window: Window, known: Known) -> Sight:
     """A source from its task's result, which may be a failure.
 
@@ -108,11 +114,12 @@ def sight_of(result: Any, number: int, window: Window, known: Known) -> Sight:
         )
     events = tuple(
         known.event(event_of(item, f"{option}.events[{at}]"))
-        for at, item in enumerate(result["events"])
+        for at, item in enumerate(_events(result["events"], option))
     )
     about = LOGINS if result.get("about") == LOGINS else READS
-    gaps = tuple(known.named(gap) for gap in result.get("gaps") or ())
-    return Sight(name, about, events, int(result.get("seen") or 0), gaps)
+    told_gaps, seen = result.get("gaps"), result.get("seen")
+    gaps = tuple(known.named(gap) for gap in (told_gaps if isinstance(told_gaps, list) else ()))
+    return Sight(name, about, events, seen if isinstance(seen, int) else 0, gaps)
 
 
 def _row(event: Event, source: str, verdict: str) -> Plain:

@@ -55,7 +55,10 @@ def parse_time(value: str, where: str) -> datetime:
         ) from None
     if moment.tzinfo is None:
         raise BadInput(f"{where}: '{value}' has no time zone; add Z or an offset such as +01:00")
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        raise BadInput(f"{where}: '{value}' is no time in UTC that a calendar has") from None
 
 
 def parse_time_if_given(value: Optional[str], where: str) -> Optional[datetime]:

@@ -29,6 +29,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_judge i
     judge,
     parse_rules,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_record import timeline
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_report import MODULE
 
 SINCE, UNTIL = "2026-03-01T00:00:00.000000Z", "2026-03-02T00:00:00.000000Z"
@@ -272,6 +273,12 @@ def test_a_name_that_looks_like_an_expected_one_is_told_from_it(
     assert found["expected"][0]["count"] == 1
 
 
+def test_a_line_of_the_ledger_of_no_possible_time_keeps_no_record_back() -> None:
+    window = parse_window(SINCE, UNTIL)
+    lines = [{"time": "0001-01-01T00:00:00+02:00"}, {"time": "2026-03-01T01:00:00Z", "phase": "promote"}]  # fmt: skip
+    assert [line["phase"] for line in timeline(lines, window, Known())] == ["promote"]
+
+
 def test_names_are_shown_as_they_are_but_for_values_and_their_length() -> None:
     value = secrets.token_urlsafe(24)
     known = Known([value])
@@ -307,6 +314,7 @@ def test_no_text_of_a_log_leaves_its_cell(report: Report, text: str) -> None:
         ({"output_markdown": "{folder}/away/record.md"}, "output_markdown"),
         ({"output_markdown": "{folder}/notes.md"}, "is no record of an incident; it was left as it is"),
         ({"looked": [{"events": [{"outcome": "perhaps"}], "since": SINCE, "until": UNTIL}]}, "looked[0].events[0]: expected events"),
+        ({"looked": [{"events": 7, "since": SINCE, "until": UNTIL}]}, "looked[0].events: expected a list"),
         ({"looked": [{"events": [], "since": UNTIL, "until": UNTIL}]}, "was looked at for another window"),
         ({"timeout": "soon"}, "timeout: 'soon' is no duration"),
         ({"credential": None}, "credential: missing"),

@@ -118,9 +118,8 @@ class Lines:
                 if not line:
                     return
                 if len(line) == LONGEST and not line.endswith(b"\n"):
-                    self.gaps.append(
-                        f"{path} has a line of more than {LONGEST} bytes, which was passed over"
-                    )
+                    gap = f"{path} has a line of more than {LONGEST} bytes, which was passed over"
+                    self.gaps += [] if gap in self.gaps else [gap]
                     while line and not line.endswith(b"\n"):
                         line = file.readline(LONGEST)
                     continue
