@@ -35,6 +35,7 @@ BESIDE_THEIR_SERVERS = {
     "incident_reads": "test_incident.py",
     "incident_report": "test_incident.py",
     "k8s_secret": "test_k8s_ways.py",
+    "notify_affected": "test_affected.py",
     "reencrypt": "test_reencrypt.py",
     "stream_probe": "test_stream_module.py",
     "ssm_secret": "test_ssm_playbook.py",
