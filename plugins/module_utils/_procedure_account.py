@@ -40,6 +40,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import run_of
 
+BROUGHT = "brought"
+"""Of a predicted step: after it, the places that are written from here would hold what the keyring said then."""
 # What is told once, in the result itself, and what belongs to the surroundings of a step.
 _NOT_OF_A_STEP = frozenset({"changed", "keyring", "replay", "diff", "notices"})
 
@@ -141,25 +143,24 @@ class Account:
             if self.after in (BRING, BACK)
             else None,
         )
-        self.brought: List[int] = []
         if context.check_mode:
-            self._foresee(resume.get("brought") or [])
+            self._foresee()
 
-    def _foresee(self, brought: Sequence[int]) -> None:
-        """Find out again what the call before predicted of the places that are written from here: what they would hold is handed to nobody.
+    def _foresee(self) -> None:
+        """Find out again what was predicted of the places that are written from here: what they would hold is handed to nobody.
 
-        :param brought: after how many predicted steps they were written.
+        It was by an earlier call for the same purpose, or by one for another purpose in the same run.
         """
         quiet = replace(self.context, diff=False, warn=_unsaid, progress=_unsaid)
         own = {"sinks": self.params["sinks"], "host": "", "consumers": []}
-        for count in brought:
-            then = {**self.params, "replay": self.params["replay"][:count]}
+        steps = self.params["replay"]
+        for count in [number for number, step in enumerate(steps, 1) if step.get(BROUGHT)]:
+            then = {**self.params, "replay": steps[:count]}
             try:
                 execute(_publish.MODULE, asked(_publish.MODULE, then, **own), quiet)
             except KeyturnError:
                 # A place that cannot be read any more is told by the step that needs it.
                 continue
-            self.brought.append(count)
 
     def do(self, step: Step, **more: Any) -> Result:
         """One step.
@@ -186,8 +187,9 @@ class Account:
         self.diffs += diffs_of(done)
         if self.context.check_mode:
             self.params["replay"] = done.get("replay") or self.params["replay"]
-            if step.module is _deliver.MODULE:
-                self.brought.append(len(self.params["replay"]))
+            if step.module is _deliver.MODULE and self.params["replay"]:
+                *before, last = self.params["replay"]
+                self.params["replay"] = [*before, {**last, BROUGHT: True}]
         own = {name: done[name] for name in done if name not in _NOT_OF_A_STEP}
         self.steps.append({"step": step.name, "changed": bool(done.get("changed")), **own})
         self.keyring = done.get("keyring") or self.keyring
@@ -313,7 +315,6 @@ class Account:
             "failed_in": progress.failed_in,
             "turned": progress.turned,
             "begun": progress.begun or self.changed,
-            "brought": self.brought,
             "keyring": self.keyring,
             "steps": self.steps,
         }
