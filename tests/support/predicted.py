@@ -24,6 +24,8 @@ _PRINT = re.compile(r"\bhmac:[0-9a-f]+|\(new\)(:[0-9a-f]+)?|\(some value\)")
 _SPAN = r"\d+[wdhms](?: \d+[wdhms])*"
 _AGO = re.compile(rf"\b{_SPAN}(?= ago| old)|(?<=in ){_SPAN}\b|\b\d+\.\d+ s\b")
 # What was measured, and what is there only once it was done.
+# What is in use at the end is said when it is.
+_IN_USE = re.compile(r"\S+: Rotation \S+ is in use\b")
 _LASTED = ("age", "age_seconds", "outage_seconds", "terminated", "pid")
 _TOLD = {"sent", "seen", "action"}
 
@@ -75,7 +77,8 @@ class Naming:
                 if name not in LEFT_OUT
             }
         if isinstance(item, list):
-            return [self.of(value) for value in item]
+            kept = [text for text in item if key != "say" or not _IN_USE.match(text)]
+            return [self.of(value) for value in kept]
         if key in _LASTED and item is not None:
             return "MEASURED"
         if key in _TOLD and item != "none":
