@@ -102,6 +102,10 @@ class Scene:
         """Files that are there to hold secrets."""
         return [path for host in self.hosts for path in (self.keyring(host),)]
 
+    def folders(self) -> list[Path]:
+        """Folders that are there to hold secrets, whatever lies in them for a moment."""
+        return []
+
     def beyond_by_names(self, names: Mapping[str, str]) -> Any:
         """What servers hold at the end, with names in the place of what two runs cannot have in common."""
         return None

@@ -81,14 +81,13 @@ class Deployed(Scene):
             "pairs": [[*PAIR]],
             "unmarked": "take",
         }
-        seen = {"TOKEN": "{stage.value}"}
-        argv = ["sh", "-c", f'grep -qF -e "$TOKEN" {self.container}']
+        argv = ["grep", "-qFf", "-", str(self.container)]
         return {
             "keyturn_generate": {"id": {"type": "hex"}, "value": {"type": "hex"}},
             "keyturn_issuer": {"type": "generated", "fields": ["id", "value"], "overlap": False},
             "keyturn_sinks": [{"name": "pair", "group": group}],
             "keyturn_consumers": [deploy],
-            "keyturn_probes": [{"type": "command", "argv": argv, "environment": seen, "refused_rc": [1]}],
+            "keyturn_probes": [{"type": "command", "argv": argv, "stdin": "{stage.value}", "refused_rc": [1]}],
         }  # fmt: skip
 
     def flows(self) -> list[Flow]:
@@ -115,7 +114,8 @@ class Deployed(Scene):
     def holders(self) -> list[Path]:
         """See :meth:`Scene.holders`."""
         firsts = [self.folder / f"first-{field}" for field in PAIR.values()]
-        return [*super().holders(), self.env_file, self.container, *firsts]
+        made = self.container.with_suffix(".new")
+        return [*super().holders(), self.env_file, self.container, made, *firsts]
 
     def beyond(self) -> Any:
         """The parameters, with what is said of them."""

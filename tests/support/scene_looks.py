@@ -38,7 +38,7 @@ class Looks(Scene):
             NAME,
             keyturn_issuer={"type": "generated", "overlap": True},
             keyturn_sinks=[{"name": "app", "ref": f"ref+file://{folder}/value", "template": "{current.value}"}],
-            keyturn_probes=[{"type": "command", "argv": ["true"], "environment": {"TOKEN": "{stage.value}"}}],
+            keyturn_probes=[{"type": "command", "argv": ["sh", "-c", "cat > /dev/null"], "stdin": "{stage.value}"}],
             keyturn_incident={
                 "since": f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
                 "sources": [{**source, "log_line_prefix": "%m [%p] %q%u@%d "}],
@@ -56,6 +56,7 @@ class Looks(Scene):
         value = reveal(self.current(NAME).fields["value"])
         line = f"{self._at} app@app LOG:  connection authorized: user=app database=app application_name={value}\n"
         self.secret_file("pg.log", line)
+        (self.folder / "image.tar").touch(mode=0o600)
         docker(self.folder / "image.tar", [tar({"app/.env": f"TOKEN={value}\n".encode()})])
         self._play("present")
         self.run(str(self.folder / "present.yml")).check()
@@ -108,7 +109,11 @@ class Looks(Scene):
     def holders(self) -> list[Path]:
         """See :meth:`Scene.holders`."""
         names = ("value", "pg.log", "image.tar", *(f"keys/{number}" for number in range(4)))
-        return [*super().holders(), *(self.folder / name for name in names), self.keys]
+        return [*super().holders(), *(self.folder / name for name in names)]
+
+    def folders(self) -> list[Path]:
+        """See :meth:`Scene.folders`."""
+        return [self.keys]
 
     def survives(self, flow: Flow, where: str) -> None:
         """What reads the keys opens what was sealed before; a report is whole or not there, and holds no value."""

@@ -62,7 +62,7 @@ class NewEnvironment(Scene):
             "token",
             keyturn_issuer={"type": "generated", "overlap": True},
             keyturn_sinks=[{"name": "token", "ref": f"ref+file://{folder}/token.value", "template": "{current.value}"}],
-            keyturn_probes=[{"type": "command", "argv": ["true"], "environment": {"TOKEN": "{stage.value}"}}],
+            keyturn_probes=[{"type": "command", "argv": ["sh", "-c", "cat > /dev/null"], "stdin": "{stage.value}"}],
         )  # fmt: skip
 
     def flows(self) -> list[Flow]:

@@ -28,7 +28,6 @@ class TwoBehindABarrier(Scene):
         for name in ("token", "in-use", *map(self._held, SERVICES)):
             self.secret_file(name, first)
         self.by_programs = {f"{name}.{what}" for name in SERVICES for what in ("held", "ready")}
-        accepted = f'grep -qF -e "$TOKEN" {folder}/hub.held'
         self.define(
             NAME,
             keyturn_generate={"value": {"type": "hex", "bytes": 32}},
@@ -38,8 +37,8 @@ class TwoBehindABarrier(Scene):
             keyturn_probes=[
                 {
                     "type": "command",
-                    "argv": ["sh", "-c", accepted],
-                    "environment": {"TOKEN": "{stage.value}"},
+                    "argv": ["grep", "-qFf", "-", f"{folder}/hub.held"],
+                    "stdin": "{stage.value}",
                     "refused_rc": [1],
                 }
             ],
@@ -57,8 +56,8 @@ class TwoBehindABarrier(Scene):
             "type": "command",
             "barrier": "pair",
             "reads": ["token"],
-            "prepare": ["sh", "-c", f"umask 077; cat {token} > {ready}"],
-            "argv": ["sh", "-c", f"umask 077; cat {ready} > {held}"],
+            "prepare": ["cp", str(token), str(ready)],
+            "argv": ["cp", str(ready), str(held)],
             "seen": ["cmp", "-s", str(held), str(token)],
         }  # fmt: skip
 

@@ -33,7 +33,7 @@ def definition(folder: Path, store: Store, login: str, **changes: Any) -> dict[s
     api, env_file = store.api, folder / "r2.env"
     named = f"ref+file://{env_file}?format=env#/"
     shown = {ID: "{current.access_key_id}", KEY: "{current.secret_access_key}"}
-    told = ["sh", "-c", f"umask 077; cat {env_file} > {folder}/r2.held"]
+    told = ["cp", str(env_file), f"{folder}/r2.held"]
     return {
         "keyturn_issuer": {
             "type": "cloudflare_r2",

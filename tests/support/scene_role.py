@@ -63,7 +63,7 @@ class ExposedRole(Scene):
         where = {key: self.login[key] for key in ("host", "port", "dbname")} if self.login else {}
         named = f"ref+file://{self.env_file}?format=env#/"
         both = {"DB_USER": "{current.username}", "DB_PASSWORD": "{current.password}"}
-        told = ["sh", "-c", f"umask 077; cat {self.env_file} > {self.held}"]
+        told = ["cp", str(self.env_file), str(self.held)]
         return {
             "keyturn_issuer": {
                 "type": "postgres_role",

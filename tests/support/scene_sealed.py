@@ -57,9 +57,9 @@ class Sealed(Scene):
         server, folder = self.database.server, self.folder
         login = {"host": server.host, "port": server.port, "dbname": self.database.name}
         login["admin"] = f"ref+file://{folder}/keeper"
-        told = ["sh", "-c", f"umask 077; cat {self.keys} > {self.held}"]
-        known = ["sh", "-c", f'grep -qF -e "$KEY" {self.held}']
-        shown = {"environment": {"KEY": "{stage.value}"}, "refused_rc": [1]}
+        told = ["cp", str(self.keys), str(self.held)]
+        known = ["grep", "-qFf", "-", str(self.held)]
+        shown = {"stdin": "{stage.value}", "refused_rc": [1]}
         listed = "{current,pending,previous.value|join:,}"
         self.define(
             NAME,
