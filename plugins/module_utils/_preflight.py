@@ -72,6 +72,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._preflight_facts 
     looked_at,
     read_definitions,
     users_of,
+    warn_of_no_end,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_time_if_given
@@ -238,6 +239,18 @@ def _foreseen_to_end(params: Params) -> bool:
     return any(step["transition"] == "retired" for step in params["replay"] or ())
 
 
+def _warn_of_later(case: Case, what: str, defined: Definitions, problems: Problems) -> None:
+    """What keeps nothing from being done now, and will keep what comes after it."""
+    context = case.context
+    if what == "rotate" and not problems.sentences:
+        warn_of_no_end(case.params, context)
+    if case.params["purpose"] == "adopt":
+        for sentence in issuer_problems(defined.issuer, case.document, context):
+            context.warn(
+                f"{case.facts.credential}: it can be adopted, but not be rotated yet: {sentence}"
+            )
+
+
 def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> Facts:
     """Ask everybody. What a purpose has no gate for is not asked."""
     params, document, context = case.params, case.document, case.context
@@ -250,11 +263,7 @@ def _gather(case: Case, what: str, defined: Definitions, problems: Problems) -> 
     asked = what == "revoke_first" or (what == purpose == "rotate" and case.may_stage)
     if asked and not _foreseen_to_end(params):
         facts = replace(facts, issuer_problems=issuer_problems(defined.issuer, document, context))
-    if purpose == "adopt":
-        for sentence in issuer_problems(defined.issuer, document, context):
-            context.warn(
-                f"{facts.credential}: it can be adopted, but not be rotated yet: {sentence}"
-            )
+    _warn_of_later(case, what, defined, problems)
     if purpose not in ("abandon", "look", "compromise"):
         sinks = look_at_sinks(params, what, defined, document, context, problems)
         facts = replace(

@@ -35,6 +35,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._probes import (
     Patience,
     ProbeContext,
     check_probes,
+    check_refusals,
     not_for,
     on_the_air,
     presenting,
@@ -121,7 +122,19 @@ def read_definitions(
         problems.attempt(
             "probes", lambda: check_probes(params["probes"], "keyturn_probes", senders)
         )
+    if count is not None and params["purpose"] in ("retire", "revoke_first"):
+        problems.attempt("probes", lambda: check_refusals(params["probes"], "keyturn_probes"))
     return Definitions(issuer, sinks, consumers, count, conditions)
+
+
+def warn_of_no_end(params: Options, context: Context) -> None:
+    """What keeps no value from coming into use, and will keep the one before from its end."""
+    try:
+        check_refusals(params["probes"], "keyturn_probes")
+    except BadInput as error:
+        context.warn(
+            f"{params['credential']}: it can be rotated, but its old value could not be ended: {error.message}"
+        )
 
 
 def _check_what_comes_later(

@@ -26,8 +26,10 @@ class Estate:
         self.folder, self.overlap = folder, overlap
         self.broken = folder / "broken"
         self.runs = 0
+        self.shows = "{current.value}"
+        self.warned: list[str] = []
 
-    def run(self, purpose: str = "rotate", **options: Any) -> Result:
+    def run(self, purpose: str = "rotate", dry: bool = False, **options: Any) -> Result:
         """One procedure, in this process."""
         self.runs += 1
         test = ["sh", "-c", f"test ! -e {self.broken}"]
@@ -37,14 +39,14 @@ class Estate:
             "credential": "token",
             "issuer": {"type": "generated", "overlap": self.overlap},
             "sinks": [
-                {"name": name, "ref": f"ref+file://{self.folder}/{name}", "template": "{current.value}"}
+                {"name": name, "ref": f"ref+file://{self.folder}/{name}", "template": self.shows}
                 for name in ("web", "worker")
             ],
             "consumers": [
                 {"name": "first", "type": "command", "argv": ["true"], "reads": ["web"]},
                 {"name": "second", "type": "command", "argv": test, "reads": ["worker"], "after": ["first"]},
             ],
-            "probes": [{"type": "command", "argv": ["true"], "stdin": "{stage.value}"}],
+            "probes": [{"type": "command", "argv": ["true"], "stdin": "{stage.value}", "refused_rc": 3}],
             "timeout": "1s",
             "force": True,
             **options,
@@ -52,7 +54,14 @@ class Estate:
         spec = ArgumentSpecValidator(dict(_procedure.MODULE.argument_spec)).validate(given)
         assert not spec.error_messages
         who = {"run_id": f"run{self.runs}", "host": "here", "pid": os.getpid()}
-        return _procedure.run({**spec.validated_parameters, "run": who}, Context())
+        return _procedure.run(
+            {**spec.validated_parameters, "run": who},
+            Context(check_mode=dry, diff=dry, warn=self.warned.append),
+        )
+
+    def said(self) -> str:
+        """What was warned of."""
+        return "\n".join(self.warned)
 
     def message(self, purpose: str = "rotate", **options: Any) -> str:
         """What a procedure says that fails."""
@@ -113,3 +122,43 @@ def test_a_host_that_said_nothing_may_have_written_nothing() -> None:
     assert left_elsewhere(given, {"failure": "", "unwritten": []}) == ()
     assert left_elsewhere(given, {"failure": "no answer", "unwritten": []}) == ("a", "b")
     assert left_elsewhere(given, {"failure": "full", "unwritten": ["b"]}) == ("b",)
+
+
+def test_a_proof_that_cannot_prove_a_refusal_is_found_before_a_value_is_hidden(
+    tmp_path: Path,
+) -> None:
+    estate = Estate(tmp_path, overlap=True)
+    estate.run()
+    told = ["sh", "-c", "true"]
+    options = {"probes": [{"type": "command", "argv": told, "stdin": "{stage.value}"}]}
+    estate.run(**options)
+    assert (
+        "its old value could not be ended: keyturn_probes[0].refused_rc: missing" in estate.said()
+    )
+    estate.run("compromise", reason="stolen")
+    before = (tmp_path / "db.json").read_bytes()
+    said = estate.message("retire", **options)
+    assert "gate is closed. (1) probes: keyturn_probes[0].refused_rc: missing" in said
+    after = (tmp_path / "db.json").read_bytes()
+    assert b"retiring" not in before + after
+
+
+def places(result: Result) -> list[dict[str, str]]:
+    """What a dry run shows of places."""
+    return [item for item in result["diff"] if "web" in item["before_header"]]
+
+
+def test_a_dry_run_of_several_procedures_shows_each_place_as_it_would_be_by_then(
+    tmp_path: Path,
+) -> None:
+    estate = Estate(tmp_path, overlap=True)
+    estate.shows = "{current,previous.value|join:,}"
+    estate.run()
+    replay: list[Any] = []
+    seen = []
+    for purpose in ("compromise", "rotate", "retire"):
+        done = estate.run(purpose, dry=True, reason="stolen", replay=replay)
+        replay = done["replay"]
+        seen += places(done)
+    new, gone = seen
+    assert new["before"] != new["after"] == gone["before"]

@@ -119,6 +119,17 @@ def check_probes(probes: Sequence[Any], option: str, senders: bool) -> None:
         kind.check(probe, where, senders)
 
 
+def check_refusals(probes: Sequence[Any], option: str) -> None:
+    """Refuse what would be refused when a value has to be proved refused, which is after it was hidden from everybody.
+
+    :raises BadInput: naming the option.
+    """
+    for number, probe in enumerate(probes):
+        kind = probe_type(probe, f"{option}[{number}]")
+        if kind.presents(probe):
+            kind.check_refusal(probe, f"{option}[{number}]")
+
+
 def not_for(probe: Mapping[str, Any], stage: str, expect: str, option: str) -> str:
     """Why a probe has nothing to say about a stage; empty when it has."""
     kind = probe_type(probe, option)
@@ -218,6 +229,7 @@ __all__ = [
     "ProbeContext",
     "ProbeFailed",
     "check_probes",
+    "check_refusals",
     "denied",
     "not_for",
     "on_the_air",

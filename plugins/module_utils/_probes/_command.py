@@ -78,24 +78,24 @@ class CommandType(Simple):
             options.get("stdin") or ""
         )
 
+    def check_refusal(self, options: Mapping[str, Any], option: str) -> None:
+        """Which exit code means that it was refused."""
+        if "refused_rc" not in options:
+            raise BadInput(
+                f"{option}.refused_rc: missing; a program that fails for any reason proves no refusal: name the exit code that does"
+            )
+
     def open(self, options: Mapping[str, Any], stage: Stage, ctx: ProbeContext) -> CommandProbe:
         """Read the options."""
         option = ctx.option
-        refused = _refused_codes(options, ctx)
+        if ctx.expect == REFUSED:
+            self.check_refusal(options, option)
+        refused: Tuple[int, ...] = ()
+        if "refused_rc" in options:
+            refused = read_codes(options["refused_rc"], f"{option}.refused_rc")
         program = _program(options, stage, ctx)
         accepted = read_codes(options.get("rc", 0), f"{option}.rc")
         return CommandProbe(program, accepted, refused, ctx.expect, _blocked(program, ctx))
-
-
-def _refused_codes(options: Mapping[str, Any], ctx: ProbeContext) -> Tuple[int, ...]:
-    if "refused_rc" in options:
-        return read_codes(options["refused_rc"], f"{ctx.option}.refused_rc")
-    if ctx.expect == REFUSED:
-        raise BadInput(
-            f"{ctx.option}.refused_rc: missing; a program that fails for any reason proves no refusal: "
-            "name the exit code that does"
-        )
-    return ()
 
 
 def _program(options: Mapping[str, Any], stage: Stage, ctx: ProbeContext) -> Program:

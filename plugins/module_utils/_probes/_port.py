@@ -175,6 +175,12 @@ class ProbeType(Protocol):
         :raises BadInput: naming the option.
         """
 
+    def check_refusal(self, options: Mapping[str, Any], option: str) -> None:
+        """The same, of what only the proof of a refusal needs.
+
+        :raises BadInput: naming the option.
+        """
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether it shows the stage's own value to somebody who checks it. Only such a probe proves anything about it."""
 
@@ -194,6 +200,9 @@ class Simple:
 
     def check(self, options: Mapping[str, Any], option: str, senders: bool) -> None:
         """Nothing is wrong by itself."""
+
+    def check_refusal(self, options: Mapping[str, Any], option: str) -> None:
+        """It needs nothing more for that."""
 
 
 def patience_of(options: Mapping[str, Any], default: Patience, option: str) -> Patience:

@@ -226,6 +226,9 @@ class StreamType:
         except BadInput:
             return 0.0
 
+    def check_refusal(self, options: Mapping[str, Any], option: str) -> None:
+        """It needs nothing more for that."""
+
     def presents(self, options: Mapping[str, Any]) -> bool:
         """Whether the key is the stage's."""
         return names_stage(options.get("key") or KEY)
