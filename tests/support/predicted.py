@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LEFT_OUT = ("replay", "brought", "warnings", "deprecations", "invocation", "predicted", "attempts")
+LEFT_OUT = ("replay", "warnings", "deprecations", "invocation", "predicted", "attempts")
 _ROTATION = re.compile(r"\br\d{14}[0-9a-f]{6}\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?")
 _PRINT = re.compile(r"\bhmac:[0-9a-f]+|\(new\)(:[0-9a-f]+)?|\(some value\)")
