@@ -535,3 +535,11 @@ def test_a_message_with_a_value_of_the_credential_is_not_sent(tmp_path: Path) ->
         world.run("told")
     assert value.reveal() not in error.value.message + json.dumps(error.value.details)
     assert world.told() == ["2"]
+
+
+def test_the_pace_is_kept() -> None:
+    waits: list[float] = []
+    pace = _affected_tell._Pace(0.01, waits.append)
+    pace.keep()
+    pace.keep()
+    assert len(waits) == 1 and 50 < waits[0] <= 100
