@@ -23,7 +23,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import format_time, parse_time
 
-SCHEMA = 2
+SCHEMA = 3
 KIND = "keyturn.keyring"
 STAGES = ("pending", "current", "previous")
 STATUSES = {
@@ -86,6 +86,7 @@ class Stage:
     :param ended: when its issuer ended it without being asked to, by making another one.
     :param failed: it was rolled back: no grace, never a rollback target.
     :param compromised: an emergency named it: without grace, never a rollback target, and shown to nobody once it is retained.
+    :param destroyed: when nothing was left of a compromised value but its fingerprints; only in ``retained``.
     :param reason: why it came into use, in somebody's words.
     :param operator: who brought it into use.
     :param outage: seconds in which consumers could not log in anew, at most, while it was cut over to; none where the issuer
@@ -101,6 +102,7 @@ class Stage:
     observed: Optional[datetime] = None
     retire_after: Optional[datetime] = None
     ended: Optional[datetime] = None
+    destroyed: Optional[datetime] = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     evidence: Tuple[Mapping[str, str], ...] = ()
     failed: bool = False
@@ -128,6 +130,18 @@ class Stage:
         """
         hidden = ("intended", "abandoning", "retiring")
         return self.status not in hidden and not (self.compromised and self.status == "retained")
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it was compromised and refused, and it is not known yet that no place keeps its value."""
+        return self.compromised and self.status == "retained" and self.destroyed is None
+
+    def without_values(self) -> Stage:
+        """The stage without its secret fields; their fingerprints stay."""
+        plain = {
+            name: value for name, value in self.fields.items() if not isinstance(value, Secret)
+        }
+        return replace(self, fields=plain)
 
     def is_gone(self, overlap: bool, returns: bool) -> bool:
         """Whether its issuer ended it for good.
@@ -248,7 +262,7 @@ class Document:
         return next(found, None)
 
 
-_TIMES = ("made", "promoted", "observed", "retire_after", "ended")
+_TIMES = ("made", "promoted", "observed", "retire_after", "ended", "destroyed")
 _FLAGS = ("failed", "compromised", "adopted")
 _WORDS = ("reason", "operator")
 _OF_A_STAGE = (
@@ -294,8 +308,10 @@ def _all_stages(document: Document) -> List[Stage]:
 
 def _schema_of(document: Document) -> int:
     """The oldest schema that can say all of it, so that an older collection reads what it understands and refuses the rest."""
+    if any(stage.destroyed for stage in document.retained):
+        return SCHEMA
     newer = document.abandoned or any(stage.ended for stage in _all_stages(document))
-    return SCHEMA if newer else 1
+    return 2 if newer else 1
 
 
 def dump_document(document: Document) -> Dict[str, Any]:

@@ -42,6 +42,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._transitions impo
 
 _NOT_DEFINING = ("login",)
 _LONGEST = 4096
+# Steps that say what was seen or done elsewhere, which other modules do.
+_OF_OTHERS = ("receive", "forget", "destroyed")
 _VALUE = re.compile(rf"[!-~]{{1,{_LONGEST}}}\Z")
 
 
@@ -189,7 +191,7 @@ SPEC = {
     "transition": {
         "type": "str",
         "required": True,
-        "choices": [name for name in TRANSITIONS if name != "receive"],
+        "choices": [name for name in TRANSITIONS if name not in _OF_OTHERS],
     },
     "issuer": {"type": "dict", "default": {}},
     "generate": {"type": "dict", "default": {}},

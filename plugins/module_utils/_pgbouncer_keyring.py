@@ -58,7 +58,9 @@ def _kept_stages(document: Document) -> list[Stage]:
 def _gone_stages(document: Document) -> list[Stage]:
     stages = (document.previous, document.current, document.pending)
     gone = [stage for stage in stages if stage and not _kept(stage)]
-    return [stage for stage in (*document.retained, *gone) if stage.text(USERNAME)]
+    # What was compromised is kept to find what carries it; its login was taken out before that.
+    kept = [stage for stage in document.retained if not stage.compromised]
+    return [stage for stage in (*kept, *gone) if stage.text(USERNAME)]
 
 
 def _by_name(stages: list[Stage], field: str) -> dict[str, Secret]:

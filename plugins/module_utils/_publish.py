@@ -42,6 +42,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
     Params,
     Result,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions._carried import (
+    carrier,
+    telling,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions._port import Carries
 from ansible_collections.keyturn.runbooks.plugins.module_utils._process import is_dead
 from ansible_collections.keyturn.runbooks.plugins.module_utils._published import (
     Done,
@@ -189,6 +194,12 @@ def _sent_sink(document: Document, item: RenderedSink, digest: str, first: bool)
     return {**about, "held": dict(item.held), "fields": fields}
 
 
+def _refused(document: Document) -> List[str]:
+    """The values that were compromised and are refused by now, as far as the keyring still has them."""
+    stages = [stage for stage in document.retained if stage.lingers]
+    return [value.reveal() for value in telling(document, stages)]
+
+
 def _sent_places(
     document: Document, rendered: Sequence[RenderedSink], first: bool
 ) -> List[Dict[str, Any]]:
@@ -240,6 +251,7 @@ def prepare(params: Params, context: Context) -> Params:
     body = {
         "salt": base64.b64encode(document.salt).decode(),
         "places": _sent_places(document, rendered, first),
+        "refused": _refused(document) if params.get("carrying") else [],
     }
     contents = Contents(sealed=base64.b64encode(json.dumps(body).encode()).decode())
     contents.guard = _guard(access, document, context)
@@ -316,6 +328,12 @@ def _jobs(params: Params) -> List[Job]:
     return [_job(sent, salt) for sent in body["places"]]
 
 
+def _carries(params: Params) -> Carries:
+    """What tells of a copy whether it is to go."""
+    body = json.loads(base64.b64decode(params["contents"]["sealed"]))
+    return carrier([Secret(text) for text in body["refused"]])
+
+
 def _before(job: Job, contents: Any, guard: Guard) -> Guard:
     """What is done right before each write."""
 
@@ -364,12 +382,14 @@ def _settle(done: Done, place: Place, context: Context) -> None:
         context.warn(f"{where}: {note}")
 
 
-def _tidied(job: Job, place: BackedUpPlace) -> Done:
-    """A place whose copies come to their end, and that is not looked at otherwise."""
+def _tidied(job: Job, place: BackedUpPlace, carries: Optional[Carries]) -> Done:
+    """A place whose copies come to their end, and that is not looked at otherwise.
+
+    :param carries: those that carry a value come to it, and no others.
+    """
     untouched = Outcome(Observed({}), {}, None)
-    return Done(
-        replace(job, wanted=replace(job.wanted, fields={})), untouched, place.settle(untouched)
-    )
+    copies = place.without(carries) if carries else place.settle(untouched)
+    return Done(replace(job, wanted=replace(job.wanted, fields={})), untouched, copies)
 
 
 def run(params: Params, context: Context) -> Result:
@@ -386,7 +406,8 @@ def run(params: Params, context: Context) -> Result:
             place = open_place(job.address, job.options, context)
             if params.get("only_copies"):
                 if isinstance(place, BackedUpPlace):
-                    done.append(_tidied(job, place))
+                    carried = _carries(params) if params.get("carrying") else None
+                    done.append(_tidied(job, place, carried))
                 continue
             done.append(Done(job, _outcome(job, place, _before(job, contents, guard), context)))
             done[-1].unknown = _unknown(job, place)
@@ -409,6 +430,7 @@ MODULE = ModuleCore(
         "host": {"type": "str"},
         "consumers": {"type": "list", "elements": "dict", "default": []},
         "only_copies": {"type": "bool", "default": False},
+        "carrying": {"type": "bool", "default": False},
         "contents": {"type": "dict", "no_log": True},
     },
     run=run,

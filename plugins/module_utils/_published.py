@@ -66,7 +66,8 @@ class Done:
     def changed(self) -> bool:
         """Whether anything was written or removed."""
         wrote = bool(self.job.wanted.fields) and self.outcome.changed
-        return wrote or bool(self.copies and self.copies.pruned)
+        gone = self.copies and (self.copies.pruned or self.copies.destroyed)
+        return wrote or bool(gone)
 
 
 def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
@@ -87,7 +88,8 @@ def _sink_result(done: Done, sent: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _difference(done: Done) -> Dict[str, str]:
-    pruned = [f"{path}: (a copy)\n" for path in done.copies.pruned] if done.copies else []
+    gone = (*done.copies.pruned, *done.copies.destroyed) if done.copies else ()
+    pruned = [f"{path}: (a copy)\n" for path in gone]
     shown = difference(done.job.salt, done.job.wanted, done.outcome, told=done.job.told)
     return {**shown, "before": shown["before"] + "".join(pruned)}
 

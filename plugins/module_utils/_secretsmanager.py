@@ -104,6 +104,28 @@ class AwsSecret:
             return None
         return held
 
+    def read_version(self, version: str) -> Optional[Held]:
+        """A version by its id, whatever labels it bears; none where AWS has it no more.
+
+        :raises Absent: when the secret is marked for deletion.
+        :raises Denied, Unreachable, BadInput: as the error says.
+        """
+
+        def ask(client: Any) -> Held:
+            answer = client.get_secret_value(SecretId=self._name, VersionId=version)
+            text = text_in(answer, "SecretString") if "SecretString" in answer else None
+            return Held(text_in(answer, "VersionId"), text)
+
+        try:
+            held: Held = self._caller.call(
+                f"{self._place} (version {version})", "secretsmanager:GetSecretValue", ask
+            )
+        except Absent as error:
+            if error.details.get("code") == _MARKED:
+                raise
+            return None
+        return held
+
     def versions(self) -> List[Listed]:
         """All versions that AWS still has, the current one first, then the newest; empty when no version is current.
 

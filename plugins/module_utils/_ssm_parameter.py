@@ -57,6 +57,15 @@ class Found:
     data_type: str = "text"
 
 
+@dataclass(frozen=True)
+class Past:
+    """A version of a parameter's history."""
+
+    version: int
+    value: Secret
+    labels: Tuple[str, ...] = ()
+
+
 def check_text(text: str, where: str) -> None:
     """Refuse a value that a parameter cannot hold.
 
@@ -340,6 +349,47 @@ class Parameters:
             f"parameter {name}", "ssm:GetParameterHistory", ask
         )
         return found
+
+    def history(self, name: str) -> List[Past]:
+        """Every version that AWS still has, decrypted, the oldest first; empty when AWS says that there is no such parameter.
+
+        :raises Denied, Unreachable, BadInput: as the error says.
+        """
+
+        def ask(client: Any) -> List[Past]:
+            pages = client.get_paginator("get_parameter_history").paginate(
+                Name=name, WithDecryption=True
+            )
+            return [
+                Past(
+                    int(item["Version"]),
+                    Secret(text_in(item, "Value")),
+                    tuple(sorted(item.get("Labels") or ())),
+                )
+                for page in pages
+                for item in page["Parameters"]
+            ]
+
+        try:
+            found: List[Past] = self._caller.call(
+                f"parameter {name}", "ssm:GetParameterHistory", ask
+            )
+        except Absent:
+            return []
+        return sorted(found, key=lambda item: item.version)
+
+    def unlabel(self, name: str, version: int, labels: Sequence[str]) -> None:
+        """Take labels off a version; one that is not there is none the less off.
+
+        :raises Absent, Denied, Unreachable: as the error says.
+        """
+        self._caller.call(
+            f"parameter {name}",
+            "ssm:UnlabelParameterVersion",
+            lambda client: client.unlabel_parameter_version(
+                Name=name, ParameterVersion=version, Labels=list(labels)
+            )["RemovedLabels"],
+        )
 
     def label(self, name: str, version: int, label: str) -> None:
         """Move a label to a version.

@@ -25,7 +25,7 @@ def _stage_state(stage: Stage, now: datetime) -> Dict[str, Any]:
         name: value for name, value in stage.fields.items() if not isinstance(value, Secret)
     }
     state["fingerprints"] = dict(stage.fingerprints)
-    for name in ("made", "promoted", "observed", "retire_after", "ended"):
+    for name in ("made", "promoted", "observed", "retire_after", "ended", "destroyed"):
         moment = getattr(stage, name)
         state[name] = format_time(moment) if moment else None
     state["age"] = format_duration(now - stage.made) if stage.made else None
@@ -73,6 +73,17 @@ def document_state(document: Optional[Document], now: datetime) -> Dict[str, Any
     }
 
 
+def _left(stage: Stage) -> str:
+    """What is still there of a compromised value."""
+    if not stage.lingers:
+        return ", destroyed" if stage.destroyed else ""
+    return (
+        ", compromised, with its value"
+        if stage.without_values() != stage
+        else ", compromised, without its value"
+    )
+
+
 def diff_lines(document: Optional[Document]) -> List[str]:
     """The keyring as lines for a diff. Claim, step and times are left out: they differ in every run and would hide what matters."""
     if document is None:
@@ -88,7 +99,7 @@ def diff_lines(document: Optional[Document]) -> List[str]:
         for key, value in stage.fields.items():
             shown = stage.fingerprints.get(key, "") if isinstance(value, Secret) else value
             lines.append(f"{name}.{key}: {shown}")
-    lines.extend(f"retained: {stage.rotation_id}" for stage in document.retained)
+    lines.extend(f"retained: {stage.rotation_id}{_left(stage)}" for stage in document.retained)
     lines.extend(
         f"receipt: {name} {receipt.seen}" for name, receipt in sorted(document.receipts.items())
     )

@@ -319,8 +319,34 @@ def _retired(document: Document, request: Request, now: datetime) -> Document:
         )
     _need_evidence(document, request, "retired")
     kept = replace(previous, status="retained", evidence=previous.evidence + request.evidence)
-    retained = document.retained + ((kept,) if request.retain else ())
+    # What is compromised stays until no place keeps it any more: without it nobody could tell which versions carry it.
+    stays = request.retain or previous.compromised
+    retained = document.retained + ((kept,) if stays else ())
     return replace(document, previous=None, retained=retained)
+
+
+def _forget(document: Document, request: Request, now: datetime) -> Document:
+    """Take compromised values out of the keyring itself; their fingerprints stay."""
+    if not any(stage.lingers for stage in document.retained):
+        return document
+    retained = tuple(
+        stage.without_values() if stage.lingers else stage for stage in document.retained
+    )
+    return document if retained == document.retained else replace(document, retained=retained)
+
+
+def _destroyed(document: Document, request: Request, now: datetime) -> Document:
+    found = [stage for stage in document.retained if stage.lingers]
+    if not found:
+        return document
+    if any(stage.without_values() != stage for stage in found):
+        raise _refuse(
+            document, "destroyed", "The keyring itself still has the value: run the playbook again"
+        )
+    retained = tuple(
+        replace(stage, destroyed=now) if stage.lingers else stage for stage in document.retained
+    )
+    return replace(document, retained=retained)
 
 
 def _adopt(document: Document, request: Request, now: datetime) -> Document:
@@ -377,7 +403,9 @@ def _named(document: Document, before: Optional[datetime]) -> Document:
     current, previous = document.current, document.previous
     if previous and not previous.compromised and _is_exposed(previous, before):
         previous = replace(previous, compromised=True)
-    answered = before is None and bool(document.previous and document.previous.compromised)
+    unfinished = [document.previous] if document.previous and document.previous.compromised else []
+    unfinished += [stage for stage in document.retained if stage.lingers]
+    answered = before is None and bool(unfinished)
     if current and not current.compromised and not answered and _is_exposed(current, before):
         current = replace(current, compromised=True)
     return replace(document, current=current, previous=previous)
@@ -451,6 +479,8 @@ _STEPS: Dict[str, Callable[[Document, Request, datetime], Document]] = {
     "rollback": _rollback,
     "retire": _retire,
     "retired": _retired,
+    "forget": _forget,
+    "destroyed": _destroyed,
     "adopt": _adopt,
     "abandon": _abandon,
     "abandoned": _abandoned,

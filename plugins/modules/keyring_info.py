@@ -164,6 +164,9 @@ keyring:
                 - When its issuer ended it by making another one, which nobody can take back. Null where it did not. Such a value stays the
                   current one until another is promoted.
               type: str
+            destroyed:
+              description: When nothing was left of a compromised value but its fingerprints. Null where there is, or may be.
+              type: str
             age:
               description: How old it is, for people.
               type: str

@@ -128,6 +128,11 @@ options:
       - Remove the copies that C(backup) lets go, and do nothing else. No sink is read or written.
     type: bool
     default: false
+  carrying:
+    description:
+      - With O(only_copies), remove the copies that carry a compromised value that is refused by now, and no others.
+    type: bool
+    default: false
   contents:
     description: The rendered values on their way to a host. Made by the collection; what is given here is not used.
     type: dict
@@ -245,8 +250,8 @@ sinks:
     backup:
       description:
         - What became of the copies of the sink's file. C(made) is the path of the copy that was made, C(pruned) are the paths of those that
-          were removed; in check mode, that would be. C(note) says why none was made although the file changes, and C(missing)
-          whether that is because there was no file.
+          were removed; in check mode, that would be. C(destroyed) are those that were removed for O(carrying). C(note) says why
+          none was made although the file changes, and C(missing) whether that is because there was no file.
       returned: for a sink with C(backup)
       type: dict
     digest:

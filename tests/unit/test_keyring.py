@@ -94,8 +94,8 @@ def test_a_document_shows_no_value_in_its_repr() -> None:
         ("[]", "this is no keyring"),
         ("{}", "this is no keyring"),
         (
-            edited(lambda body: body.update(schema=3)),
-            "newer version .*schema 3; this one reads up to 2",
+            edited(lambda body: body.update(schema=4)),
+            "newer version .*schema 4; this one reads up to 3",
         ),
         (edited(lambda body: body.update(schema=True)), "'schema' is missing or of the wrong type"),
         (edited(lambda body: body.update(salt="AAAA")), "'salt' is damaged"),

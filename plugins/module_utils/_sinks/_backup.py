@@ -18,11 +18,14 @@ import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any, Dict, List, Optional, Pattern, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Pattern, Sequence, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import KeyturnError
-from ansible_collections.keyturn.runbooks.plugins.module_utils._files import hold
+from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
+    hold,
+    read_with_mode,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._apply import Outcome
 from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._file import (
     Attributes,
@@ -145,6 +148,34 @@ def _listed(directory: str) -> List[str]:
         return []
 
 
+def destroy(
+    path: str, where: str, naming: Naming, carries: Callable[[str], bool], context: Context
+) -> List[str]:
+    """Remove the copies that carry a value, and say which; in check mode only say it.
+
+    :param carries: tells of a text whether it does.
+    :raises KeyturnError: as the lock, the directory and the copies give cause.
+    """
+    directory, of = os.path.split(path)
+
+    def carry(data: Optional[bytes]) -> bool:
+        return data is not None and carries(data.decode("utf-8", "surrogateescape"))
+
+    names = [name for name in _listed(directory) if naming.made(name, of)]
+    paths = [os.path.join(directory, name) for name in sorted(names)]
+    found = [it for it in paths if not os.path.isdir(it) and carry(_content(it, where))]
+    if found and not context.check_mode:
+        with hold(path, where) as held:
+            for it in found:
+                held.remove_beside(os.path.basename(it))
+    return found
+
+
+def _content(path: str, where: str) -> Optional[bytes]:
+    read = read_with_mode(path, where)
+    return read[0] if read else None
+
+
 @dataclass(frozen=True)
 class Copies:
     """What became of the copies of a file.
@@ -153,16 +184,18 @@ class Copies:
     :param pruned: the paths of those that were removed, or would be.
     :param note: why none was made although something was to be written; else empty.
     :param missing: there was no file, so there is no way back by a copy.
+    :param destroyed: the paths of those that carried a compromised value and were removed, or would be.
     """
 
     made: Optional[str] = None
     pruned: Tuple[str, ...] = ()
     note: str = ""
     missing: bool = False
+    destroyed: Tuple[str, ...] = ()
 
     def told(self) -> Dict[str, Any]:
         """What a result says of them."""
-        return {**asdict(self), "pruned": list(self.pruned)}
+        return {**asdict(self), "pruned": list(self.pruned), "destroyed": list(self.destroyed)}
 
 
 class BackedUpPlace(FilePlace):
@@ -226,6 +259,14 @@ class BackedUpPlace(FilePlace):
         else:
             note = ""
         return Copies(made, tuple(pruned), note, missing)
+
+    def without(self, carries: Callable[[str], bool]) -> Copies:
+        """Remove the copies that carry a value; in check mode tell which.
+
+        :raises KeyturnError: as :func:`destroy`.
+        """
+        found = destroy(self._path, self._where, self._keep.naming, carries, self._context)
+        return Copies(destroyed=tuple(found))
 
     def _tell_of_the_future(self) -> None:
         directory, of = os.path.split(self._path)

@@ -264,19 +264,41 @@ class ParameterStore:
             )
 
     def _delete(self, numbers: List[int]) -> None:
+        try:
+            self.remove(numbers)
+        except KeyturnError as error:
+            self._context.warn(f"old versions of the keyring stay: {error.message}")
+
+    def remove(self, numbers: List[int]) -> None:
+        """Remove versions; one that is not there is none the less gone.
+
+        :raises Denied, Unreachable: as the error says.
+        """
         names = [self._name(number) for number in sorted(numbers)]
         for start in range(0, len(names), _ASKED):
             self._delete_named(names[start : start + _ASKED])
 
     def _delete_named(self, names: List[str]) -> None:
-        try:
-            self._caller.call(
-                self._place,
-                "ssm:DeleteParameters",
-                lambda client: client.delete_parameters(Names=names)["DeletedParameters"],
-            )
-        except KeyturnError as error:
-            self._context.warn(f"old versions of the keyring stay: {error.message}")
+        self._caller.call(
+            self._place,
+            "ssm:DeleteParameters",
+            lambda client: client.delete_parameters(Names=names)["DeletedParameters"],
+        )
+
+    def older_texts(self) -> Dict[int, str]:
+        """The older versions that are kept, by number.
+
+        :raises Corrupt: when one of them is not of our making.
+        :raises Denied, Unreachable: as the error says.
+        """
+        numbers = [item.number for item in self._list()[1:]]
+        found: Dict[int, str] = {}
+        for start in range(0, len(numbers), _ASKED):
+            found.update(self._values(*numbers[start : start + _ASKED]))
+        return {
+            number: unpack(value, self._caller.where(f"parameter {self._name(number)}"))
+            for number, value in found.items()
+        }
 
     def _prune(self) -> None:
         self._delete([item.number for item in self._list()[KEPT:]])
