@@ -210,9 +210,9 @@ class _Work:
         place = open_old_keyrings(reference, self.context, OPTION)
         self.end_at(place, f"keyring ({reference.place})", carries)
 
-    def step(self, name: str) -> None:
-        """A step of the keyring, told in the ledger with what was found so far."""
-        message = "; ".join(filter(None, (told.sentence() for told in self.told)))
+    def step(self, name: str, told: Sequence[Told]) -> None:
+        """A step of the keyring, told in the ledger with what was found before it."""
+        message = "; ".join(filter(None, (item.sentence() for item in told)))
         if self.access.step(Request(name, self.access.run), message):
             self.changed = True
 
@@ -263,10 +263,10 @@ def run(params: Params, context: Context) -> Result:
     if any(_values(stage) for stage in stages):
         work.sinks(stages)
         work.stop()
-        work.step("forget")
+        work.step("forget", work.told)
     work.keyring(stages)
     work.stop()
-    work.step("destroyed")
+    work.step("destroyed", [item for item in work.told if item.place.startswith("keyring ")])
     if not context.check_mode:
         access.step(Request("release", access.run))
     summary = _summary(work.told, context.check_mode)

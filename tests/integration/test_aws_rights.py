@@ -19,6 +19,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions import PUSH_OUT, _ssm
 from aws_rights import Identity, Policy, actions, alone, policies, without
 from aws_world import of
 from estate.moto import MotoServer
@@ -27,6 +28,9 @@ from fault_proxy import Exchange, Fault
 POLICIES = policies()
 KEYRING, SINK = "Keyring in Systems Manager", "Sink in Systems Manager"
 TASK, READ = "Task ssm_secret", "References that are only read"
+LOOKED_AT = "History in Systems Manager, looked at"
+PUSHED_OUT = "History in Systems Manager, pushed out"
+OLD_SECRETS = "Old versions in Secrets Manager"
 SECRET_KEYRING, SECRET_SINK = "Keyring in Secrets Manager", "Sink in Secrets Manager"
 
 
@@ -134,6 +138,46 @@ def read_references(it: Identity, below: str = "musehub") -> None:
             it.value(f"ref+{reference}")
 
 
+def history_of(it: Identity, below: str) -> str:
+    """A parameter whose first version, which has a label, carries a value; its reference."""
+    it.server.check_rights(False)
+    name, ssm = f"/{below}/{it.name}", it.admin("ssm")
+    for value in ("refused", "in use"):
+        ssm.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+    ssm.label_parameter_version(Name=name, ParameterVersion=1, Labels=["golden"])
+    it.server.check_rights(True)
+    return f"ref+awsssm:/{name}"
+
+
+def look_at_history(it: Identity, below: str = "musehub") -> None:
+    """What carries the value is told."""
+    assert it.ended(history_of(it, below)) == ()
+
+
+def push_out_history(it: Identity, below: str = "musehub") -> None:
+    """The label is taken off, and two further versions are written: as many as it takes where AWS keeps three."""
+    reference = history_of(it, below)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_ssm, "KEPT", 3)
+        assert it.ended(reference, PUSH_OUT) == ("1",)
+    assert (
+        it.admin_sees(lambda: it.admin("ssm").get_parameter(Name=f"/{below}/{it.name}"))[
+            "Parameter"
+        ]["Version"]
+        == 4
+    )
+
+
+def end_in_secret(it: Identity, below: str = "musehub") -> None:
+    """The version before loses its label."""
+    it.server.check_rights(False)
+    name, api = f"{below}/{it.name}", it.admin("secretsmanager")
+    api.create_secret(Name=name, SecretString="refused")
+    api.put_secret_value(SecretId=name, SecretString="in use")
+    it.server.check_rights(True)
+    assert len(it.ended(f"ref+awssecrets://{name}")) == 1
+
+
 Use = Callable[..., None]
 USES: dict[str, dict[str, Use]] = {
     KEYRING: {"": keep_in_parameters},
@@ -144,6 +188,9 @@ USES: dict[str, dict[str, Use]] = {
         "Tags": tags_by_task,
         "Remove": remove_by_task,
     },
+    LOOKED_AT: {"": look_at_history},
+    PUSHED_OUT: {"": push_out_history},
+    OLD_SECRETS: {"": end_in_secret},
     SECRET_KEYRING: {"": keep_in_secret},
     SECRET_SINK: {"": sink_in_secret},
     READ: {"": read_references},
@@ -160,6 +207,8 @@ EACH = [
 WARNED = (KEYRING, "ssm:DeleteParameters")
 LOST = (SINK, "ssm:GetParameters")
 FULL = (TASK, "ssm:GetParameterHistory")
+# Without its one action a policy is none; the same one of another policy is tried.
+ALONE = (LOOKED_AT, "ssm:GetParameterHistory")
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +253,8 @@ def test_a_policy_is_enough_and_allows_nothing_that_is_not_used(
 
 
 @pytest.mark.parametrize(
-    ("name", "action", "use"), [item for item in EACH if item[:2] not in (WARNED, LOST, FULL)]
+    ("name", "action", "use"),
+    [item for item in EACH if item[:2] not in (WARNED, LOST, FULL, ALONE)],
 )
 def test_no_action_can_be_left_out(identity: Identity, name: str, action: str, use: Use) -> None:
     message = refused(identity, without(POLICIES[name], action), use)

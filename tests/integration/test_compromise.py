@@ -75,6 +75,9 @@ def shown(run: PlaybookResult) -> list[str]:
 
 def test_nobody_is_locked_out_where_the_new_value_comes_first(make: Maker) -> None:
     estate = make("alternate_roles", pooled=True)
+    copied = estate.folder / "copied"
+    ref = {"ref": f"ref+file://{copied}", "backup": {"keep": "7d"}}
+    estate.add_sink({"name": "copied", "template": "{current.password}", **ref})
     with estate.client as client:
         estate.run("rotate_db", extra=FORCE).check()
         older, exposed = estate.secrets_by_stage()
@@ -88,6 +91,7 @@ def test_nobody_is_locked_out_where_the_new_value_comes_first(make: Maker) -> No
         if user != document.current.text("username"):
             assert not estate.database.accepts(user, password)
     assert not {older[1], exposed[1]} & set(estate.secrets())
+    nothing_is_kept(estate, copied, exposed[1])
     assert estate.ledger_faults() == []
     assert "a laptop was stolen" in estate.ledger_path.read_text()
     again = answer(
@@ -95,6 +99,18 @@ def test_nobody_is_locked_out_where_the_new_value_comes_first(make: Maker) -> No
     )
     assert "changed=0" in again.check().stdout
     assert not any(secret in done.output for secret in (older[1], exposed[1], *estate.secrets()))
+
+
+def nothing_is_kept(estate: Estate, copied: Path, value: str) -> None:
+    """Neither in the keyring, which has the fingerprint, nor in a copy of a file; the ledger says so."""
+    kept = estate.document()
+    assert len(kept.retained) == 2 and all(stage.destroyed for stage in kept.retained)
+    assert value not in estate.keyring_path.read_text() and kept.claim is None
+    assert copied.exists() and not list(copied.parent.glob("copied.bak.*"))
+    assert f"copies of files on the controller: 1 old version ended ({copied}.bak." in (
+        estate.ledger_path.read_text()
+    )
+    assert estate.phases()[-3:] == ["forget", "destroyed", "release"]
 
 
 @pytest.mark.parametrize("strategy", ["alternate_roles", "same_role"])

@@ -32,6 +32,7 @@ from estate.moto import MotoServer
 from estate.vault import VaultSaysNo, VaultServer
 from kv_world import KvWorld
 from two_writers import Killed
+from vault_rights import policies, rules, without
 
 NOW = datetime.now(timezone.utc)
 RIGHTS = """
@@ -169,6 +170,31 @@ def in_the_keyring(kv: KvWorld, made: Credential, sinks: Sequence[dict[str, Any]
     again = made.run(*sinks)
     assert again["changed"] is False and again["places"] == []
     assert kv.server.request("GET", path)["data"]["versions"] == versions
+
+
+def test_no_right_of_the_policy_can_be_left_out(kv: KvWorld) -> None:
+    """And all of them are enough, with its ledger beside the keyring."""
+    policy = policies()["destroy"]
+    admin, given = (
+        kv.environ["VAULT_TOKEN"],
+        [(path, right) for path, rights in rules(policy) for right in rights if "secret/" in path],
+    )
+    assert len(given) == 10
+    for number, right in enumerate([*given, None]):
+        kv.environ["VAULT_TOKEN"] = admin
+        made = Credential(f"ref+vault://{kv.mount}/keyrings/db{number}", lambda: kv.context)
+        made.write()
+        for value in (made.old, made.new):
+            kv.put(f"musehub/app{number}", PASSWORD=value)
+        ref = f"ref+vault://{kv.mount}/musehub/app{number}#/PASSWORD"
+        sink = {"ref": ref, "template": "{current.password}"}
+        less = without(policy, *right) if right else policy
+        kv.limit(less.replace('"secret/', '"MOUNT/'))
+        if right:
+            with pytest.raises(Denied):
+                made.run(sink, ledger="beside")
+        else:
+            assert made.run(sink, ledger="beside")["changed"] is True
 
 
 def test_vault_where_what_is_in_use_carries_it(kv: KvWorld) -> None:

@@ -9,7 +9,7 @@ import copy
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from typing import Any
 import boto3
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
+from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions import (
+    LEAVE,
+    open_old_versions,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._refs import (
     parse_reference,
     resolve,
@@ -144,6 +148,23 @@ class Identity:
         return Context(
             environ=dict(self.environ), warn=self.warnings.append, sessions=self._sessions
         )
+
+    def admin_sees(self, look: Callable[[], Any]) -> Any:
+        """What somebody sees who may do everything."""
+        self.server.check_rights(False)
+        try:
+            return look()
+        finally:
+            self.server.check_rights(True)
+
+    def ended(self, reference: str, history: str = LEAVE) -> tuple[str, ...]:
+        """The older versions of a place that carried a value, and do no more."""
+        place = open_old_versions(parse_reference(reference, "sink"), self.context, "sink", history)
+        assert place
+        seen = place.look(lambda text: text == "refused", False)
+        if seen.carrying:
+            place.end(seen, lambda: None)
+        return seen.carrying
 
     def store(self, reference: str) -> Store:
         """A keyring's store."""
