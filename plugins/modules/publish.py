@@ -250,8 +250,8 @@ sinks:
     backup:
       description:
         - What became of the copies of the sink's file. C(made) is the path of the copy that was made, C(pruned) are the paths of those that
-          were removed; in check mode, that would be. C(destroyed) are those that were removed for O(carrying). C(note) says why
-          none was made although the file changes, and C(missing) whether that is because there was no file.
+          were removed; in check mode, that would be. C(destroyed), with O(carrying) alone, are those that carried the
+          value. C(note) says why none was made although the file changes, and C(missing) whether that is because there was no file.
       returned: for a sink with C(backup)
       type: dict
     digest:

@@ -36,6 +36,7 @@ BESIDE_THEIR_SERVERS = {
     "incident_report": "test_incident.py",
     "k8s_secret": "test_k8s_ways.py",
     "notify_affected": "test_affected.py",
+    "old_versions": "test_old_versions.py",
     "reencrypt": "test_reencrypt.py",
     "stream_probe": "test_stream_module.py",
     "ssm_secret": "test_ssm_playbook.py",

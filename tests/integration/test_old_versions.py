@@ -10,10 +10,12 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import yaml
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
@@ -29,11 +31,13 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_parameter im
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores import open_store
 from aws_world import AwsWorld
 from estate.moto import MotoServer
+from estate.playbook import PlaybookResult
 from estate.vault import VaultSaysNo, VaultServer
 from kv_world import KvWorld
 from two_writers import Killed
 from vault_rights import policies, rules, without
 
+RunPlaybook = Callable[..., PlaybookResult]
 NOW = datetime.now(timezone.utc)
 RIGHTS = """
 path "MOUNT/data/*" { capabilities = ["read", "update"] }
@@ -323,3 +327,49 @@ def test_parameters(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [item["Name"][-2:] for item in below["Parameters"]]
     assert made.document().retained[0].destroyed and "02" in names and "01" not in names
     assert made.run(sink)["changed"] is False
+
+
+def test_both_ways_give_the_same(kv: KvWorld, scratch: Path, run_playbook: RunPlaybook) -> None:
+    """Inside Ansible's process, and as an ordinary module: foreseen, done, and then nothing more to do."""
+    plays, made = [], {}
+    for way, direct in (("direct", True), ("module", False)):
+        ref = f"ref+vault://{kv.mount}"
+        made[way] = Credential(f"{ref}/keyrings/{way}", lambda: kv.context)
+        made[way].write()
+        for value in (made[way].old, made[way].new):
+            kv.put(f"{way}/app", PASSWORD=value)
+        sink = {"ref": f"{ref}/{way}/app#/PASSWORD", "template": "{current.password}"}
+        given = {"keyring": made[way].keyring, "credential": "db", "sinks": [sink]}
+        tasks: list[dict[str, Any]] = [
+            {"keyturn.runbooks.old_versions": given, "register": f"done_{number}", **mode}
+            for number, mode in enumerate(({"check_mode": True}, {}, {}))
+        ]
+        names = "[" + ", ".join(str(task["register"]) for task in tasks) + "]"
+        copy = {"content": f"{{{{ {names} | to_json }}}}", "dest": str(scratch / way)}
+        plays.append(
+            {
+                "hosts": "localhost",
+                "connection": "local",
+                "gather_facts": False,
+                "vars": {"keyturn_direct": direct},
+                "tasks": [*tasks, {"ansible.builtin.copy": copy}],
+            }
+        )
+    book = scratch / "play.yml"
+    book.write_text(yaml.safe_dump(plays))
+    env = {**kv.environ, "ANSIBLE_PIPELINING": "1"}
+    shown = run_playbook(str(book), "-vvv", env=env).check().output
+    told = {way: (scratch / way).read_text() for way in made}
+    both = [json.loads(text.replace(f"/{way}", "/way")) for way, text in told.items()]
+    places = [[result["places"] for result in results] for results in both]
+    assert places[0] == places[1]
+    assert [destroyed(result) for result in both[0]] == [
+        [["1"], ["1", "3", "4"]],
+        # The claim, which it writes before it destroys anything, is one more version.
+        [["1"], ["1", "3", "4", "5"]],
+        [],
+    ]
+    assert [[result["changed"] for result in results] for results in both] == [
+        [True, True, False]
+    ] * 2
+    assert not any(it.old in text for it in made.values() for text in (shown, *told.values()))

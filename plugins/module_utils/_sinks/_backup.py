@@ -195,7 +195,8 @@ class Copies:
 
     def told(self) -> Dict[str, Any]:
         """What a result says of them."""
-        return {**asdict(self), "pruned": list(self.pruned), "destroyed": list(self.destroyed)}
+        told = {**asdict(self), "pruned": list(self.pruned), "destroyed": list(self.destroyed)}
+        return told if self.destroyed else {k: v for k, v in told.items() if k != "destroyed"}
 
 
 class BackedUpPlace(FilePlace):
