@@ -132,6 +132,9 @@ class Containers:
                 link = tarfile.TarInfo(name)
                 link.type, link.linkname = tarfile.SYMTYPE, f"usr/{name}"
                 archive.addfile(link)
+            file = tarfile.TarInfo(SETTING)
+            file.size = len(HARMLESS)
+            archive.addfile(file, io.BytesIO(HARMLESS))
         path = self.folder / "base.tar"
         path.write_bytes(made.getvalue())
         self._made.append(self.name)
