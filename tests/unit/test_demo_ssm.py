@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
@@ -15,12 +16,16 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._image_audit impo
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import execute
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._ssm import pack
 from cryptography.fernet import Fernet
-from show.screen import Compact, warnings
-from show_ssm import containers
+from estate.playbook import Ansible, PlaybookResult
+from show.screen import Compact, Screen, warnings
+from show.story import Broken
+from show_ssm import containers, main
+from show_ssm.acts import Acts
 from show_ssm.database import digest, readable
 from show_ssm.figures import Figure, faults, figures_table, written
+from show_ssm.film import Film
 from show_ssm.incident import STRANGER, strangers_missing, summary
-from show_ssm.scene import document
+from show_ssm.scene import Scene, document
 
 
 def test_a_figure_is_wrong_when_it_is_not_0_or_nothing_was_tried() -> None:
@@ -120,3 +125,73 @@ def test_the_record_is_told_in_a_few_lines() -> None:
     assert strangers_missing(record) == 0
     assert strangers_missing({"reads": nobody}) == 1
     assert strangers_missing({"reads": {"unexpected": [*reads["unexpected"], use()]}}) == 1
+
+
+class Ended:
+    """A run of a playbook that has come to its end."""
+
+    def __init__(self, returncode: int, lines: list[str], stderr: str = "") -> None:
+        self.result = PlaybookResult((), returncode, "\n".join(lines), stderr, 0.1)
+        self.lines = lines
+
+    def follow(self) -> list[str]:
+        return self.lines
+
+    def wait(self) -> PlaybookResult:
+        return self.result
+
+    def kill(self) -> None:
+        """It has ended."""
+
+
+def film_of(run: Ended, learnt: dict[str, str]) -> Film:
+    ansible = SimpleNamespace(inventory=main.INVENTORY, start=lambda *_words, **_options: run)
+    return Film(Screen(), cast(Ansible, ansible), lambda: learnt)
+
+
+@pytest.mark.parametrize(
+    ("status", "fails", "told"),
+    [(2, "", "had to succeed"), (0, "it is due", "had to fail"), (2, "gone", "had to fail")],
+)
+def test_a_playbook_that_ends_otherwise_than_it_had_to_ends_the_film(
+    status: int, fails: str, told: str
+) -> None:
+    film = film_of(Ended(status, ["it is due"]), {})
+    with pytest.raises(Broken, match=told):
+        film.play("audit", fails=fails)
+
+
+def test_an_act_is_shown_and_what_it_left_is_searched_for() -> None:
+    learnt = {"a token": secrets.token_urlsafe(24)}
+    film = film_of(Ended(2, REPORT, "[WARNING]: mind it\n"), learnt)
+    film.act("First", "Because.")
+    for brief in ("report", "summary"):
+        film.play("bootstrap", brief=brief, fails="sink 'app'")
+    film.act("Second", "Because.")
+    shown = film.screen.text()
+    assert "\n1. First\n" in shown and "\n2. Second\n" in shown
+    assert "$ ansible-playbook -i inventories/demo-ssm keyturn.runbooks.bootstrap" in shown
+    assert (shown.count("token       made"), shown.count("sink 'app'")) == (2, 1)
+    assert shown.count("mind it") == 1, "a warning is shown once"
+    assert film.search.secrets == learnt
+
+
+def test_an_act_that_breaks_is_a_fault_and_the_last_one() -> None:
+    film, played = film_of(Ended(0, []), {}), list[str]()
+    acts = Acts(cast(Scene, None), film)
+
+    def breaks() -> None:
+        raise Broken("it broke")
+
+    chosen = (lambda: played.append("first"), breaks, lambda: played.append("never"))
+    assert main.play(acts, chosen, film.screen, 0.0) == ["it broke"]
+    assert played == ["first"]
+
+
+def test_what_several_acts_had_is_counted_where_there_was_any() -> None:
+    acts = Acts(cast(Scene, None), film_of(Ended(0, []), {}))
+    acts.sum_up()
+    assert acts.figures == []
+    acts.rotations, acts.retired = [True, False], [True]
+    acts.sum_up()
+    assert faults(acts.figures) == ["rotations without a new value: 1 of 2 rotations"]
