@@ -15,6 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.keyturn.runbooks.plugins.module_utils._conditions import gates_of_stores
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._procedure import MODULE
+from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures import PREFLIGHT
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._direct import DirectAction
 from ansible_collections.keyturn.runbooks.plugins.plugin_utils._phases import phases_of
 
@@ -62,6 +63,14 @@ def without(given: Any, omit: str) -> Any:
     return given
 
 
+def _only_looks_at_an_answer(
+    arguments: Mapping[str, Any], phases: list[str], variables: Mapping[str, Any]
+) -> bool:
+    """Whether an answer to a compromise is only looked at: then nothing in the keyring says yet that the value is compromised."""
+    looks = arguments.get("purpose") == "rotate" and phases == [PREFLIGHT]
+    return looks and bool(variables.get("keyturn_response"))
+
+
 class ActionModule(DirectAction):
     """Runs ``procedure``, with the phases that ``--tags`` asks for."""
 
@@ -92,6 +101,7 @@ class ActionModule(DirectAction):
         own = sorted(name for name in variables if _OWN.match(name))
         return {
             "phases": phases,
+            "emergency": _only_looks_at_an_answer(arguments, phases, variables),
             "variables": own,
             **arguments,
             # The variables of a credential are what its sinks and consumers on other hosts go by, whatever a play's module_defaults are.

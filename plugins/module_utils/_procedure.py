@@ -512,6 +512,7 @@ SPEC: Mapping[str, Any] = {
     "force": {"type": "bool", "default": False},
     "replace": {"type": "bool", "default": False},
     "only_missing": {"type": "bool", "default": False},
+    "emergency": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": ""},
     "outside_window": {"type": "bool", "default": False},
     "rotation_id": {"type": "str", "default": ""},

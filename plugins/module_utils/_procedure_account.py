@@ -32,6 +32,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._procedures impor
     CHECK,
     GLANCE,
     LOOK,
+    PREFLIGHT,
     PROCEDURES,
     RELEASE,
     RETURN,
@@ -118,6 +119,8 @@ class Account:
         self.params: Params = {
             **params,
             "transition": None,
+            # What writes goes by what the keyring says.
+            "emergency": bool(params.get("emergency")) and self.phases == {PREFLIGHT},
             "replay": list(params["replay"] or []) if context.check_mode else [],
         }
         self.changed = self.unread = self.lost = False

@@ -218,6 +218,7 @@ CHECK = Step(
         "force",
         "replace",
         "only_missing",
+        "emergency",
         "reason",
         "outside_window",
         "rotation_id",

@@ -107,6 +107,11 @@ options:
         does the policy.
     type: bool
     default: false
+  emergency:
+    description: A look at what a rotation would do treats the value in use as compromised, although the keyring does not say so yet. For
+      V(rotate) with O(phases=preflight) alone; whatever writes goes by the keyring.
+    type: bool
+    default: false
   reason:
     description: Why. By default what the user gave in C(keyturn_reason).
     type: str

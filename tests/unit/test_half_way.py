@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.keyturn.runbooks.plugins.action.procedure import (
+    _only_looks_at_an_answer,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _procedure
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._module import Result
@@ -162,3 +165,29 @@ def test_a_dry_run_of_several_procedures_shows_each_place_as_it_would_be_by_then
         seen += places(done)
     new, gone = seen
     assert new["before"] != new["after"] == gone["before"]
+
+
+@pytest.mark.parametrize(("purpose", "phases", "response", "looks"), [
+    ("rotate", ["preflight"], "rotate_first", True),
+    ("rotate", ["preflight"], None, False),
+    ("rotate", ["preflight", "stage"], "rotate_first", False),
+    ("rotate", [], "rotate_first", False),
+    ("retire", ["preflight"], "rotate_first", False),
+])  # fmt: skip
+def test_a_look_at_an_answer_is_one_at_what_is_compromised(
+    purpose: str, phases: list[str], response: str | None, looks: bool
+) -> None:
+    variables = {"keyturn_response": response} if response else {}
+    assert _only_looks_at_an_answer({"purpose": purpose}, phases, variables) is looks
+
+
+def test_what_an_answer_would_rotate_is_not_called_too_young(tmp_path: Path) -> None:
+    estate = Estate(tmp_path, overlap=True)
+    estate.run()
+    policy = {"rotate": "age", "max_age": "180d", "min_age": "90d"}
+    look = {"phases": ["preflight"], "force": False, "policy": policy, "reason": "stolen"}
+    (told,) = estate.run(**look)["say"]
+    assert "too young to rotate" in told
+    found = estate.run(**look, emergency=True)
+    assert "only the gates were checked" in found["say"][-1] and not found["changed"]
+    assert not estate.run(**{**look, "phases": []}, emergency=True)["changed"]
