@@ -61,29 +61,36 @@ class Output:
             held.replace(self.text.encode(), mode=MODE)
 
 
-def is_record(text: str) -> bool:
-    """Whether a file is one of ours, and so may be replaced."""
+def about(text: str) -> Optional[str]:
+    """Which credential a record is about, as the record has it; none for a file that is no record and so none of ours."""
     if text.startswith(TITLE):
-        return True
+        return text[len(TITLE) :].split("\n", 1)[0]
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and str(found.get("kind", "")).startswith(KIND)
+        return None
+    ours = isinstance(found, dict) and str(found.get("kind", "")).startswith(KIND)
+    return str(found.get("credential", "")) if ours else None
 
 
 def planned(option: str, path: str, text: str) -> Output:
     """Read what is there.
 
-    :raises BadInput: for a file that is something else, a link, and what is no file.
+    :raises BadInput: for a file that is something else or about another credential, a link, and what is no file.
     :raises Absent, Denied: without its folder, or without the right to write there.
     """
     check_replaceable(path, option)
     found = read_with_mode(path, option)
     before = found[0].decode("utf-8", "replace") if found else None
-    if before and not is_record(before):
+    theirs = about(before) if before else None
+    if before and theirs is None:
         raise BadInput(
             f"{option}: {path} is there and is no record of an incident; it was left as it is. Name another file"
+        )
+    if before and theirs != about(text):
+        raise BadInput(
+            f"{option}: {path} is the record of another credential, {theirs}; it was left as it is. Give each credential a file of its "
+            "own, such as with {{ inventory_hostname }} in its name"
         )
     return Output(option, path, text, before, bool(found and found[1] & 0o077))
 

@@ -24,7 +24,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_event i
     Known,
     parse_window,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_files import is_record
+from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_files import about
 from ansible_collections.keyturn.runbooks.plugins.module_utils._incident_judge import (
     judge,
     parse_rules,
@@ -220,6 +220,18 @@ def test_the_record_is_written_once_and_is_the_same_again(report: Report) -> Non
     assert report.texts() == (text, data)
 
 
+@pytest.mark.parametrize("option", ["output_markdown", "output_json"])
+def test_the_record_of_another_credential_is_left_as_it_is(report: Report, option: str) -> None:
+    report.run(credential="db_one", looked=[looked()])
+    before = report.texts()
+    path = report.folder / f"record.{'md' if option == 'output_markdown' else 'json'}"
+    alone = {"output_markdown": "", "output_json": "", option: str(path)}
+    with pytest.raises(BadInput, match=rf"{option}: .* of another credential, `?db_one`?; it was"):
+        report.run(credential="db_two", looked=[looked(read())], **alone)
+    assert report.texts() == before
+    assert report.run(credential="db_one", looked=[looked(read())], **alone)["changed"] is True
+
+
 def test_nothing_looked_at_is_not_nothing_found(report: Report) -> None:
     report.run(looked=[failed("Unreachable", "no answer")])
     text, _data = report.texts()
@@ -405,10 +417,10 @@ def test_an_issue_tracker_gets_what_it_takes(report: Report) -> None:
 
 
 def test_only_our_own_files_are_replaced() -> None:
-    assert is_record("# Incident: `x`\n")
-    assert is_record('{"kind": "keyturn.incident"}')
+    assert about("# Incident: `x`\n") == "`x`"
+    assert about('{"kind": "keyturn.incident"}') == ""
     for text in ("notes", "{}", "[1]", '{"kind": 3}'):
-        assert not is_record(text)
+        assert about(text) is None
 
 
 def test_names_are_shown_and_known_values_are_not() -> None:
