@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,10 @@ def call(
 
 
 WARNED: list[str] = []
+# The package has a function of that name.
+_files: Any = importlib.import_module(
+    "ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._files"
+)
 
 
 @pytest.fixture
@@ -165,6 +170,50 @@ def test_files_that_are_not_what_they_should_be(
     for check_mode in (True, False):
         with pytest.raises(kind, match=says):
             call(tmp_path, files(folder / path), check_mode=check_mode)
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_read(
+    tmp_path: Path, folder: Path
+) -> None:
+    large = folder / "a" / "9.enc"
+    large.touch()
+    os.truncate(large, _files.MOST_BYTES + 1)
+    with pytest.raises(
+        BadInput, match=r"9\.enc has \d+ bytes, which is no token .* does not match it"
+    ):
+        call(tmp_path, files(folder / "a" / "*.enc"), check_mode=True)
+
+
+def test_a_page_ends_with_the_file_that_fills_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = _files.Files("", str(folder / "a" / "*.enc"), 0, "place")
+    store = _files.FileStore(place, Context())
+    whole = [[item.key for item in page] for page in store.pages()]
+    assert len(whole) == 1 and len(whole[0]) > 1
+    monkeypatch.setattr(_files, "PAGE_BYTES", 1)
+    assert [[item.key for item in page] for page in store.pages()] == [[key] for key in whole[0]]
+
+
+def test_no_link_is_followed_that_takes_the_place_of_a_file(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it comes in the moment before the file is read."""
+    path, secret = folder / "a" / "1.enc", tmp_path / "shadow"
+    secret.write_text("x")
+
+    held: Any = _files.Held
+
+    class Swapped(held):
+        def read(self) -> Any:
+            path.unlink()
+            path.symlink_to(secret)
+            return super().read()
+
+    place = _files.FileStore(_files.Files("", str(path), 0, "place"), Context())
+    monkeypatch.setattr(_files, "Held", Swapped)
+    with pytest.raises(BadInput, match="symbolic link"):
+        place.again([(str(path),)])
 
 
 def test_a_pattern_that_nothing_matches_is_told(tmp_path: Path, folder: Path) -> None:

@@ -14,13 +14,12 @@ import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Collection, Iterator, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Collection, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Absent, BadInput
 from ansible_collections.keyturn.runbooks.plugins.module_utils._file_errors import (
     file_error,
-    link_error,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._file_lock import (
     LOCK_TIMEOUT,
@@ -31,7 +30,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._file_lock import
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import (
     Held,
     check_replaceable,
-    read_file,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import refuse_unknown
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._options import (
@@ -47,6 +45,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._reencrypt._port 
 
 KEYS = (*COMMON, "path", "pause")
 PAGE = 100
+PAGE_BYTES, MOST_BYTES = 32 << 20, 128 << 20
+"""A page ends with the file that fills it, and a file is whole in the memory, several times. Nobody encrypts more by Fernet."""
 LOCK_NAME = "reencrypt"
 """The lock of a folder is that of a file of this name in it, which need not be there: each file's own lock would leave as many more."""
 _WILD = re.compile(r"[*?\[]")
@@ -178,11 +178,14 @@ class FileStore:
 
         :raises KeyturnError: a file or a folder cannot be read; or a file is a symbolic link.
         """
-        paths = self._paths()
-        for at in range(0, len(paths), PAGE):
-            page = self.again([(path,) for path in paths[at : at + PAGE]])
-            if page:
+        page: List[Item] = []
+        for path in self._paths():
+            page += self.again([(path,)])
+            if len(page) >= PAGE or sum(len(item.text) for item in page) >= PAGE_BYTES:
                 yield page
+                page = []
+        if page:
+            yield page
 
     def again(self, keys: Collection[Key]) -> List[Item]:
         """These files as they are by now.
@@ -191,12 +194,28 @@ class FileStore:
         """
         found = []
         for (path,) in keys:
-            if os.path.islink(path):
-                raise link_error(path, self._option)
-            data = read_file(path, self._option)
+            data = self._read(path)
             if data:
                 found.append(Item((path,), data))
         return found
+
+    def _read(self, path: str) -> Optional[bytes]:
+        """The very file of that name: whoever owns its folder may put a link to another in its place at any moment."""
+        try:
+            directory = open_directory(path, self._option)
+        except Absent:
+            return None
+        try:
+            held = Held(path, self._option, directory)
+            status = held.status()
+            if status is not None and status.st_size > MOST_BYTES:
+                raise BadInput(
+                    f"{self._option}: {path} has {status.st_size} bytes, which is no token that was meant; at most {MOST_BYTES} are read. "
+                    "Write a path that does not match it"
+                )
+            return held.read()
+        finally:
+            os.close(directory)
 
     def replace(self, replacements: Sequence[Replacement]) -> Set[Key]:
         """Each file as a whole, with its mode and owner, when it still holds what was read.
