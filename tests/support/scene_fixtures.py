@@ -14,7 +14,8 @@ from cloudflare_api import CloudflareApi
 from cloudflare_store import Store, store_of
 from estate.databases import Database, fresh_database
 from estate.playbook import Ansible
-from scene import Scene
+from points import soak
+from scene import Flow, Scene
 from scene_deployed import Deployed
 from scene_looks import Looks
 from scene_new import NewEnvironment
@@ -51,3 +52,11 @@ def build(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Build]:
             BARRIER: lambda ansible: TwoBehindABarrier(folder, ansible),
         }
         yield lambda name, ansible: makers[name](ansible)
+
+
+def flows(scene: Scene, *left_to_soak: str) -> list[Flow]:
+    """What is tried of a scene.
+
+    :param left_to_soak: flows that are like others which are tried anyway: ``make soak`` takes them.
+    """
+    return [flow for flow in scene.flows() if soak() or flow.name not in left_to_soak]
