@@ -229,7 +229,7 @@ class AwsCaller:
         about = (settings.region, settings.profile, settings.endpoint_url, settings.role_arn)
         more = (*sorted(settings.keys.items()), settings.verify, repr(settings.config))
         limits = (settings.deadline, settings.connections)
-        environ = tuple(sorted(self._environ.items()))
+        environ = frozenset(self._environ.items())
         return ("aws", self._service, *about, *more, *limits, environ)
 
     def _is_lent_for_all(self) -> bool:
