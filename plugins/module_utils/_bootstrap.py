@@ -68,7 +68,7 @@ def left_alone(document: Optional[Document], facts: Facts, stands: Sequence[str]
         LEFT_ALONE,
         f"{'; '.join(found)}. It is left as it is. Where that is in use, adopt it: ansible-playbook -i INVENTORY "
         f"keyturn.runbooks.adopt --limit {facts.credential} -e @FILE, with keyturn_adopt in FILE. Where it may go, run the playbook "
-        "rotate with -e keyturn_replace=true, which replaces what places hold",
+        f"rotate with --limit {facts.credential} -e keyturn_replace=true, which replaces what its places hold",
     )
 
 

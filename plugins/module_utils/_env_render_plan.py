@@ -144,6 +144,7 @@ def variables(parameters: Sequence[str], rules: Rules, where: str) -> Dict[str, 
     :raises BadInput: for one that is no name of a variable, and for two that would be the same.
     """
     found: Dict[str, str] = {}
+    taken: Dict[str, str] = {}
     for name in sorted(parameters):
         if name in rules.skip:
             continue
@@ -153,8 +154,8 @@ def variables(parameters: Sequence[str], rules: Rules, where: str) -> Dict[str, 
                 f"{where}: the parameter '{name}' is no name of a variable (letters, digits and underscores, no digit first); give it one "
                 f"with 'names', such as {{{name}: DB_PASSWORD}}, or leave it out with 'skip'"
             )
-        other = next((it for it, taken in found.items() if taken == variable), None)
-        if other:
+        other = taken.setdefault(variable, name)
+        if other != name:
             raise BadInput(
                 f"{where}: the parameters '{other}' and '{name}' would both be the variable {variable}; give one another name with "
                 "'names', or leave it out with 'skip'"

@@ -278,7 +278,8 @@ def unknown(case: Case) -> Gate:
         False,
         f"{hold}. The first rotation would replace it, and nothing could return to it. Where it is in use, {how}: "
         f"ansible-playbook -i INVENTORY keyturn.runbooks.adopt --limit {facts.credential} -e @FILE, with keyturn_adopt in FILE. Where it "
-        "may go, such as a placeholder or what an abandoned rotation left, run again with -e keyturn_replace=true",
+        "may go, such as a placeholder or what an abandoned rotation left, run again with "
+        f"--limit {facts.credential} -e keyturn_replace=true",
     )
 
 
