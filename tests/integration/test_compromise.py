@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from estate.databases import Database
 from estate.pgbouncer import PgBouncer
@@ -119,8 +121,9 @@ def test_it_is_refused_before_there_is_another(make: Maker, strategy: str) -> No
     user, password = estate.first
     at = "Log in with the pending value, the way consumers do"
     at = at if strategy == "alternate_roles" else "Watch the health of what uses it"
-    with estate.client:
+    with estate.client, closing(estate.database.connect(user, password)) as thief:
         dry = answer(estate, "--check", extra=REVOKE_FIRST).check()
+        thief.cursor().execute("SELECT 1")
         assert "nobody can log in" in dry.output or strategy == "same_role"
         killed = estate.killed(
             "respond_compromise",
@@ -128,7 +131,10 @@ def test_it_is_refused_before_there_is_another(make: Maker, strategy: str) -> No
             extra={**REVOKE_FIRST, "keyturn_hosts": "all"},
         )
         assert not estate.database.accepts(user, password)
+        if strategy == "alternate_roles":
+            is_ended(thief)
         done = answer(estate, extra=REVOKE_FIRST).check()
+        is_ended(thief)
         document = estate.document()
         assert document.current and document.current.status == "observed" and not document.previous
         assert document.current.outage and document.current.outage > 0
@@ -140,6 +146,11 @@ def test_it_is_refused_before_there_is_another(make: Maker, strategy: str) -> No
     assert not any(
         secret in killed.output + done.output for secret in (password, *estate.secrets())
     )
+
+
+def is_ended(session: Any) -> None:
+    with pytest.raises(psycopg2.Error):
+        session.cursor().execute("SELECT 1")
 
 
 def test_nothing_is_ended_by_mistake(make: Maker) -> None:
