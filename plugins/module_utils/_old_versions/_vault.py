@@ -8,9 +8,11 @@ Rights: ``read`` on ``mount/metadata/path`` and ``mount/data/path``, ``update`` 
 
 from __future__ import annotations
 
-from typing import List
+from contextlib import contextmanager
+from typing import Iterator, List
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
+from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions._port import (
     Carries,
@@ -35,6 +37,15 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_metadata i
 from ansible_collections.keyturn.runbooks.plugins.module_utils._vault_rights import need_rights
 
 
+@contextmanager
+def _needing(right: str, path: str) -> Iterator[None]:
+    """What Vault denies inside is told with the right that it takes."""
+    try:
+        yield
+    except Denied as error:
+        raise Denied(f"{error.message}. It takes '{right}' on '{path}'", **error.details) from None
+
+
 class VaultVersions:
     """Those of one secret."""
 
@@ -43,13 +54,15 @@ class VaultVersions:
         self._client = client
         self._secret = KvSecret(client, mount, path)
         self._metadata = KvMetadata(client, mount, path)
+        self._data = f"{mount}/data/{path}"
 
     def look(self, carries: Carries, replaced: bool) -> Seen:
         """Read each version that can be read.
 
         :raises Denied, Sealed, Unreachable: as Vault says; ``Denied`` also where those found may not be destroyed.
         """
-        found = self._metadata.read() or Metadata()
+        with _needing("read", self._metadata.path):
+            found = self._metadata.read() or Metadata()
         older = [
             number
             for number, state in sorted(found.states.items())
@@ -66,7 +79,8 @@ class VaultVersions:
         return Seen(names, len(older), tuple(self._left(found, in_use and not replaced)))
 
     def _carries(self, number: int, carries: Carries) -> bool:
-        data = self._secret.read(number).data
+        with _needing("read", self._data):
+            data = self._secret.read(number).data
         return data is not None and carries(to_text(data))
 
     @staticmethod
@@ -90,7 +104,10 @@ class VaultVersions:
         :raises Denied, Sealed, Unreachable, Conflict: as Vault says.
         """
         guard()
-        self._metadata.change_versions("destroy", [int(it) for it in seen.carrying], "destroyed")
+        with _needing("update", self._metadata.action_path("destroy")):
+            self._metadata.change_versions(
+                "destroy", [int(it) for it in seen.carrying], "destroyed"
+            )
 
 
 def open_vault_versions(reference: Reference, context: Context, where: str) -> VaultVersions:
