@@ -75,7 +75,10 @@ def course(
             else None
         )
         kept = kinds[keeping]()
-        estate = Estate(scratch, database, ansible, pooler, strategy=strategy, keeping=kept)
+        # A login is what costs most of all that the application does; what a fault leaves behind stays longer than half a second.
+        estate = Estate(
+            scratch, database, ansible, pooler, strategy=strategy, keeping=kept, logins=2.0
+        )
         estate.hand_over(first, password)
         estate.adopt()
         if isinstance(kept, Everywhere):

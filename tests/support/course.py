@@ -125,8 +125,9 @@ class Course:
         points = self.estate.traced(playbook, extra)
         told = {point.moment.split(" ")[1] for point in points if inside(point)}
         status = self.estate.client.status_path.name
-        # What the application under load writes of itself, a new file in the place of the old one.
-        own = {status, f".{status}.part"}
+        # What the application under load writes of itself, a new file in the place of the old one, and the pooler of its logins.
+        pooler = self.estate.pooler
+        own = {status, f".{status}.part", *([pooler.log_path.name] if pooler else [])}
         untold = changed(before, self._files()) - moving - own - {"trace"} - told
         assert not untold, f"{playbook}: written, and no point tells of it: {sorted(untold)}"
         seen = statements(self.estate.database.server.log()[logged:])

@@ -64,6 +64,7 @@ class Estate:
     :param variables: more of the credential's variables.
     :param environ: more of the environment of each run.
     :param keeping: where keyring and ledger are kept, if not in files of the folder.
+    :param logins: how many a second each worker of the application does that logs in anew.
     """
 
     folder: Path
@@ -74,6 +75,7 @@ class Estate:
     variables: dict[str, Any] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     keeping: Keeping | None = None
+    logins: float = 5.0
 
     def __post_init__(self) -> None:
         self.prefix = self.database.name
@@ -83,7 +85,7 @@ class Estate:
         self.adoption: dict[str, Any] = {}
         self.keyring_path = self.folder / "keyring.json"
         self.ledger_path = self.folder / "ledger.jsonl"
-        self.client = LoadClient(self.env_file, self.folder, held=4, new=2)
+        self.client = LoadClient(self.env_file, self.folder, held=4, new=2, login_rate=self.logins)
         self.database.execute("CREATE TABLE songs (id int)")
         self.database.execute(f'ALTER TABLE songs OWNER TO "{self.database.owner}"')
         self._secret_file("pg-admin", "postgres", self.database.server.password)
