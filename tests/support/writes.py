@@ -45,6 +45,8 @@ _TARGET = re.compile(rb"\r\nX-Amz-Target: *\w+\.(\w+)\r\n", re.IGNORECASE)
 _ASKS = re.compile(r"(Get|List|Describe|BatchGet|Lookup|Assume)[A-Z]")
 _QUESTIONS = ("selfsubjectaccessreviews", "capabilities-self")
 _COUNTED = re.compile(r"/\d+$")
+# Files, and no devices.
+_IN_MEMORY = "/dev/shm/"  # noqa: S108 (only compared)
 _TEMPORARY = re.compile(r"\.keyturn-\d+-[0-9a-f]+$")
 
 
@@ -105,7 +107,7 @@ class _Watch:
             "ANSIBLE_REMOTE_TEMP",
             "ANSIBLE_LOG_PATH",
         )
-        self._own = ("/dev/", "/proc/", *(os.environ[name] for name in own if os.environ.get(name)))
+        self._own = ("/proc/", *(os.environ[name] for name in own if os.environ.get(name)))
 
     def point(self, what: str) -> str:
         """Tell of one write; returns its moment."""
@@ -175,7 +177,8 @@ class _Watch:
         name = os.fsdecode(path)
         if directory >= 0:
             name = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), name)
-        if name.startswith(self._own) or _TEMPORARY.search(name):
+        device = name.startswith("/dev/") and not name.startswith(_IN_MEMORY)
+        if device or name.startswith(self._own) or _TEMPORARY.search(name):
             return ""
         return f"{kind} {os.path.basename(name)}"
 
