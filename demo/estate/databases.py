@@ -111,7 +111,7 @@ def fresh_database(server: PostgresServer, prefix: str = "app") -> Iterator[Data
     with _cursor(server) as cursor:
         roles, databases = _names(cursor, _ROLES), _names(cursor, _DATABASES)
         _run(cursor, "CREATE ROLE {} NOLOGIN", database.owner)
-        _run(cursor, "CREATE DATABASE {} OWNER {}", name, database.owner)
+        _run(cursor, "CREATE DATABASE {} OWNER {} STRATEGY FILE_COPY", name, database.owner)
     try:
         yield database
     finally:
