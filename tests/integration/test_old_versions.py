@@ -48,7 +48,7 @@ path "sys/capabilities-self" { capabilities = ["update"] }
 
 
 def stage(name: str, status: str, value: str, **marks: Any) -> Stage:
-    fields = {"username": name, "password": Secret(value)}
+    fields: dict[str, Any] = {"username": name, "password": Secret(value)}
     return Stage(name, status, fields, made=NOW, promoted=NOW, observed=NOW, **marks)
 
 
@@ -83,7 +83,9 @@ class Credential:
         store = open_store(parse_reference(self.keyring, "k"), self.context(), "k")
         version = None
         for document in (first, other, third, last):
-            named = {name: document.with_fingerprints(it) for name, it in document.stages.items()}
+            named: dict[str, Any] = {
+                name: document.with_fingerprints(it) for name, it in document.stages.items()
+            }
             kept = tuple(map(document.with_fingerprints, document.retained))
             version = store.write(dump_text(replace(document, **named, retained=kept)), version)
 

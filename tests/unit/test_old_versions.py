@@ -48,13 +48,13 @@ ODD = "a b/c+d&\"e'f$g\\h%"
 
 
 def stage(name: str, status: str, value: str, **marks: Any) -> Stage:
-    fields = {"username": name, "password": Secret(value)}
+    fields: dict[str, Any] = {"username": name, "password": Secret(value)}
     return Stage(name, status, fields, made=NOW, promoted=NOW, observed=NOW, **marks)
 
 
 def document(**stages: Any) -> Document:
     made = Document("db_app", SALT, **stages)
-    named = {name: made.with_fingerprints(it) for name, it in made.stages.items()}
+    named: dict[str, Any] = {name: made.with_fingerprints(it) for name, it in made.stages.items()}
     return replace(made, **named, retained=tuple(map(made.with_fingerprints, made.retained)))
 
 
