@@ -161,6 +161,7 @@ def test_nothing_is_ended_by_mistake(make: Maker) -> None:
         ({"keyturn_response": "first"}, "keyturn_response"),
         ({"keyturn_response": "rotate_first"}, "demands a reason"),
         ({**ROTATE_FIRST, "keyturn_made_before": "yesterday"}, "made_before"),
+        ({**ROTATE_FIRST, "keyturn_history": "delete"}, "expected leave"),
     ):
         assert words in answer(estate, extra=said).check(2).output
     for arguments, extra, words in (
