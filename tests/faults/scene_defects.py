@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 UTILS = "ansible_collections.keyturn.runbooks.plugins.module_utils"
@@ -49,11 +50,11 @@ def half_a_file() -> None:
 def one_alone_is_told() -> None:
     """Of those behind a barrier the first is told alone, and all count as told."""
     part = import_module(f"{UTILS}._consumers._together")
-    tell = part._tried
-    done: list[Any] = []
+    tell, alone, done = part._tried, Lock(), list[Any]()
 
     def tried(member: Any) -> Any:
-        done[:] = done or [tell(member)]
+        with alone:
+            done[:] = done or [tell(member)]
         return done[0]
 
     part._tried = tried

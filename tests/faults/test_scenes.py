@@ -38,10 +38,10 @@ LEFT_TO_SOAK = (TOO_EARLY, ROTATE_FIRST, RETIRE, AUDIT, IMAGE, INCIDENT)
 @pytest.mark.parametrize(
     ("name", "share"),
     [
-        (ROLE, 28),
+        (ROLE, 50),
         (SEALED, 30),
         (NEW, 99),
-        (CLOUDFLARE, 30),
+        (CLOUDFLARE, 60),
         (DEPLOY, 40),
         (BARRIER, 14),
         (LOOKS, 9),
@@ -80,7 +80,8 @@ def test_a_defect_is_found(
     build: Build, ansible: Ansible, name: str, defect: str, found: str
 ) -> None:
     course = SceneCourse(build(name, ansible))
-    flow = course.scene.flows()[0]
+    # Of both orders the one that locks nobody out.
+    flow = course.scene.flows()[1 if name == ROLE else 0]
     course.scene.begin(flow)
     course.env = {"KEYTURN_DEFECT": f"{DEFECTS} {defect}"}
     with pytest.raises(AssertionError, match=found):

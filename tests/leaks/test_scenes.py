@@ -28,7 +28,8 @@ LEFT_TO_SOAK = (ROLE_ROTATE_FIRST, RETIRE_PAIR, REVOKE_FIRST, TOO_EARLY, RETIRE)
 DEFECTS = Path(__file__).with_name("scene_defects.py")
 
 
-@pytest.mark.parametrize("name", ALL)
+# A barrier is where a leak is planted.
+@pytest.mark.parametrize("name", ALL if soak() else [name for name in ALL if name != BARRIER])
 def test_nothing_is_let_out(
     build: Build, traced: Ansible, tracer: Tracer, report: Report, name: str
 ) -> None:

@@ -67,6 +67,8 @@ class Scene:
     name = ""
     prefix = "no role"
     login: Mapping[str, Any] | None = None
+    # Writes that are cut elsewhere as well, beside those of every estate.
+    usual = "$"
 
     def __init__(self, folder: Path, ansible: Ansible) -> None:
         folder.mkdir(mode=0o711)

@@ -44,7 +44,7 @@ class SceneCourse:
             with ``make soak``.
         """
         points, end, begun = self._undisturbed(flow)
-        self.kinds.tried.update(kind(point) for point in points if USUAL.match(point.moment))
+        self.kinds.tried.update(kind(point) for point in points if self._is_usual(point.moment))
         left = self.kinds.choose(cuts(points), share)
         self.tried[flow.name] = [str(point) for point in left]
         while left:
@@ -52,6 +52,9 @@ class SceneCourse:
             passed = self._course(flow, left, end, begun)
             assert passed, f"{flow.name}: {left[0]} is not passed"
             left = left[passed:]
+
+    def _is_usual(self, moment: str) -> bool:
+        return bool(USUAL.match(moment) or re.match(self.scene.usual, moment))
 
     def _undisturbed(self, flow: Flow) -> tuple[list[Point], dict[str, Any], int]:
         """Every point of it, what it left, and how many values it made. Every file that it changed has its point."""

@@ -25,6 +25,7 @@ class NewEnvironment(Scene):
     """See the top of this file."""
 
     name = "a new environment"
+    usual = "replace "
 
     def __init__(self, folder: Path, ansible: Ansible, database: Database, store: Store) -> None:
         super().__init__(folder, ansible)

@@ -85,7 +85,7 @@ class ExposedRole(Scene):
         """Both orders, from the same state."""
         return [
             Flow(name, "respond_compromise", self._exposed, self._answer(order))
-            for name, order in ((ROTATE_FIRST, "rotate_first"), (REVOKE_FIRST, "revoke_first"))
+            for name, order in ((REVOKE_FIRST, "revoke_first"), (ROTATE_FIRST, "rotate_first"))
         ]
 
     def _answer(self, order: str) -> Any:
