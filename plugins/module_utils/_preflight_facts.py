@@ -122,7 +122,7 @@ def read_definitions(
         problems.attempt(
             "probes", lambda: check_probes(params["probes"], "keyturn_probes", senders)
         )
-    if count is not None and params["purpose"] in ("retire", "revoke_first"):
+    if count is not None and params.get("purpose") in ("retire", "revoke_first"):
         problems.attempt("probes", lambda: check_refusals(params["probes"], "keyturn_probes"))
     return Definitions(issuer, sinks, consumers, count, conditions)
 
