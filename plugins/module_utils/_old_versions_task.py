@@ -153,22 +153,31 @@ def _of_copies(given: Sequence[Mapping[str, Any]]) -> List[Told]:
 
 @dataclass
 class _Work:
-    """One call of the module."""
+    """One call of the module.
+
+    :ivar predicted: in a dry run, earlier tasks would have written to the places by now.
+    """
 
     access: KeyringAccess
     params: Params
     context: Context
     told: List[Told] = field(default_factory=list)
     changed: bool = False
+    predicted: bool = False
 
-    def end_at(self, place: Optional[OldVersions], where: str, carries: Carries) -> None:
-        """Destroy what one place keeps; what stops that is told, and stops nothing else."""
+    def end_at(
+        self, place: Optional[OldVersions], where: str, carries: Carries, replaced: bool
+    ) -> None:
+        """Destroy what one place keeps; what stops that is told, and stops nothing else.
+
+        :param replaced: see :meth:`OldVersions.look`.
+        """
         if place is None:
             return
         told = Told(where)
         self.told.append(told)
         try:
-            seen = place.look(carries, bool(self.access.replay))
+            seen = place.look(carries, replaced)
             told.looked, told.left = seen.looked, seen.left
             if seen.carrying:
                 self._end(place, seen)
@@ -179,14 +188,10 @@ class _Work:
             told.error, told.kind = error.message, type(error).__name__
 
     def _end(self, place: OldVersions, seen: Seen) -> None:
+        self.access.step(Request("claim", self.access.run))
         if self.context.check_mode:
             return
-        self.claim()
         place.end(seen, self.access.guard)
-
-    def claim(self) -> None:
-        """Keep other runs out while places are written."""
-        self.access.step(Request("claim", self.access.run))
 
     def sinks(self, stages: Sequence[Stage]) -> None:
         """Every sink's place."""
@@ -201,14 +206,15 @@ class _Work:
         except KeyturnError as error:
             self.told.append(Told(where, error=error.message, kind=type(error).__name__))
             return
-        self.end_at(place, where, carries)
+        self.end_at(place, where, carries, self.predicted)
 
     def keyring(self, stages: Sequence[Stage]) -> None:
         """The keyring's own older versions."""
         reference = parse_reference(str(self.params["keyring"]), OPTION)
         carries = carrier_of_keyring(self.access.need(), stages)
         place = open_old_keyrings(reference, self.context, OPTION)
-        self.end_at(place, f"keyring ({reference.place})", carries)
+        # In a dry run the value was only said to be taken out of the newest version.
+        self.end_at(place, f"keyring ({reference.place})", carries, self.context.check_mode)
 
     def step(self, name: str, told: Sequence[Told]) -> None:
         """A step of the keyring, told in the ledger with what was found before it."""
@@ -238,12 +244,11 @@ class _Work:
         raise error
 
 
-def _summary(told: Sequence[Told], check: bool) -> str:
+def _summary(told: Sequence[Told]) -> str:
     ended = sum(len(item.versions) for item in told)
     places = sum(bool(item.versions) for item in told)
     left = [f"{item.place}: {sentence}" for item in told for sentence in item.left]
-    would = "would be ended" if check else "ended"
-    text = f"{ended} old versions with the compromised value {would}, in {places} places"
+    text = f"{ended} old versions with the compromised value ended, in {places} places"
     return ". ".join([text, *left])
 
 
@@ -257,6 +262,7 @@ def run(params: Params, context: Context) -> Result:
     document = access.need()
     stages = _lingering(document)
     work = _Work(access, params, context, _of_copies(params["copies"]))
+    work.predicted = bool(access.replay)
     if not stages:
         return _result(work, document, "nothing that was compromised is kept")
     access.refuse_others()
@@ -267,9 +273,8 @@ def run(params: Params, context: Context) -> Result:
     work.keyring(stages)
     work.stop()
     work.step("destroyed", [item for item in work.told if item.place.startswith("keyring ")])
-    if not context.check_mode:
-        access.step(Request("release", access.run))
-    summary = _summary(work.told, context.check_mode)
+    access.step(Request("release", access.run))
+    summary = _summary(work.told)
     context.progress("What places kept of the compromised value was looked for, and ended")
     for item in work.told:
         for sentence in item.left:
