@@ -32,7 +32,11 @@ _OF_AN_ANSWER = re.compile(
     r"compromise.*: ('Take the steps: (rotate|retire)': diff\[\d+\]\.(before|after): .*(role|token) "
     r"|'Have the issuer refuse it': (changed|facts)|'Check every gate[^']*': gates\[\d+\]\.message: )"
 )
-TOLERATED = (_OF_A_PROVIDER, _OF_CHECK_MODE, _VERSIONS, _OF_AN_ANSWER)
+# The claim that the last task of an answer gives back is not foreseen as given back.
+_AT_THE_END = re.compile(
+    r"'Destroy older versions[^:]*': (msg|keyring\.(step|ledger_number|claim[.\w]*)): "
+)
+TOLERATED = (_OF_A_PROVIDER, _OF_CHECK_MODE, _VERSIONS, _OF_AN_ANSWER, _AT_THE_END)
 
 
 def foretold(scene: Scene, flow: Flow, env: Mapping[str, str] | None = None) -> list[str]:
