@@ -34,6 +34,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._module import (
 from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions import (
     LEAVE,
     PUSH_OUT,
+    UNDECIDED,
     open_old_keyrings,
     open_old_versions,
 )
@@ -70,6 +71,7 @@ class Told:
 
     :ivar versions: what it calls those that were destroyed, or would be in check mode.
     :ivar left: in sentences, what stays, and why.
+    :ivar open: nobody has decided yet that what is left stays.
     :ivar error: why it could not be looked at, or not be changed; empty when it could.
     """
 
@@ -79,6 +81,7 @@ class Told:
     left: Tuple[str, ...] = ()
     error: str = ""
     kind: str = ""
+    open: bool = False
 
     def sentence(self) -> str:
         """It for a person and the ledger; empty when there was nothing."""
@@ -178,7 +181,7 @@ class _Work:
         self.told.append(told)
         try:
             seen = place.look(carries, replaced)
-            told.looked, told.left = seen.looked, seen.left
+            told.looked, told.left, told.open = seen.looked, seen.left, seen.open
             if seen.carrying:
                 self._end(place, seen)
                 told.versions = seen.carrying
@@ -221,6 +224,12 @@ class _Work:
         message = "; ".join(filter(None, (item.sentence() for item in told)))
         if self.access.step(Request(name, self.access.run), message):
             self.changed = True
+
+    def warn(self) -> None:
+        """Tell a person what stays."""
+        for item in self.told:
+            for sentence in item.left:
+                self.context.warn(f"{item.place}: {sentence}")
 
     def stop(self) -> None:
         """End with an error where a place refused.
@@ -269,17 +278,32 @@ def run(params: Params, context: Context) -> Result:
     if any(_values(stage) for stage in stages):
         work.sinks(stages)
         work.stop()
+        if any(told.open for told in work.told):
+            return _undecided(work, document, stages)
         work.step("forget", work.told)
     work.keyring(stages)
     work.stop()
     work.step("destroyed", [item for item in work.told if item.place.startswith("keyring ")])
     access.step(Request("release", access.run))
-    summary = _summary(work.told)
     context.progress("What places kept of the compromised value was looked for, and ended")
-    for item in work.told:
-        for sentence in item.left:
-            context.warn(f"{item.place}: {sentence}")
-    return _result(work, document, summary)
+    work.warn()
+    return _result(work, document, _summary(work.told))
+
+
+def _undecided(work: _Work, document: Document, stages: Sequence[Stage]) -> Result:
+    """Keep the value, by which the rest is found, until a person has decided that the rest stays or goes."""
+    keyring = (
+        "The keyring keeps the value, by which these versions are found, until that is decided: run the same playbook again, with "
+        f"-e keyturn_history={PUSH_OUT} to have them ended, or with -e keyturn_history={LEAVE}, and they stay"
+    )
+    message, mark = f"{_summary(work.told)}. {keyring}", stages[-1].rotation_id
+    if work.changed or document.noticed.get(UNDECIDED) != mark:
+        work.access.step(Request("note", work.access.run, notices={UNDECIDED: mark}), message)
+        work.changed = True
+    work.access.step(Request("release", work.access.run))
+    work.warn()
+    work.context.warn(keyring)
+    return _result(work, document, message)
 
 
 def _result(work: _Work, before: Document, message: str) -> Result:
@@ -301,7 +325,7 @@ SPEC: Mapping[str, Any] = {
     **{name: option for name, option in KEYRING_OPTIONS.items() if name != "transition"},
     "keyring": {"type": "str", "required": True, "no_log": False},
     "sinks": {"type": "list", "elements": "dict", "default": []},
-    "history": {"type": "str", "choices": [LEAVE, PUSH_OUT], "default": LEAVE},
+    "history": {"type": "str", "choices": [UNDECIDED, LEAVE, PUSH_OUT], "default": UNDECIDED},
     "copies": {"type": "list", "elements": "dict", "default": []},
 }
 MODULE = ModuleCore("old_versions", SPEC, run, steps=True)

@@ -17,7 +17,7 @@ description:
   - "In Vault: versions are destroyed, which cannot be undone. A version that was deleted cannot be looked into and is told."
   - "In AWS Secrets Manager: all labels but AWSCURRENT and AWSPENDING are taken off, so that AWS may remove the version. AWS lets nobody
     do more, and the result says what it keeps."
-  - "In AWS's Parameter Store: nothing, unless O(history=push_out)."
+  - "In AWS's Parameter Store: what O(history) says."
   - Kubernetes keeps no older versions. Copies of files are removed by M(keyturn.runbooks.publish), with its option C(carrying).
   - Then the value is taken out of the keyring itself, where its fingerprint stays, and the keyring's own older versions that have it are
     destroyed. A keyring in Systems Manager has each version as a parameter, which is removed.
@@ -38,13 +38,15 @@ options:
   history:
     description:
       - What becomes of the history of parameters in AWS, which whoever may call C(ssm:GetParameterHistory) can read.
-      - With V(leave) the result and a warning tell which versions carry the value, and what V(push_out) would take.
+      - With V(undecided) the result and a warning tell which versions carry the value, and what V(push_out) would take. The keyring keeps
+        the value, by which they are found, until another run decides.
+      - With V(leave) they are told and stay, and the value is taken out of the keyring, so that they cannot be found any more.
       - With V(push_out) the value in use is written again until AWS has dropped the versions that carry the other, which it does once there
         are 100 newer ones. Readers find the value in use all the time. All that is older than those versions goes with them. AWS takes
         three such writes in a second, and each is an event for whoever listens to changes of parameters.
     type: str
-    choices: [leave, push_out]
-    default: leave
+    choices: [undecided, leave, push_out]
+    default: undecided
   copies:
     description:
       - Results of M(keyturn.runbooks.publish) for the copies of files on each host. They are told with the rest, and a failure among them

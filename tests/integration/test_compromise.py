@@ -164,12 +164,12 @@ def test_nothing_is_ended_by_mistake(make: Maker) -> None:
         ({**ROTATE_FIRST, "keyturn_history": "delete"}, "expected leave"),
     ):
         assert words in answer(estate, extra=said).check(2).output
-    for arguments, extra, words in (
-        (("--tags", "observe"), ROTATE_FIRST, "--limit"),
-        (("--limit", "all,db_mispelt"), ROTATE_FIRST, "names db_mispelt"),
-        ((), {**ROTATE_FIRST, "keyturn_hosts": "db_mispelt"}, "(db_mispelt) names no credential"),
+    for arguments, extra, status, words in (
+        (("--tags", "observe"), ROTATE_FIRST, 2, "--limit"),
+        (("--limit", "all,db_mispelt"), ROTATE_FIRST, 2, "names db_mispelt"),
+        ((), {**ROTATE_FIRST, "keyturn_hosts": "db_mispelt"}, 4, "no host or group db_mispelt"),
     ):
-        stopped = estate.run("respond_compromise", *arguments, extra=extra).check(2)
+        stopped = estate.run("respond_compromise", *arguments, extra=extra).check(status)
         assert words in " ".join(stopped.output.split())
     assert estate.document().stages == before.stages
     assert estate.database.accepts(*estate.first)

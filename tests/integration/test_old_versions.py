@@ -301,6 +301,22 @@ def dying_at(call: int) -> Callable[..., int]:
     return overwrite
 
 
+def undecided(made: Credential, sink: dict[str, str]) -> None:
+    """By default it is told, and the value is kept to find it by, until somebody has decided."""
+    foreseen, told = made.run(sink, check=True), made.run(sink)
+    left = told["places"][0]
+    assert foreseen["places"][0] == left and foreseen["changed"] is told["changed"] is True
+    assert "keyturn_history=push_out" in told["msg"] and "keyturn_history=leave" in told["msg"]
+    assert made.document().retained[0].lingers and Secret(made.old) in (
+        made.document().retained[0].fields.values()
+    )
+    assert made.run(sink)["changed"] is False
+    assert made.run(sink, check=True, history="leave")["changed"] is True
+    assert left["destroyed"] == [] and left["looked"] == 88
+    for words in ("version 1 to 2, 4 of its history", "GetParameterHistory", "written 15 times"):
+        assert words in left["left"][0]
+
+
 def test_parameters(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> None:
     aws = AwsWorld(moto)
     aws.environ["KEYTURN_AWS_TIMEOUT"] = "30s"
@@ -314,11 +330,7 @@ def test_parameters(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> None:
     app = {"Name": aws.name("app"), "Labels": ["golden"]}
     aws.api.label_parameter_version(**app, ParameterVersion=2)
     sink = {"ref": f"ref+awsssm://{aws.prefix}/app", "template": "{current.password}"}
-    # By default it is told, and whoever reads the record knows who can still read it.
-    left = made.run(sink, check=True)["places"][0]
-    assert left["destroyed"] == [] and left["looked"] == 88
-    for words in ("version 1 to 2, 4 of its history", "GetParameterHistory", "written 15 times"):
-        assert words in left["left"][0]
+    undecided(made, sink)
     # A label on a version without the value is somebody's, who has to move it.
     aws.api.label_parameter_version(**app, ParameterVersion=3)
     stuck = made.run(sink, check=True, history="push_out")["places"][0]

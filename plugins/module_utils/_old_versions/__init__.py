@@ -9,19 +9,18 @@ from typing import Optional
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions._port import (
+    LEAVE,
+    PUSH_OUT,
+    UNDECIDED,
     OldVersions,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
-
-LEAVE, PUSH_OUT = "leave", "push_out"
-"""What becomes of the history of parameters."""
-
 
 # What brings a service's library with it is imported where it is used.
 
 
 def open_old_versions(
-    reference: Reference, context: Context, where: str, history: str = LEAVE
+    reference: Reference, context: Context, where: str, history: str = UNDECIDED
 ) -> Optional[OldVersions]:
     """The older versions of a sink's place; none for a place that keeps none: Kubernetes, and a file, whose copies are its own.
 
@@ -45,7 +44,7 @@ def open_old_versions(
             open_history,
         )
 
-        return open_history(reference, context, where, history == PUSH_OUT)
+        return open_history(reference, context, where, history)
     return None
 
 
@@ -67,3 +66,6 @@ def open_old_keyrings(reference: Reference, context: Context, where: str) -> Opt
 
         return open_secret_versions(reference, context, where, keyring=True)
     return open_old_versions(reference, context, where)
+
+
+__all__ = ["LEAVE", "PUSH_OUT", "UNDECIDED", "open_old_keyrings", "open_old_versions"]

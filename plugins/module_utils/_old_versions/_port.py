@@ -10,6 +10,8 @@ from typing import Callable, List, Protocol, Tuple
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 
+UNDECIDED, LEAVE, PUSH_OUT = "undecided", "leave", "push_out"
+"""What becomes of the history of parameters."""
 Carries = Callable[[str], bool]
 """Whether a text has the value in it. The text is real content: it is shown to nobody."""
 
@@ -23,6 +25,7 @@ class Seen:
     :param left: in sentences, what carries it, or may, and stays.
     :param told: what is to be said once those that carry it are ended: what the service keeps all the same.
     :param state: whatever the place needs to end exactly these.
+    :param open: what is left could be ended, and nobody has decided that it stays.
     """
 
     carrying: Tuple[str, ...] = ()
@@ -30,6 +33,7 @@ class Seen:
     left: Tuple[str, ...] = ()
     told: Tuple[str, ...] = ()
     state: object = None
+    open: bool = False
 
 
 class OldVersions(Protocol):

@@ -29,6 +29,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions._port import (
+    LEAVE,
+    PUSH_OUT,
     Carries,
     Seen,
     numbered,
@@ -76,17 +78,17 @@ class Push:
 class ParameterHistory:
     """That of one parameter.
 
-    :param pushes: a person asked for old versions to be pushed out.
+    :param decided: what a person decided of them, see :data:`_port.PUSH_OUT`.
     """
 
     def __init__(
-        self, parameters: Parameters, name: str, key_id: str, where: str, pushes: bool
+        self, parameters: Parameters, name: str, key_id: str, where: str, decided: str
     ) -> None:
         self.where = where
         self._parameters = parameters
         self._name = name
         self._key_id = key_id
-        self._pushes = pushes
+        self._pushes, self._leaves = decided == PUSH_OUT, decided == LEAVE
 
     def look(self, carries: Carries, replaced: bool) -> Seen:
         """Read all versions.
@@ -107,13 +109,14 @@ class ParameterHistory:
                     f"version {newest.version}, which is in use there, carries it and stays: see who wrote it"
                 )
         if not with_it:
-            return Seen((), len(older), tuple(left))
+            return Seen((), len(older), tuple(left), open=bool(left) and not self._leaves)
         push = Push(with_it[-1].version, newest, tuple(item for item in with_it if item.labels))
         stuck = [item for item in older if item.labels and item.version <= push.until]
         stuck = [item for item in stuck if item not in with_it]
         if self._pushes and not stuck and not left:
             return Seen(_names(with_it), len(older), state=push)
-        return Seen((), len(older), (*left, self._stays(push, with_it, stuck)))
+        stays = (*left, self._stays(push, with_it, stuck))
+        return Seen((), len(older), stays, open=not self._leaves)
 
     def _stays(self, push: Push, with_it: List[Past], stuck: List[Past]) -> str:
         sentence = (
@@ -172,7 +175,7 @@ def _names(items: List[Past]) -> Tuple[str, ...]:
 
 
 def open_history(
-    reference: Reference, context: Context, where: str, pushes: bool
+    reference: Reference, context: Context, where: str, decided: str
 ) -> ParameterHistory:
     """The history of the parameter that a reference names; nothing is read yet.
 
@@ -182,7 +185,7 @@ def open_history(
     name = check_parameter_name(path if path.startswith("arn:") else f"/{path}", where)
     caller = AwsCaller(aws_settings(reference, context, where), context, where, "ssm")
     key_id = reference.params.get("kms_key_id", "")
-    return ParameterHistory(Parameters(caller), name, key_id, where, pushes)
+    return ParameterHistory(Parameters(caller), name, key_id, where, decided)
 
 
 class KeyringParameters:
