@@ -319,7 +319,7 @@ def summary_of(record: Mapping[str, Any]) -> Plain:
 def failing(record: Mapping[str, Any]) -> List[str]:
     """Why the incident is not understood yet, in sentences."""
     found = [
-        f"{len(record[about]['unexpected'])} {about} were not expected"
+        f"{about} that were not expected: {len(record[about]['unexpected'])}"
         for about in (READS, LOGINS)
         if record[about]["unexpected"]
     ]

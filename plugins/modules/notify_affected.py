@@ -11,8 +11,8 @@ module: notify_affected
 short_description: Tell those whom a new value of a credential affects, each once
 version_added: 0.1.0
 description:
-  - Some values cannot be replaced without breaking something for people outside, such as a key that an application holds one at a time. This
-    module finds out who they are before the value is replaced, keeps that list, and tells each of them once the new value is in use.
+  - Some values cannot be replaced without breaking something for people outside, such as a key that an application holds one at a time.
+    This module finds out who they are before the value is replaced, keeps that list, and tells each of them once the new value is in use.
   - With O(state=listed) the list is read and kept, and more users than expected are refused. It is for right before a rotation, and
     does nothing where none is due.
   - With O(state=told) each user on the list gets a message, once every consumer was seen using the new value. It is noted before and
@@ -56,7 +56,8 @@ options:
     choices: [listed, told]
     default: told
   policy:
-    description: When the credential is rotated, as in M(keyturn.runbooks.preflight). With O(state=listed), nothing is done where no rotation is due.
+    description:
+      - When the credential is rotated, as in M(keyturn.runbooks.preflight). With O(state=listed), nothing is done where no rotation is due.
     type: dict
     default: {}
   force:

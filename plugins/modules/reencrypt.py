@@ -17,8 +17,8 @@ description:
     runs at once are harmless.
   - A ciphertext is replaced only while it is still what was read. What an application changed meanwhile, or works on, is looked at again,
     and never overwritten.
-  - What no key of the keyring opens is never touched. It is counted and named, rows by their key where that is a number or a UUID, and files by
-    their path.
+  - What no key of the keyring opens is never touched. It is counted and named, rows by their key where that is a number or a UUID, and
+    files by their path.
   - Refused while the key in use is not observed yet, because somebody may not have it then.
   - In check mode everything is read and counted, and nothing is written.
 requirements:

@@ -206,7 +206,7 @@ def test_who_read_it_is_written_down(
     foreseen.check()
     assert not (incident.folder / "record.json").exists()
     written = incident.run().check(2)
-    assert "2 reads were not expected" in written.output
+    assert "reads that were not expected: 2" in written.output
     record, text = incident.record(), (incident.folder / "record.md").read_text()
     reads = record["reads"]
     assert [item["principal"] for item in reads["unexpected"]] == [EVE, "root"]

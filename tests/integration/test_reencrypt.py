@@ -263,7 +263,9 @@ def test_what_is_stored_outlives_its_key(hooks: Hooks) -> None:
     retired = _retired_at_last(hooks)
     assert hooks.folder.joinpath("keys").read_text() == second
     assert hooks.told()["faults"] == []
-    assert all("Run the retire_due playbook: it ends the previous key" in run.output for run in done)
+    assert all(
+        "Run the retire_due playbook: it ends the previous key" in run.output for run in done
+    )
     output = "".join(run.output for run in (predicted, killed, refused, *done, *retired))
     assert not [form for text in (hooks.first, second) for form in forms(text) if form in output]
     assert "gAAAAA" not in output

@@ -213,7 +213,7 @@ def test_the_record_is_written_once_and_is_the_same_again(report: Report) -> Non
     assert text.index("### Denied: 1") < text.index("### Expected: 2")
     modes = [path.stat().st_mode & 0o777 for path in report.folder.glob("record.*")]
     assert modes == [0o600, 0o600]
-    assert done["failing"][0] == "1 reads were not expected"
+    assert done["failing"][0] == "reads that were not expected: 1"
     again = report.run(**given)
     assert again["changed"] is False
     assert again["diff"] == []
