@@ -87,10 +87,31 @@ def _payload(job: Job, kept: Kept, name: str, document: Document) -> Dict[str, s
     }
 
 
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _write(job: Job, kept: Kept, done: Account, unnoted: str = "") -> None:
+    """Write the list while messages go.
+
+    :param unnoted: whose message was tried and is not noted yet.
+    :raises KeyturnError: saying also what was done by then, and how to go on.
+    """
+    try:
+        job.place.write(kept)
+    except KeyturnError as error:
+        lost = f"; what became of the message to {unnoted} is not noted, see when_uncertain"
+        error.message = (
+            f"{error.message.rstrip('.')}. {counted(done.sent)} {_were(done.sent)} told by this run{lost if unnoted else ''}. Mend that, "
+            "and run the same playbook again, or notify_affected: it goes on with those who are left"
+        )
+        raise
+
+
 def _tell_one(job: Job, kept: Kept, name: str, way: Way, done: Account, document: Document) -> Kept:
     """Tell one user: written down before and after, so that what a killed run leaves is known."""
     before = kept.with_mark(name, SENDING)
-    job.place.write(before)
+    _write(job, before, done)
     try:
         way.send(_payload(job, kept, name, document))
     except Failed as error:
@@ -98,7 +119,7 @@ def _tell_one(job: Job, kept: Kept, name: str, way: Way, done: Account, document
     else:
         done.sent, done.in_a_row = done.sent + 1, 0
         after = before.with_told(name, digest_of(document, name))
-    job.place.write(after)
+    _write(job, after, done, name)
     return after
 
 
@@ -153,6 +174,12 @@ def _wanted(job: Job, kept: Kept, way: Way, done: Account) -> List[str]:
     return [name for name in wanted if name not in problems and name not in done.uncertain]
 
 
+def would_tell(job: Job, kept: Kept) -> List[str]:
+    """Whom a run would tell; nobody is told."""
+    way = open_way(job.affected.by, job.context, f"{job.affected.option}.by")
+    return _wanted(job, kept, way, Account())
+
+
 def tell_all(job: Job, kept: Kept, document: Document) -> Tuple[Kept, Account]:
     """Tell everybody who is left, one after the other; a failure stops nobody else.
 
@@ -179,7 +206,7 @@ def tell_all(job: Job, kept: Kept, document: Document) -> Tuple[Kept, Account]:
             job.context.progress(f"{number + 1} of {len(wanted)} affected users were told")
     settled = _settled(job, after, done)
     if settled is not after:
-        job.place.write(settled)
+        _write(job, settled, done)
     return settled, done
 
 
@@ -205,8 +232,9 @@ def faults_of(job: Job, kept: Kept, done: Account) -> str:
         )
     if done.away:
         left = len(kept.marked(""))
+        verb = "is" if left == 1 else "are"
         parts.append(
-            f"After {_AWAY} failures in a row nobody else was tried; {counted(left)} are left"
+            f"After {_AWAY} failures in a row nobody else was tried; {counted(left)} {verb} left"
         )
     if done.refused:
         told = "; ".join(by_reason(done.refused))
@@ -221,7 +249,8 @@ def note(job: Job, kept: Kept, done: Account, failed: bool) -> None:
     """Write it down in keyring and ledger. Whoever was told was told by then: what fails here is a warning."""
     if not (done.sent or failed):
         return
-    text = f"affected users: {done.sent} were told, {len(kept.users)} are left"
+    left = len(kept.users)
+    text = f"affected users: {done.sent} {_were(done.sent)} told, {left} {'is' if left == 1 else 'are'} left"
     try:
         request = Request("note", job.access.run, rotation_id=kept.rotation)
         job.access.step(request, text, "failed" if failed else "done")

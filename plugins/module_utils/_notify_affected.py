@@ -14,6 +14,7 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._affected import 
     counted,
     read_affected,
     refuse_too_many,
+    some,
     users_of,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_job import (
@@ -24,6 +25,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_job imp
     with_diff,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_list import (
+    REFUSED,
+    UNCERTAIN,
     Kept,
     Place,
     beside,
@@ -39,10 +42,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_source 
     read_source,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_tell import (
+    Account,
     faults_of,
-    left_to_tell,
     note,
     tell_all,
+    would_tell,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_ways import (
     check_way,
@@ -146,6 +150,16 @@ def _predicted(job: Job) -> Tuple[Optional[Kept], Optional[Document]]:
     return (_list(job, stored) if read else job.kept), document
 
 
+def _untried(kept: Kept, done: Account) -> str:
+    """Who is left from earlier runs, which told why: else a run that tries them no more would look like one that has nobody left."""
+    new = {*done.refused, *done.uncertain}
+    ids = [name for name in kept.marked(REFUSED, UNCERTAIN) if name not in new]
+    if not ids:
+        return ""
+    them = "is left, who is" if len(ids) == 1 else "are left, who are"
+    return f"; {counted(len(ids))} {them} not tried by itself (ids {some(ids)})"
+
+
 def _told(job: Job) -> Result:
     checking = job.context.check_mode
     kept, document = _predicted(job) if checking else (job.kept, job.access.document)
@@ -156,11 +170,13 @@ def _told(job: Job) -> Result:
             job, kept, "no rotation is at its end that somebody would be told of", False
         )
     if checking:
-        left = left_to_tell(kept, job.params["again"])
-        said = f"{counted(len(left))} would be told"
+        left = would_tell(job, kept)
+        others = len(kept.users) - len(left)
+        said = f"{counted(len(left))} would be told{f'; {others} would not' if others else ''}"
         return with_diff(job, left, result_of(job, kept, said, bool(left)))
     after, done = tell_all(job, kept, document)
     said = f"{counted(done.sent)} told" if done.sent else "nobody was told"
+    said += _untried(after, done)
     gone = [name for name in kept.users if name not in after.users]
     result = with_diff(job, gone, result_of(job, after, said, not is_same(kept, after)))
     faults = faults_of(job, after, done)

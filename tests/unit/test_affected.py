@@ -446,7 +446,11 @@ def test_a_message_of_which_nobody_knows_whether_it_went(
     if how == "leave":
         with pytest.raises(Refused, match=r"it is not known whether the message went: .*\(ids 1\)"):
             world.run("told", when_uncertain=how)
-        assert world.run("told", when_uncertain=how)["changed"] is False
+        after = world.run("told", when_uncertain=how)
+        assert (after["changed"], after["msg"]) == (
+            False,
+            "key: nobody was told; 1 user is left, who is not tried by itself (ids 1)",
+        )
     else:
         world.run("told", when_uncertain=how)
     assert any("whether that message went is not known" in text for text in world.warnings)
@@ -513,6 +517,54 @@ def test_a_server_that_is_away_is_not_asked_for_everybody(
         Refused, match="After 10 failures in a row nobody else was tried; 4 users are left"
     ):
         world.run("told", expect_at_most=20)
+
+
+def test_one_who_is_left_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, *(row(f"{number:02}") for number in range(11)))
+    world.run("listed", expect_at_most=20)
+    world.put(DONE)
+
+    class Away:
+        def problem(self, _to: str) -> str:
+            return ""
+
+        def send(self, _payload: Mapping[str, str]) -> None:
+            raise Failed("nobody answers")
+
+    monkeypatch.setattr(_affected_tell, "open_way", lambda *_arguments: Away())
+    with pytest.raises(Refused, match="nobody else was tried; 1 user is left"):
+        world.run("told", expect_at_most=20)
+
+
+def test_a_list_that_cannot_be_written_says_who_was_told_and_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program makes the list's place one that takes no more: a directory stands there."""
+    world = ready(tmp_path, row("1"), row("2"), row("3"))
+    place = str(world.kept)
+    code = (
+        "import json, os, sys; user = json.load(sys.stdin)['user']; "
+        f"open({str(world.out)!r}, 'a').write(json.dumps({{'user': user}}) + '\\n'); "
+        f"user == '2' and (os.rename({place!r}, {place!r} + '.old'), os.mkdir({place!r}))"
+    )
+    world.by = {"type": "command", "argv": [sys.executable, "-c", code]}
+    with pytest.raises(KeyturnError) as error:
+        world.run("told")
+    assert world.told() == ["1", "2"]
+    message = error.value.message
+    assert "keyturn_affected.keep" in message
+    assert "2 users were told by this run; what became of the message to 2 is not noted" in message
+    assert "run the same playbook again, or notify_affected" in message
+
+
+def test_check_mode_counts_nobody_who_would_not_be_told(tmp_path: Path) -> None:
+    world = ready(tmp_path, row("1"), row("2"), row("3", name="a\nb"))
+    listed = parse_kept(world.kept.read_text(), "here")
+    world.kept.write_text(replace(listed.with_mark("1", "sending"), rotation="b").text())
+    assert world.run("told", check=True)["msg"] == "key: 2 users would be told; 1 would not"
+    told = world.run("told", check=True, when_uncertain="leave")
+    assert told["msg"] == "key: 1 user would be told; 2 would not"
+    assert told["diff"]["before"] == "2\n"
 
 
 def test_two_runs_at_once_tell_nobody_twice(tmp_path: Path) -> None:
