@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, List, Mapping, Optional
 
 ENDED_AND_REFUSED = (
     "Nothing was changed: run rotate_stream_keys or rotate, which need not be forced"
@@ -39,6 +39,18 @@ def replaced_dead(keyring: Mapping[str, Any]) -> bool:
     return bool(previous.get("compromised")) and previous.get("status") == "retiring"
 
 
+def lingering(keyring: Mapping[str, Any]) -> List[str]:
+    """The rotations whose values were compromised and are refused, and that nobody saw destroyed everywhere.
+
+    :param keyring: the keyring's state, as results show it.
+    """
+    return [
+        stage["rotation_id"]
+        for stage in keyring.get("retained_stages") or ()
+        if stage.get("compromised") and stage["status"] == "retained" and not stage.get("destroyed")
+    ]
+
+
 def still_accepted(keyring: Mapping[str, Any]) -> str:
     """What is said of a compromised value when the rotation that answers it fails.
 
@@ -62,7 +74,7 @@ def outcome(
     :param overlap: it still accepts it.
     """
     if purpose == "retire":
-        return "The previous value is refused now and was removed"
+        return _retired(keyring)
     if purpose == "abandon":
         return "The pending value is refused now and was removed"
     if purpose == "revoke_first":
@@ -89,6 +101,15 @@ def outcome(
         text
         if outage is None
         else f"{text}; new logins and calls could fail for at most {round(outage, 1)} s"
+    )
+
+
+def _retired(keyring: Mapping[str, Any]) -> str:
+    if not lingering(keyring):
+        return "The previous value is refused now and was removed"
+    return (
+        "The previous value is refused now. It was compromised, so the keyring keeps it until the respond_compromise playbook has "
+        "destroyed what places keep of it"
     )
 
 

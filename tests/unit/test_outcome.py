@@ -75,6 +75,12 @@ def test_an_interruption_is_told_in_seconds() -> None:
 
 def test_the_ends_speak_of_what_was_ended() -> None:
     assert outcome("retire", keyring()) == "The previous value is refused now and was removed"
+    kept = {"rotation_id": "r1", "status": "retained", "compromised": True, "destroyed": None}
+    told = outcome("retire", {**keyring(), "retained_stages": [kept]})
+    assert "was removed" not in told and "is refused now" in told
+    assert "until the respond_compromise playbook has destroyed" in told
+    gone = {**kept, "destroyed": "2026-01-02T00:00:00Z"}
+    assert outcome("retire", {**keyring(), "retained_stages": [gone]}).endswith("was removed")
     assert outcome("abandon", keyring()) == "The pending value is refused now and was removed"
 
 
