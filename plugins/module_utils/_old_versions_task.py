@@ -239,11 +239,7 @@ class _Work:
         failed = [told for told in self.told if told.error]
         if not failed:
             return
-        message = (
-            f"{self.access.credential}: the compromised value is refused, and what is kept of it was not destroyed everywhere. "
-            f"{'; '.join(f'{told.place}: {told.error}' for told in failed)}. Everything else was done. Mend it and run the same playbook "
-            "again: until then the keyring keeps the value, by which it is found"
-        )
+        message = self._failure("; ".join(f"{told.place}: {told.error}" for told in failed))
         if not self.context.check_mode:
             self.access.step(Request("note", self.access.run), message, "failed")
             self.access.step(Request("release", self.access.run))
@@ -252,12 +248,30 @@ class _Work:
         error.details.update(changed=self.changed, places=[it.as_dict() for it in self.told])
         raise error
 
+    def _failure(self, places: str) -> str:
+        credential = self.access.credential
+        if self.context.check_mode:
+            return (
+                f"{credential}: a run would not destroy everywhere what is kept of the compromised value. {places}. Nothing was changed. "
+                "Mend it first: else a run does everything else, and fails here"
+            )
+        done = "The other places are done, and the keyring's own versions come last"
+        left = "the keyring keeps the value, by which it is found"
+        if not any(_values(stage) for stage in self.access.need().retained if stage.lingers):
+            done = "All else is done, and the keyring as it is now has the value no more"
+            left = "its older versions may have it, which are known by the fingerprint that stays"
+        return (
+            f"{credential}: the compromised value is refused, and what is kept of it was not destroyed everywhere. {places}. {done}. Mend "
+            f"it and run the same playbook again: until then {left}"
+        )
 
-def _summary(told: Sequence[Told]) -> str:
+
+def _summary(told: Sequence[Told], checking: bool) -> str:
     ended = sum(len(item.versions) for item in told)
     places = sum(bool(item.versions) for item in told)
     left = [f"{item.place}: {sentence}" for item in told for sentence in item.left]
-    text = f"{ended} old versions with the compromised value ended, in {places} places"
+    versions = f"{ended} old version{'s' * (ended != 1)} with the compromised value"
+    text = f"{versions} {'would be ended' if checking else 'ended'}, in {places} place{'s' * (places != 1)}"
     return ". ".join([text, *left])
 
 
@@ -287,7 +301,7 @@ def run(params: Params, context: Context) -> Result:
     access.step(Request("release", access.run))
     context.progress("What places kept of the compromised value was looked for, and ended")
     work.warn()
-    return _result(work, document, _summary(work.told))
+    return _result(work, document, _summary(work.told, context.check_mode))
 
 
 def _undecided(work: _Work, document: Document, stages: Sequence[Stage]) -> Result:
@@ -296,7 +310,10 @@ def _undecided(work: _Work, document: Document, stages: Sequence[Stage]) -> Resu
         "The keyring keeps the value, by which these versions are found, until that is decided: run the same playbook again, with "
         f"-e keyturn_history={PUSH_OUT} to have them ended, or with -e keyturn_history={LEAVE}, and they stay"
     )
-    message, mark = f"{_summary(work.told)}. {keyring}", stages[-1].rotation_id
+    message, mark = (
+        f"{_summary(work.told, work.context.check_mode)}. {keyring}",
+        stages[-1].rotation_id,
+    )
     if work.changed or document.noticed.get(UNDECIDED) != mark:
         work.access.step(Request("note", work.access.run, notices={UNDECIDED: mark}), message)
         work.changed = True

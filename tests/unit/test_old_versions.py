@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.keyturn.runbooks.plugins.module_utils import _old_versions_task
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Denied, Refused
 from ansible_collections.keyturn.runbooks.plugins.module_utils._keyring import (
@@ -233,6 +234,35 @@ def test_a_host_that_gave_no_answer_fails_the_run_and_the_value_stays(tmp_path: 
     with pytest.raises(Denied, match="app2: app2 says no") as caught:
         run(keyring, copies=[told, away])
     assert [it["destroyed"] for it in caught.value.details["places"]] == [["/etc/a.bak.1"], []]
+    assert "by which it is found" in caught.value.message and "come last" in caught.value.message
     assert value in keyring.read_text() and parse_document(keyring.read_text()).claim is None
-    run(keyring, copies=[told])
+    with pytest.raises(Denied, match=r"would not destroy everywhere .* Nothing was changed"):
+        run(keyring, check=True, copies=[away])
+    would = run(keyring, check=True, copies=[told])["msg"]
+    assert would == "1 old version with the compromised value would be ended, in 1 place"
+    assert run(keyring, copies=[told])["msg"] == would.replace("would be ended", "ended")
     assert value not in keyring.read_text()
+
+
+def test_what_is_said_once_the_keyring_has_the_value_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own older versions are denied: nobody is told that it keeps the value."""
+    keyring, value = tmp_path / "keyring.json", secrets.token_urlsafe()
+    save(keyring, ended(value))
+
+    class Denying:
+        where = "keyring"
+
+        def look(self, *_given: object) -> Any:
+            raise Denied("no right to read older versions")
+
+    monkeypatch.setattr(_old_versions_task, "open_old_keyrings", lambda *_given: Denying())
+    with pytest.raises(Denied) as caught:
+        run(keyring)
+    assert value not in keyring.read_text()
+    assert "has the value no more" in caught.value.message
+    assert "keeps the value" not in caught.value.message
+    monkeypatch.undo()
+    run(keyring)
+    assert parse_document(keyring.read_text()).retained[0].destroyed
