@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleFilterError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
@@ -23,7 +24,7 @@ description:
   - Takes what a person gave as the hosts of a play and returns it as it is, or the groups that a playbook takes by itself where nothing was
     given.
   - A name that is neither a host nor a group of the inventory ends the run before anything is done, also beside others that are known, and
-    so does a pattern that matches no host.
+    so does a pattern that matches no host. C(--syntax-check) takes every name, since it may be without the inventory.
 options:
   _input:
     description: The pattern that was given, as a text or a list; empty where none was.
@@ -88,6 +89,9 @@ def known_hosts(
     if not pattern:
         names = [*default]
         return ":".join(name for name in names if name in groups) or names[0]
+    # Nothing is run then, and whoever checks a playbook need not have its inventory.
+    if context.CLIARGS.get("syntax"):
+        return pattern
     known = {*groups, *groups.get("all", ()), *_LOCAL}
     unknown = [name for name in dict.fromkeys(_names(pattern)) if name not in known]
     if unknown or not _matched(pattern, groups):

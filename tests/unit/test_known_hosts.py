@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible import context
 from ansible.errors import AnsibleFilterError
 from ansible_collections.keyturn.runbooks.plugins.filter.known_hosts import FilterModule
 
@@ -48,6 +49,11 @@ def test_what_it_does_not_have_ends_the_run(given: Any, told: str) -> None:
     with pytest.raises(AnsibleFilterError, match=r"^keyturn_hosts: the inventory has ") as caught:
         known_hosts(given, GROUPS)
     assert told in str(caught.value)
+
+
+def test_a_playbook_is_checked_without_its_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {"syntax": True})
+    assert known_hosts("dbb", {"all": []}) == "dbb"
 
 
 def test_without_a_word_every_group_of_credentials_that_is_there_is_taken() -> None:
