@@ -103,7 +103,7 @@ def _write(job: Job, kept: Kept, done: Account, unnoted: str = "") -> None:
         lost = f"; what became of the message to {unnoted} is not noted, see when_uncertain"
         error.message = (
             f"{error.message.rstrip('.')}. {counted(done.sent)} {_were(done.sent)} told by this run{lost if unnoted else ''}. Mend that, "
-            "and run the same playbook again, or notify_affected: it goes on with those who are left"
+            "and run the playbook notify_affected: it goes on with those who are left"
         )
         raise
 
@@ -213,7 +213,8 @@ def tell_all(job: Job, kept: Kept, document: Document) -> Tuple[Kept, Account]:
 def faults_of(job: Job, kept: Kept, done: Account) -> str:
     """What did not go well, and what to do; empty when all did."""
     parts = []
-    again = "run the same playbook again, or notify_affected: it tells only those who are left"
+    # Not the same playbook: an answer to a compromise may be at its end by then, and would begin another.
+    again = "run the playbook notify_affected: it tells only those who are left"
     if done.failed:
         told = "; ".join(by_reason(done.failed))
         parts.append(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.keyturn.runbooks.plugins.module_utils import _affected_tell
 from ansible_collections.keyturn.runbooks.plugins.module_utils._affected import (
@@ -486,6 +487,8 @@ def test_a_failure_stops_nobody_else_and_those_left_are_told_by_the_next_run(
     assert "1 user told" in message
     assert "the message failed: status 503 (ids 2)" in message
     assert "1 user it is not known whether the message went: lost (ids 4)" in message
+    assert "Mend that, and run the playbook notify_affected" in message
+    assert "same playbook" not in message
     assert "2 users cannot be told" in message and "status 404 (ids 3)" in message
     assert (found["failed"], found["refused"], found["uncertain"]) == (["2"], ["1", "3"], ["4"])
     assert error.value.details["changed"] is True
@@ -554,7 +557,7 @@ def test_a_list_that_cannot_be_written_says_who_was_told_and_how_to_go_on(
     message = error.value.message
     assert "keyturn_affected.keep" in message
     assert "2 users were told by this run; what became of the message to 2 is not noted" in message
-    assert "run the same playbook again, or notify_affected" in message
+    assert "run the playbook notify_affected" in message and "same playbook" not in message
 
 
 def test_check_mode_counts_nobody_who_would_not_be_told(tmp_path: Path) -> None:
@@ -595,3 +598,12 @@ def test_the_pace_is_kept() -> None:
     pace.keep()
     pace.keep()
     assert len(waits) == 1 and 50 < waits[0] <= 100
+
+
+def test_a_message_that_fails_keeps_no_compromised_value_from_its_end() -> None:
+    """The playbook itself, by its tasks: what comes after a task that failed is only done in an 'always'."""
+    path = Path(__file__).parents[2] / "playbooks" / "respond_compromise.yml"
+    *_before, last = yaml.safe_load(path.read_text())[-1]["tasks"]
+    (told,), (destroyed,) = last["block"], last["always"]
+    assert told["vars"]["keyturn_affected_state"] == "told"
+    assert destroyed["ansible.builtin.import_role"]["tasks_from"] == "destroy"
