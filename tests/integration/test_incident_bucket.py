@@ -160,7 +160,7 @@ def test_all_of_the_window_is_read_and_nothing_else(
         ("secretsmanager:GetSecretValue", "23:29", "done"),
     ]
     assert told["seen"] == 6
-    assert told["gaps"] == ["1 files in the trail's folders have no name of CloudTrail's and were not read"]  # fmt: skip
+    assert told["gaps"] == ["1 file in the trail's folders has no name of CloudTrail's and was not read"]  # fmt: skip
     assert trail.asked(lambda it: it.path.endswith(".gz")) == 3
     days = [it.path for it in trail.proxy.asked if "list-type=2" in it.path]
     assert [it.partition("2025%2F03%2F")[2][:2] for it in days] == ["01", "01", "02"]

@@ -169,10 +169,13 @@ class _Found:
             which = "1 file was" if count == 1 else f"{count} files were"
             gaps.append(f"{which} not read ({kind}), the first: {first.message}")
         if self.unreadable:
-            gaps.append(f"{self.unreadable} events are not as CloudTrail writes them")
+            many = "1 event is" if self.unreadable == 1 else f"{self.unreadable} events are"
+            gaps.append(f"{many} not as CloudTrail writes them")
         if self.strange:
+            many = "1 file" if self.strange == 1 else f"{self.strange} files"
+            verbs = ("has", "was") if self.strange == 1 else ("have", "were")
             gaps.append(
-                f"{self.strange} files in the trail's folders have no name of CloudTrail's and were not read"
+                f"{many} in the trail's folders {verbs[0]} no name of CloudTrail's and {verbs[1]} not read"
             )
         return tuple(gaps)
 
