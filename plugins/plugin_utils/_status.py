@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.keyturn.runbooks.plugins.module_utils._due import ended_at_issuer
+from ansible_collections.keyturn.runbooks.plugins.module_utils._outcome import lingering
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import (
     format_duration,
     format_time,
@@ -97,6 +98,18 @@ def _of_emergency(result: Result) -> list[str]:
     ]
 
 
+def _of_rest(result: Result) -> list[str]:
+    """What places may keep of a value that an emergency named and that is refused, unless somebody is at work on it."""
+    claim = result["keyring"]["claim"]
+    if claim and claim.get("alive"):
+        return []
+    return [
+        f"what places keep of the compromised value of rotation {rotation} is not destroyed, as far as is known: run the "
+        "respond_compromise playbook again, it goes on from there"
+        for rotation in lingering(result["keyring"])
+    ]
+
+
 def _of_end(result: Result) -> list[str]:
     """What is the matter with a value that a reset ended, unless somebody is at work on it."""
     due, claim = result["due"], result["keyring"]["claim"]
@@ -143,7 +156,7 @@ def _read(result: Result) -> dict[str, Any]:
         "error": None,
         "attention": [
             sentence
-            for part in (_of_emergency, _of_end, _of_wait, _of_claim, _of_gates)
+            for part in (_of_emergency, _of_rest, _of_end, _of_wait, _of_claim, _of_gates)
             for sentence in part(result)
         ],
         "waiting": result.get("waiting"),

@@ -220,6 +220,16 @@ def test_a_compromise_is_told_with_the_way_on(
     )
 
 
+def test_what_is_kept_of_a_compromised_value_is_told_until_it_is_destroyed(tmp_path: Path) -> None:
+    kept = stage("app_a", "retained", compromised=True)
+    told = lines_of({"db": look(tmp_path, current=stage("app_b"), retained=(kept,))}, "db")
+    (line,) = told[1:]
+    assert "of rotation r_app_a is not destroyed" in line and "respond_compromise" in line
+    gone = replace(kept, destroyed=NOW)
+    told = lines_of({"db": look(tmp_path, current=stage("app_b"), retained=(gone,))}, "db")
+    assert not told[1:]
+
+
 @pytest.mark.parametrize("seconds", [-125, 125])
 def test_a_clock_that_differs_from_the_store_s_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
