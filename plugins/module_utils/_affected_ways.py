@@ -23,7 +23,8 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._ledgers import F
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import refuse_unknown
 from ansible_collections.keyturn.runbooks.plugins.module_utils._throwaway import refuse_throwaway
 
-_ADDRESS = re.compile(r"[^\s@<>()\[\],;:\\\"]+@[^\s@<>()\[\],;:\\\"]+\Z")
+# What looks like an encoded word (RFC 2047) would be decoded in the header, to another address or to none.
+_ADDRESS = re.compile(r"(?!.*=\?)[^\s@<>()\[\],;:\\\"]+@[^\s@<>()\[\],;:\\\"]+\Z")
 _NOBODY = "nobody@example.invalid"
 _TIMEOUT = 30.0
 

@@ -240,7 +240,8 @@ class MailChannel:
     def message(self, payload: Payload) -> EmailMessage:
         """The mail: ``body`` and ``id`` of the payload where it has them, else what a person wants to read first, and the rest of it."""
         mail = EmailMessage()
-        mail["Subject"] = " ".join(payload["subject"].split())[:200]
+        # What looks like an encoded word would be decoded, and may hold a line break (CVE-2024-6923).
+        mail["Subject"] = " ".join(payload["subject"].split()).replace("=?", "= ?")[:200]
         mail["From"], mail["To"] = self._from, self.to
         mail["Date"] = format_datetime(parse_time(payload["time"], "time"))
         if "body" in payload:
@@ -260,11 +261,15 @@ class MailChannel:
     def send(self, payload: Payload, seconds: float) -> None:
         """Hand it to the server once."""
         try:
+            mail = self.message(payload)
+        except (LookupError, TypeError, ValueError):
+            raise Failed("no mail can be made of its subject and address", final=True) from None
+        try:
             server = self._server(seconds)
         except (OSError, smtplib.SMTPException) as error:
             raise _mail_failed(error) from None
         try:
-            refused = server.send_message(self.message(payload), self._from, self._to)
+            refused = server.send_message(mail, self._from, self._to)
         except (OSError, smtplib.SMTPException) as error:
             raise _mail_failed(error, begun=True) from None
         finally:

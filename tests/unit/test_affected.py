@@ -43,7 +43,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._affected_ways im
     check_way,
     open_way,
 )
-from ansible_collections.keyturn.runbooks.plugins.module_utils._channels import Failed
+from ansible_collections.keyturn.runbooks.plugins.module_utils._channels import (
+    Failed,
+    MailChannel,
+    open_channel,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     BadInput,
@@ -232,6 +236,22 @@ def test_addresses_of_mails() -> None:
     assert [mail.problem(good) for good in ("a@b", "a.b+c@d.example", "ä@ö.example")] == [""] * 3
     for bad in ("a", "a@b,c@d", "a b@c", "A <a@b>", "a@b@c", '"a"@b', "a@b;", ""):
         assert mail.problem(bad) == "its address is no mail address"
+
+
+@pytest.mark.parametrize("word", ["=?utf-8?b?!!?=", "=?utf-8?q?a=2C=0Aa?="])
+def test_a_name_that_looks_like_a_header_of_mails_is_only_a_name(word: str) -> None:
+    assert open_way(MAIL, Context(), "by").problem(f"{word}@b") == "its address is no mail address"
+    channel = open_channel({**MAIL, "to": "a@b"}, Context(), "by")
+    assert isinstance(channel, MailChannel)
+    payload = {"id": "1.2", "time": "2026-11-22T12:00:00Z", "subject": "", "body": "Text."}
+    # Pythons without the mend of CVE-2024-6923 write the line break of the second word as it is.
+    mail = channel.message({**payload, "subject": f"=?idna?q??={word}"}).as_string()
+    header = mail.partition("\n\n")[0]
+    assert "\na" not in header
+    assert header.startswith("Subject: = ?idna")
+    with pytest.raises(Failed) as failed:
+        channel.for_one(f"{word}@b").send({**payload, "subject": "For you"}, 1)
+    assert failed.value.final
 
 
 def test_a_program_that_prints_them(tmp_path: Path) -> None:
