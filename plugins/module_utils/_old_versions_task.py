@@ -181,7 +181,8 @@ class _Work:
         self.told.append(told)
         try:
             seen = place.look(carries, replaced)
-            told.looked, told.left, told.open = seen.looked, seen.left, seen.open
+            told.looked, told.left = seen.looked, seen.left
+            told.open = bool(seen.left) and self.params["history"] != LEAVE
             if seen.carrying:
                 self._end(place, seen)
                 told.versions = seen.carrying
@@ -307,8 +308,9 @@ def run(params: Params, context: Context) -> Result:
 def _undecided(work: _Work, document: Document, stages: Sequence[Stage]) -> Result:
     """Keep the value, by which the rest is found, until a person has decided that the rest stays or goes."""
     keyring = (
-        "The keyring keeps the value, by which these versions are found, until that is decided: run the same playbook again, with "
-        f"-e keyturn_history={PUSH_OUT} to have them ended, or with -e keyturn_history={LEAVE}, and they stay"
+        "The keyring keeps the value, by which these versions are found, until nothing is left or somebody has decided: mend what is told "
+        f"here and run the same playbook again, with -e keyturn_history={PUSH_OUT} to have a parameter's history ended, or with "
+        f"-e keyturn_history={LEAVE}, and all of it stays"
     )
     message, mark = (
         f"{_summary(work.told, work.context.check_mode)}. {keyring}",

@@ -40,7 +40,8 @@ options:
       - What becomes of the history of parameters in AWS, which whoever may call C(ssm:GetParameterHistory) can read.
       - With V(undecided) the result and a warning tell which versions carry the value, and what V(push_out) would take. The keyring keeps
         the value, by which they are found, until another run decides.
-      - With V(leave) they are told and stay, and the value is taken out of the keyring, so that they cannot be found any more.
+      - With V(leave) they are told and stay, and the value is taken out of the keyring, so that they cannot be found any more. That is so
+        of whatever else is left too, such as a version of Vault that somebody deleted and that cannot be looked into.
       - With V(push_out) the value in use is written again until AWS has dropped the versions that carry the other, which it does once there
         are 100 newer ones. Readers find the value in use all the time. All that is older than those versions goes with them. AWS takes
         three such writes in a second, and each is an event for whoever listens to changes of parameters.

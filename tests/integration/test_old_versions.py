@@ -138,6 +138,7 @@ def fill(kv: KvWorld, made: Credential) -> None:
 def test_vault(kv: KvWorld) -> None:
     made = Credential(f"ref+vault://{kv.mount}/keyrings/db", lambda: kv.context)
     made.write()
+    kv.server.request("POST", f"{kv.mount}/metadata/keyrings/db", {"max_versions": 50})
     fill(kv, made)
     sink = {"ref": f"ref+vault://{kv.mount}/app#/PASSWORD", "template": "{current.password}"}
     same_place = {"ref": f"ref+vault://{kv.mount}/app#/USER", "template": "{current.username}"}
@@ -161,6 +162,10 @@ def test_vault(kv: KvWorld) -> None:
         "1": "destroyed", "2": "live", "3": "destroyed", "4": "destroyed", "5": "deleted", "6": "live",
     }  # fmt: skip
     assert kv.data() == {"PASSWORD": made.new, "OTHER": "three"}
+    # What cannot be looked into may carry it, and who deleted it can bring it back.
+    assert made.document().retained[0].lingers
+    kv.server.request("POST", f"{kv.mount}/undelete/app", {"versions": [5]})
+    assert destroyed(made.run(*sinks))[0] == ["5"]
     in_the_keyring(kv, made, sinks)
 
 

@@ -25,7 +25,6 @@ class Seen:
     :param left: in sentences, what carries it, or may, and stays.
     :param told: what is to be said once those that carry it are ended: what the service keeps all the same.
     :param state: whatever the place needs to end exactly these.
-    :param open: what is left could be ended, and nobody has decided that it stays.
     """
 
     carrying: Tuple[str, ...] = ()
@@ -33,7 +32,6 @@ class Seen:
     left: Tuple[str, ...] = ()
     told: Tuple[str, ...] = ()
     state: object = None
-    open: bool = False
 
 
 class OldVersions(Protocol):

@@ -29,7 +29,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._context import C
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
 from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions._port import (
-    LEAVE,
     PUSH_OUT,
     Carries,
     Seen,
@@ -88,7 +87,7 @@ class ParameterHistory:
         self._parameters = parameters
         self._name = name
         self._key_id = key_id
-        self._pushes, self._leaves = decided == PUSH_OUT, decided == LEAVE
+        self._pushes = decided == PUSH_OUT
 
     def look(self, carries: Carries, replaced: bool) -> Seen:
         """Read all versions.
@@ -109,14 +108,14 @@ class ParameterHistory:
                     f"version {newest.version}, which is in use there, carries it and stays: see who wrote it"
                 )
         if not with_it:
-            return Seen((), len(older), tuple(left), open=bool(left) and not self._leaves)
+            return Seen((), len(older), tuple(left))
         push = Push(with_it[-1].version, newest, tuple(item for item in with_it if item.labels))
         stuck = [item for item in older if item.labels and item.version <= push.until]
         stuck = [item for item in stuck if item not in with_it]
         if self._pushes and not stuck and not left:
             return Seen(_names(with_it), len(older), state=push)
         stays = (*left, self._stays(push, with_it, stuck))
-        return Seen((), len(older), stays, open=not self._leaves)
+        return Seen((), len(older), stays)
 
     def _stays(self, push: Push, with_it: List[Past], stuck: List[Past]) -> str:
         sentence = (
