@@ -49,7 +49,10 @@ class Webhooks:
     def told(self) -> dict[str, Any]:
         """What it says of itself: ``counts`` by what it did, and ``faults``; once it has done some more."""
         before = sum(self._state()["counts"].values())
-        more = lambda: bool(sum(self._state()["counts"].values()) > before + 3)  # noqa: E731
+
+        def more() -> bool:
+            return bool(sum(self._state()["counts"].values()) > before + 3)
+
         wait_until(more, WAIT, "the webhooks' service to work")
         return self._state()
 
