@@ -81,7 +81,7 @@ author:
 
 EXAMPLES = r"""
 - name: List who has to register a webhook anew
-  keyturn.runbooks.notify_affected: &affected
+  keyturn.runbooks.notify_affected:
     keyring: ref+vault://secret/keyrings/webhook_key
     credential: webhook_key
     state: listed
@@ -104,8 +104,10 @@ EXAMPLES = r"""
 
 - name: Tell them, after the rotation
   keyturn.runbooks.notify_affected:
-    <<: *affected
+    keyring: ref+vault://secret/keyrings/webhook_key
+    credential: webhook_key
     state: told
+    affected: "{{ webhook_key_affected }}"    # the same as before
 """
 
 RETURN = r"""

@@ -98,7 +98,7 @@ class Trail:
     def fails(self, kind: type[KeyturnError], said: str, **options: Any) -> None:
         with pytest.raises(kind) as error:
             self.look(**options)
-        assert type(error.value) is kind
+        assert error.type is kind
         assert said in error.value.message
 
     def asked(self, what: Callable[[Asked], bool]) -> int:

@@ -166,7 +166,7 @@ class PairAtCloudflare(Scene):
         pair = self.current(NAME)
         mine = reveal(pair.fields["access_key_id"])
         there = {token.id for token in self.api.others}
-        assert self.used() == mine in there, where
+        assert mine in there and self.used() == mine, where
         assert len(there) == (2 if flow.name == ROTATE else 1), f"{where}: {len(there)} tokens"
         if flow.name in (ROTATE_FIRST, REVOKE_FIRST):
             assert not there & self._old, f"{where}: a compromised token is still accepted"
