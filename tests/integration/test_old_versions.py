@@ -233,7 +233,11 @@ def test_secrets_manager(moto: MotoServer) -> None:
     aws = AwsWorld(moto, "secretsmanager")
     made = Credential(f"ref+awssecrets://{aws.prefix}/keyring", aws.context)
     made.write()
-    name, api, tokens = f"{aws.prefix}/app", aws.api, [secrets.token_hex(16) for _number in range(5)]
+    name, api, tokens = (
+        f"{aws.prefix}/app",
+        aws.api,
+        [secrets.token_hex(16) for _number in range(5)],
+    )
     api.create_secret(
         Name=name, SecretString=json.dumps({"P": made.old, "Q": 1}), ClientRequestToken=tokens[0]
     )
