@@ -24,7 +24,8 @@ description:
   - Takes what a person gave as the hosts of a play and returns it as it is, or the groups that a playbook takes by itself where nothing was
     given.
   - A name that is neither a host nor a group of the inventory ends the run before anything is done, also beside others that are known, and
-    so does a pattern that matches no host. C(--syntax-check) takes every name, since it may be without the inventory.
+    so does a pattern that matches no host. That holds for the names that C(--limit) gives, too.
+  - C(--syntax-check) takes every name, since it may be without the inventory.
 options:
   _input:
     description: The pattern that was given, as a text or a list; empty where none was.
@@ -79,6 +80,23 @@ def _matched(pattern: Any, groups: Mapping[str, Iterable[str]]) -> bool:
     return bool(manager.get_hosts(pattern=pattern))
 
 
+def _nobody(option: str, what: str) -> AnsibleFilterError:
+    return AnsibleFilterError(
+        f"{option}: the inventory has no {what}, so nothing was done: see how it is spelled, and which inventory -i names"
+    )
+
+
+def _refuse_unknown(option: str, pattern: Any, groups: Mapping[str, Iterable[str]]) -> None:
+    """Refuse plain names of a pattern that the inventory does not have.
+
+    :param option: what the pattern was given with.
+    """
+    known = {*groups, *groups.get("all", ()), *_LOCAL}
+    unknown = [name for name in dict.fromkeys(_names(pattern)) if name not in known]
+    if unknown:
+        raise _nobody(option, f"host or group {' and no '.join(unknown)}")
+
+
 def known_hosts(
     pattern: Any, groups: Mapping[str, Iterable[str]], default: Iterable[str] = _DEFAULT
 ) -> Any:
@@ -86,21 +104,17 @@ def known_hosts(
 
     :raises AnsibleFilterError: the inventory does not have one of the names.
     """
+    # With --syntax-check nothing is run, and whoever asks for it need not have the inventory.
+    asked = not context.CLIARGS.get("syntax")
+    if asked:
+        _refuse_unknown("--limit", context.CLIARGS.get("subset") or "", groups)
     if not pattern:
         names = [*default]
         return ":".join(name for name in names if name in groups) or names[0]
-    # Nothing is run then, and whoever checks a playbook need not have its inventory.
-    if context.CLIARGS.get("syntax"):
-        return pattern
-    known = {*groups, *groups.get("all", ()), *_LOCAL}
-    unknown = [name for name in dict.fromkeys(_names(pattern)) if name not in known]
-    if unknown or not _matched(pattern, groups):
-        what = (
-            f"no host or group {' and no '.join(unknown)}" if unknown else f"no host for {pattern}"
-        )
-        raise AnsibleFilterError(
-            f"keyturn_hosts: the inventory has {what}, so nothing was done: see how it is spelled, and which inventory -i names"
-        )
+    if asked:
+        _refuse_unknown("keyturn_hosts", pattern, groups)
+        if not _matched(pattern, groups):
+            raise _nobody("keyturn_hosts", f"host for {pattern}")
     return pattern
 
 

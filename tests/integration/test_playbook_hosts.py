@@ -91,3 +91,7 @@ def test_a_name_that_nobody_has_is_no_success(ansible: Ansible, scratch: Path) -
             "keyturn_hosts: the inventory has no host or group tokenn, so nothing was done" in told
         )
         assert "PLAY [" not in told
+    ran = ansible.run("keyturn.runbooks.status", "--limit", "db,tokenn", inventory=inventory)
+    told = " ".join(ran.output.split())
+    assert ran.returncode != 0 and "--limit: the inventory has no host or group tokenn" in told
+    assert "PLAY [" not in told

@@ -51,6 +51,26 @@ def test_what_it_does_not_have_ends_the_run(given: Any, told: str) -> None:
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("given", ["", "db", "all"])
+def test_a_limit_names_what_is_known(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    for limit in (
+        "db",
+        "d*,token",
+        "@/srv/failed.retry",
+        "all:!app-1",
+        "localhost",
+        "~d.*",
+        "db[0:1]",
+    ):
+        monkeypatch.setattr(context, "CLIARGS", {"subset": limit})
+        assert known_hosts(given, GROUPS)
+    monkeypatch.setattr(context, "CLIARGS", {"subset": "token,dbb"})
+    with pytest.raises(
+        AnsibleFilterError, match=r"^--limit: the inventory has no host or group dbb,"
+    ):
+        known_hosts(given, GROUPS)
+
+
 def test_a_playbook_is_checked_without_its_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "CLIARGS", {"syntax": True})
     assert known_hosts("dbb", {"all": []}) == "dbb"
