@@ -263,7 +263,7 @@ class _Work:
             left = "its older versions may have it, which are known by the fingerprint that stays"
         return (
             f"{credential}: the compromised value is refused, and what is kept of it was not destroyed everywhere. {places}. {done}. Mend "
-            f"it and run the same playbook again: until then {left}"
+            f"it and run the playbook destroy_old_versions: until then {left}"
         )
 
 
@@ -283,7 +283,10 @@ def run(params: Params, context: Context) -> Result:
     :raises KeyturnError: at the end, when a place could not be looked at or changed.
     """
     access = open_keyring(params, context)
-    document = access.need()
+    if access.document is None:
+        state = document_state(None, context.now())
+        return {"changed": False, "msg": "there is no keyring yet", "places": [], "keyring": state}
+    document = access.document
     stages = _lingering(document)
     work = _Work(access, params, context, _of_copies(params["copies"]))
     work.predicted = bool(access.replay)
@@ -309,7 +312,7 @@ def _undecided(work: _Work, document: Document, stages: Sequence[Stage]) -> Resu
     """Keep the value, by which the rest is found, until a person has decided that the rest stays or goes."""
     keyring = (
         "The keyring keeps the value, by which these versions are found, until nothing is left or somebody has decided: mend what is told "
-        f"here and run the same playbook again, with -e keyturn_history={PUSH_OUT} to have a parameter's history ended, or with "
+        f"here and run the playbook destroy_old_versions, with -e keyturn_history={PUSH_OUT} to have a parameter's history ended, or with "
         f"-e keyturn_history={LEAVE}, and all of it stays"
     )
     message, mark = (

@@ -108,8 +108,8 @@ def _retired(keyring: Mapping[str, Any]) -> str:
     if not lingering(keyring):
         return "The previous value is refused now and was removed"
     return (
-        "The previous value is refused now. It was compromised, so the keyring keeps it until the respond_compromise playbook has "
-        "destroyed what places keep of it"
+        "The previous value is refused now. It was compromised, so the keyring keeps it until what places keep of it is destroyed, which "
+        "respond_compromise does next, or else the playbook destroy_old_versions"
     )
 
 

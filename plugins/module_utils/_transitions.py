@@ -404,7 +404,9 @@ def _named(document: Document, before: Optional[datetime]) -> Document:
     if previous and not previous.compromised and _is_exposed(previous, before):
         previous = replace(previous, compromised=True)
     unfinished = [document.previous] if document.previous and document.previous.compromised else []
-    unfinished += [stage for stage in document.retained if stage.lingers]
+    # Who still holds the keyring was ended in the midst of an answer. Without anybody, that answer came to its end, or to where a person
+    # has to decide: what places keep of its value must not keep a further exposure from being named.
+    unfinished += [stage for stage in document.retained if stage.lingers and document.claim]
     answered = before is None and bool(unfinished)
     if current and not current.compromised and not answered and _is_exposed(current, before):
         current = replace(current, compromised=True)

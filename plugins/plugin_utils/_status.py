@@ -105,7 +105,7 @@ def _of_rest(result: Result) -> list[str]:
         return []
     return [
         f"what places keep of the compromised value of rotation {rotation} is not destroyed, as far as is known: run the "
-        "respond_compromise playbook again, it goes on from there"
+        "destroy_old_versions playbook"
         for rotation in lingering(result["keyring"])
     ]
 

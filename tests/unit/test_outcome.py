@@ -78,7 +78,7 @@ def test_the_ends_speak_of_what_was_ended() -> None:
     kept = {"rotation_id": "r1", "status": "retained", "compromised": True, "destroyed": None}
     told = outcome("retire", {**keyring(), "retained_stages": [kept]})
     assert "was removed" not in told and "is refused now" in told
-    assert "until the respond_compromise playbook has destroyed" in told
+    assert "until what places keep of it is destroyed" in told
     gone = {**kept, "destroyed": "2026-01-02T00:00:00Z"}
     assert outcome("retire", {**keyring(), "retained_stages": [gone]}).endswith("was removed")
     assert outcome("abandon", keyring()) == "The pending value is refused now and was removed"

@@ -224,7 +224,7 @@ def test_what_is_kept_of_a_compromised_value_is_told_until_it_is_destroyed(tmp_p
     kept = stage("app_a", "retained", compromised=True)
     told = lines_of({"db": look(tmp_path, current=stage("app_b"), retained=(kept,))}, "db")
     (line,) = told[1:]
-    assert "of rotation r_app_a is not destroyed" in line and "respond_compromise" in line
+    assert "of rotation r_app_a is not destroyed" in line and "destroy_old_versions" in line
     gone = replace(kept, destroyed=NOW)
     told = lines_of({"db": look(tmp_path, current=stage("app_b"), retained=(gone,))}, "db")
     assert not told[1:]
