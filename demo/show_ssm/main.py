@@ -44,7 +44,7 @@ PARTS = [
 ]
 CONTAINED = "the application in a container of podman, deployed by compose with an env file made of parameters"
 UNCONTAINED = "containers: no act deploys one, and images are looked at as files"
-MISSING = "Cloudflare's R2, section 4 of the runbook: nothing on this machine can stand for its API"
+MISSING = "Cloudflare's R2, section 4 of the runbook: docs/providers.md tells how it is rotated"
 HINT = """All that Ansible is told about it is in inventories/demo-ssm. Below, "ok" looked at something, "changed" wrote something,
 and "=>" was measured past Ansible."""
 COUNTED = """Every number is of this run."""
