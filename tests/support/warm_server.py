@@ -27,6 +27,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 import zipfile
 from functools import cache
@@ -266,6 +267,9 @@ def run(job: dict[str, Any], kept: Path) -> NoReturn:
         playbook.main(sys.argv)
     except SystemExit as ended:
         code = int(ended.code or 0)
+    except BaseException:
+        # Nobody else tells of it: this process never gets to its own end.
+        traceback.print_exc()
     finally:
         atexit._run_exitfuncs()
         sys.stdout.flush()
