@@ -13,11 +13,15 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import AwsCaller
+from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
+    AwsCaller,
+    aws_settings,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._aws_errors import (
     StrangeAnswer,
     text_in,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
@@ -27,10 +31,14 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Refused,
     Unreachable,
 )
+from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._secret import Secret
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import (
     Mark,
     mark_of,
+)
+from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
+    check_parameter_name,
 )
 
 STANDARD, ADVANCED = 4096, 8192
@@ -417,3 +425,16 @@ class Parameters:
             "ssm:DeleteParameters",
             lambda client: client.delete_parameters(Names=list(names))["DeletedParameters"],
         )
+
+
+def open_parameter(
+    reference: Reference, context: Context, where: str
+) -> Tuple[Parameters, str, str]:
+    """What a reference to a parameter names: where it is, its name, and the id of the key it is encrypted with. Nothing is read yet.
+
+    :raises BadInput, MissingLibrary: when reference or environment lack something.
+    """
+    path = reference.path
+    name = check_parameter_name(path if path.startswith("arn:") else f"/{path}", where)
+    caller = AwsCaller(aws_settings(reference, context, where), context, where, "ssm")
+    return Parameters(caller), name, reference.params.get("kms_key_id", "")

@@ -21,10 +21,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
-    AwsCaller,
-    aws_settings,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
 from ansible_collections.keyturn.runbooks.plugins.module_utils._guard import Guard
@@ -36,13 +32,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._old_versions._po
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import mark_of, marked
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
-    check_parameter_name,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_parameter import (
     Found,
     Parameters,
     Past,
+    open_parameter,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._stores._ssm import (
     ParameterStore,
@@ -180,11 +174,8 @@ def open_history(
 
     :raises BadInput, MissingLibrary: when reference or environment lack something.
     """
-    path = reference.path
-    name = check_parameter_name(path if path.startswith("arn:") else f"/{path}", where)
-    caller = AwsCaller(aws_settings(reference, context, where), context, where, "ssm")
-    key_id = reference.params.get("kms_key_id", "")
-    return ParameterHistory(Parameters(caller), name, key_id, where, decided)
+    parameters, name, key_id = open_parameter(reference, context, where)
+    return ParameterHistory(parameters, name, key_id, where, decided)
 
 
 class KeyringParameters:

@@ -20,10 +20,6 @@ from __future__ import annotations
 
 from typing import Any, ContextManager, Dict, Optional, Tuple
 
-from ansible_collections.keyturn.runbooks.plugins.module_utils._aws import (
-    AwsCaller,
-    aws_settings,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import Conflict
 from ansible_collections.keyturn.runbooks.plugins.module_utils._reference import Reference
@@ -39,14 +35,12 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._sinks._port impo
     Stale,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_mark import marked
-from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_names import (
-    check_parameter_name,
-)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._ssm_parameter import (
     SECURE,
     Found,
     Parameters,
     check_text,
+    open_parameter,
 )
 
 
@@ -179,9 +173,6 @@ def open_parameter_place(
 
     :raises BadInput, MissingLibrary: when reference or environment lack something.
     """
-    path = reference.path
-    name = check_parameter_name(path if path.startswith("arn:") else f"/{path}", where)
-    caller = AwsCaller(aws_settings(reference, context, where), context, where, "ssm")
-    key_id = reference.params.get("kms_key_id", "")
+    parameters, name, key_id = open_parameter(reference, context, where)
     stamped = reference.params.get(STAMP, "")
-    return ParameterPlace(Parameters(caller), name, codec, key_id, where, stamped)
+    return ParameterPlace(parameters, name, codec, key_id, where, stamped)
