@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import os
-import signal
 import subprocess
 from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Mapping, Sequence
@@ -19,7 +18,6 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._alert import (
     resolved_environment,
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._context import Context
-from ansible_collections.keyturn.runbooks.plugins.module_utils._environ import program_environ
 from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
     Absent,
     BadInput,
@@ -28,7 +26,11 @@ from ansible_collections.keyturn.runbooks.plugins.module_utils._errors import (
 )
 from ansible_collections.keyturn.runbooks.plugins.module_utils._files import read_file
 from ansible_collections.keyturn.runbooks.plugins.module_utils._policy import refuse_unknown
-from ansible_collections.keyturn.runbooks.plugins.module_utils._program import read_argv
+from ansible_collections.keyturn.runbooks.plugins.module_utils._program import (
+    Program,
+    read_argv,
+    read_program,
+)
 from ansible_collections.keyturn.runbooks.plugins.module_utils._time import parse_duration
 
 Rows = Sequence[Mapping[str, Any]]
@@ -103,8 +105,8 @@ def _from_postgres(of: Mapping[str, Any], context: Context, option: str, too_man
 
     # The query is the operator's own, in a session that only reads; on lines of its own, as it may end with a comment.
     inner = f"(\n{of['query'].strip().rstrip(';')}\n) keyturn_rows"
-    count = f"SELECT count(*) FROM {inner}"  # noqa: S608
-    read = f"SELECT row_to_json(keyturn_rows)::text FROM {inner}"  # noqa: S608
+    count = f"SELECT count(*) FROM {inner}"  # noqa: S608 (the operator's own query)
+    read = f"SELECT row_to_json(keyturn_rows)::text FROM {inner}"  # noqa: S608 (the operator's own query)
     with Server.open(of["login"], context, f"{option}.login") as server:
         server.rows("SELECT set_config('default_transaction_read_only', 'on', false)")
         try:
@@ -165,35 +167,16 @@ def _check_command(of: Mapping[str, Any], option: str) -> None:
 def _from_command(of: Mapping[str, Any], context: Context, option: str, _too_many: TooMany) -> Rows:
     argv = read_argv(of["argv"], f"{option}.argv")
     own = resolved_environment(of.get("environment") or {}, context, f"{option}.environment")
-    environ = {**program_environ(context.environ), **{name: own[name].reveal() for name in own}}
     seconds = parse_duration(of.get("timeout", _SECONDS), f"{option}.timeout").total_seconds()
-    where = f"{option}.argv: {argv[0]}"
+    program, where = Program(argv, context.environ, own), f"{option}.argv: {argv[0]}"
     try:
         # What it says on its standard error may hold a value, and is not kept.
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environ,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        code = f": {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno else ""
-        raise Unreachable(f"{where} could not be started{code}") from None
-    try:
-        said = process.communicate(timeout=seconds)[0]
-    except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise Unreachable(
-                f"{where} did not end within {seconds:.0f} s and was killed"
-            ) from None
-        raise
-    if process.returncode:
+        code, said = read_program(program, seconds, subprocess.DEVNULL)
+    except Unreachable as error:
+        raise Unreachable(f"{option}.argv: {error.message}") from None
+    if code:
         raise Unreachable(
-            f"{where} ended with exit code {process.returncode}; its output is not shown, run it by hand to see why"
+            f"{where} ended with exit code {code}; its output is not shown, run it by hand to see why"
         )
     return parse_json(_text(said, where), where)
 

@@ -72,6 +72,16 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def run_program(program: Program, seconds: float) -> Ran:
     """Run it to its end.
 
+    :raises Unreachable: as :func:`read_program`.
+    """
+    rc, said = read_program(program, seconds, subprocess.STDOUT)
+    return Ran(rc, said.count(b"\n") + (0 if said.endswith(b"\n") or not said else 1))
+
+
+def read_program(program: Program, seconds: float, stderr: int) -> Tuple[int, bytes]:
+    """Run it to its end, for its exit code and what it printed, which may hold a value.
+
+    :param stderr: what becomes of its standard error, as :mod:`subprocess` says it.
     :raises Unreachable: it could not be started, or did not end in time (then it and its children are killed, and ``uncertain`` in the
         details says that it may have done a part).
     """
@@ -83,7 +93,7 @@ def run_program(program: Program, seconds: float) -> Ran:
             program.argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             env=environ,
             cwd=program.chdir,
             start_new_session=True,
@@ -103,9 +113,7 @@ def run_program(program: Program, seconds: float) -> Ran:
     except BaseException:
         _kill(process)
         raise
-    return Ran(
-        process.returncode, said.count(b"\n") + (0 if said.endswith(b"\n") or not said else 1)
-    )
+    return process.returncode, said
 
 
 def read_codes(value: Any, option: str) -> Tuple[int, ...]:
