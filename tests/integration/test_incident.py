@@ -163,9 +163,9 @@ def ask_the_site(incident: Incident, folder: Path) -> None:
     folder.mkdir()
     password = secrets.token_urlsafe(24)
     with WebServer(folder, runner=password) as site:
-        assert site.asks(f"/work?token={incident.value}", "runner", password) == 204
-        assert site.asks(f"/work/{incident.value}", "eve", incident.value) == 401
-        assert site.asks("/work", FORGED, incident.value) == 401
+        assert site.asks(f"/jobs?token={incident.value}", "runner", password) == 204
+        assert site.asks(f"/jobs/{incident.value}", "eve", incident.value) == 401
+        assert site.asks("/jobs", FORGED, incident.value) == 401
     source = {"type": "app_log", "path": f"{site.log}*", "format": "combined", "host": "localhost"}
     incident.sources.append({**source, "name": "site"})
 
@@ -175,7 +175,7 @@ def tells_logins(logins: dict[str, Any], role: str) -> None:
     assert {item["principal"] for item in logins["unexpected"]} == {role, "runner"}
     denied = {item["principal"]: item["target"] for item in logins["denied"]}
     assert denied.pop(role)
-    assert denied == {"eve": "/work/(hidden)", FORGED.replace('"', r"\x22"): "/work"}
+    assert denied == {"eve": "/jobs/(hidden)", FORGED.replace('"', r"\x22"): "/jobs"}
 
 
 def test_who_read_it_is_written_down(
